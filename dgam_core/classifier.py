@@ -1,0 +1,62 @@
+"""The classification module p_θ and its temporal class activation maps (sections 3.2 and 3.4).
+
+Class 0 is the background, as in the paper; classes 1 … C are the actions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+BACKGROUND = 0
+
+
+class Classifier(nn.Module):
+    """A weight w_c for each class, the background included; a softmax follows (section 3.2)."""
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, num_classes + 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return w_cᵀx before the softmax, (..., C + 1), of features x, (..., D)."""
+        logits: Tensor = self.fc1(x)
+        return logits
+
+
+def foreground_tcam(logits: Tensor, present: Tensor, sigma_s: float) -> Tensor:
+    """Foreground TCAM λ̂^fg, Eq. (13): smoothed probability of the video's class.
+
+    Args:
+        logits: w_cᵀx_t, (B, T, C + 1).
+        present: which classes each video has, (B, C + 1) bool, the background's never set.
+        sigma_s: σ_s of the Gaussian filter, in snippets.
+    Returns:
+        λ̂^fg in [0, 1], (B, T). The paper takes one class a video; of several, the most likely one
+        at each snippet counts.
+    """
+    p = logits.softmax(-1)
+    return gaussian_filter(p.masked_fill(~present[:, None], 0.0).amax(-1), sigma_s)
+
+
+def background_tcam(logits: Tensor, sigma_s: float) -> Tensor:
+    """TCAM λ̂^bg, Eq. (14): smoothed probability of any class but the background; see `foreground_tcam`."""
+    return gaussian_filter(logits.softmax(-1)[..., BACKGROUND + 1 :].sum(-1), sigma_s)
+
+
+def gaussian_filter(signal: Tensor, sigma: float) -> Tensor:
+    """Convolve with G(σ) along the last axis; the ends are mirrored.
+
+    Args:
+        signal: (B, T).
+        sigma: standard deviation in samples; the filter ends at 4σ, where its weight is below 4e-4.
+    """
+    radius = int(4 * sigma + 0.5)
+    offset = torch.arange(-radius, radius + 1, device=signal.device, dtype=signal.dtype)
+    weight = torch.exp(-0.5 * (offset / sigma) ** 2)
+    # (d c b a | a b c d | d c b a), folded as often as a short signal needs.
+    length = signal.shape[-1]
+    index = torch.arange(-radius, length + radius, device=signal.device) % (2 * length)
+    mirrored = signal[..., index.minimum(2 * length - 1 - index)]
+    return F.conv1d(mirrored[:, None], (weight / weight.sum())[None, None])[:, 0]

@@ -1,0 +1,72 @@
+"""The conditional VAE of a snippet given its attention (section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class CVAE(nn.Module):
+    """Encoder q_φ(z | x, λ) and decoder f_ψ(λ, z), Eq. (9).
+
+    The paper leaves the sizes open; two hidden layers with ReLU are the released code's.
+    """
+
+    def __init__(self, dim: int, hidden: int, latent_dim: int) -> None:
+        super().__init__()
+        self.encoder = _layers(dim + 1, hidden, 2 * latent_dim)
+        self.decoder = _layers(1 + latent_dim, hidden, dim)
+
+    def encode(self, x: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+        """Parameters of the posterior q_φ(z | x, λ) = N(μ_φ, Σ_φ), Σ_φ diagonal.
+
+        Args:
+            x: snippet features, (..., D).
+            lam: attention, (...).
+        Returns:
+            Mean μ_φ and logarithm of the diagonal of Σ_φ, (..., Z) each.
+        """
+        mu, log_var = self.encoder(torch.cat([x, lam.unsqueeze(-1)], -1)).chunk(2, -1)
+        return mu, log_var
+
+    def decode(self, lam: Tensor, z: Tensor) -> Tensor:
+        """Mean f_ψ(λ, z) of p_ψ(x | λ, z) = N(x | f_ψ(λ, z), σ²I), (L, ..., D).
+
+        Args:
+            lam: attention, (...).
+            z: latent samples, (L, ..., Z).
+        """
+        lam = lam.unsqueeze(-1).expand(*z.shape[:-1], 1)
+        x_hat: Tensor = self.decoder(torch.cat([lam, z], -1))
+        return x_hat
+
+
+def prior_mean(lam: Tensor, r: float, latent_dim: int) -> Tensor:
+    """Mean rλ·1 of the prior p_ψ(z | λ) = N(z | rλ·1, I), (..., Z), of attention (...)."""
+    return (r * lam).unsqueeze(-1).expand(*lam.shape, latent_dim)
+
+
+def sample(mean: Tensor, log_var: Tensor | None, num_samples: int, generator: torch.Generator) -> Tensor:
+    """Draw L samples of N(mean, diag(exp(log_var))); gradients flow to mean and log_var.
+
+    Args:
+        mean: (..., Z).
+        log_var: (..., Z), or None for unit variance.
+        num_samples: L.
+        generator: source of randomness, on the device of `mean`.
+    Returns:
+        Samples, (L, ..., Z).
+    """
+    shape = (num_samples, *mean.shape)
+    noise = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    return mean + (noise if log_var is None else noise * (0.5 * log_var).exp())
+
+
+def _layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, outputs),
+    )

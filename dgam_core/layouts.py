@@ -1,0 +1,154 @@
+"""Readers of the on-disk layouts in public use; each returns a data set that reads its features lazily."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dgam_core.errors import InputError
+from dgam_core.snippets import DataSet, Segment, Video
+
+# What nearly every THUMOS14 and ActivityNet feature set in circulation was extracted with.
+USUAL_FPS, USUAL_SNIPPET_FRAMES = 25.0, 16
+
+
+class NpyFolder(Mapping[str, NDArray[Any]]):
+    """Video name → features, one .npy file a video, read when asked for."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = dict(paths)
+
+    def __getitem__(self, video: str) -> NDArray[Any]:
+        return np.asarray(_open_npy(self._paths[video]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def num_snippets(self, video: str) -> int:
+        """Number of snippets of a video, from the file's header."""
+        array = _open_npy(self._paths[video])
+        if array.ndim != 2:
+            raise InputError(f"{self._paths[video]}: has the shape {array.shape}; it should be (snippets, dimensions)")
+        return len(array)
+
+
+def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
+    """Read layout B (BaS-Net, UM, CoLA).
+
+    `<root>/gt.json`, `<root>/split_{train,test}.txt`, `<root>/features/{train,test}/<stream>/<video>.npy`.
+
+    Args:
+        root: the folder.
+        fps: frames a second; without it, what gt.json says, else 25.
+        snippet_frames: frames a snippet; without it, what durations, fps and the features' lengths
+            agree on, else 16.
+    Raises:
+        InputError: a file is missing or cannot be read, a video lacks annotations or features, …
+    """
+    root = Path(root)
+    database = _read_database(root / "gt.json")
+    names = {subset: _read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
+    if both := set(names["train"]) & set(names["test"]):
+        raise InputError(f"{root}: the video {sorted(both)[0]!r} is in both split files; keep it in one")
+    for subset, listed in names.items():
+        if missing := [name for name in listed if name not in database]:
+            raise InputError(f"{root / 'gt.json'}: lacks the video {missing[0]!r} of split_{subset}.txt")
+    features = _find_features(root / "features", names)
+    longest = features[min(features)]
+    counts = {name: longest.num_snippets(name) for listed in names.values() for name in listed}
+
+    known_fps = {float(database[name]["fps"]) for name in counts if "fps" in database[name]}
+    if fps is None and len(known_fps) > 1:
+        raise InputError(f"{root / 'gt.json'}: has videos of different fps {sorted(known_fps)}; say which with --fps")
+    fps = fps or (known_fps.pop() if known_fps else USUAL_FPS)
+    durations = {name: float(database[name]["duration"]) for name in counts if "duration" in database[name]}
+    snippet_frames = snippet_frames or _snippet_frames(root, counts, durations, fps)
+    videos = []
+    for subset, listed in names.items():
+        for name in listed:
+            duration_s = durations.get(name, counts[name] * snippet_frames / fps)
+            segments = _segments(root / "gt.json", name, database[name])
+            labels = tuple(sorted({segment.label for segment in segments}))
+            videos.append(Video(name, subset, duration_s, counts[name], labels, segments))
+    classes = tuple(sorted({label for video in videos for label in video.labels}))
+    source = f"features in the BaS-Net layout, {fps:g} fps, {snippet_frames} frames a snippet"
+    return DataSet(root.resolve().name, source, False, fps, snippet_frames, classes, tuple(videos), features)
+
+
+def _snippet_frames(root: Path, counts: dict[str, int], durations: dict[str, float], fps: float) -> int:
+    """Frames a snippet on which all durations agree; the usual 16 where there are none."""
+    if not durations:
+        return USUAL_SNIPPET_FRAMES
+    ratios = {name: durations[name] * fps / counts[name] for name in durations}
+    frames = round(float(np.median(list(ratios.values()))))
+    for name, ratio in ratios.items():
+        # A video's last, incomplete snippet is dropped or padded: one snippet either way.
+        if abs(ratio - frames) * counts[name] > frames:
+            raise InputError(
+                f"{root}: {name} lasts {durations[name]:g} s but has {counts[name]} snippets; at {fps:g} fps that is "
+                f"{ratio:.2f} frames a snippet and other videos have {frames}; check fps and stride"
+            )
+    return frames
+
+
+def _read_database(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not valid JSON: {error}") from None
+    database = content.get("database") if isinstance(content, dict) else None
+    if not isinstance(database, dict) or not all(isinstance(entry, dict) for entry in database.values()):
+        raise InputError(f'{path}: should hold {{"database": {{video: {{…}}}}}}')
+    return database
+
+
+def _read_split(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+
+
+def _find_features(folder: Path, names: Mapping[str, list[str]]) -> dict[str, NpyFolder]:
+    streams = {path.name for subset in names for path in (folder / subset).glob("*") if path.is_dir()}
+    if not streams:
+        raise InputError(f"{folder}: has no features; they should lie in {folder}/train/<stream>/<video>.npy")
+    features = {}
+    for stream in sorted(streams):
+        paths = {name: folder / subset / stream / f"{name}.npy" for subset in names for name in names[subset]}
+        for name, path in paths.items():
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise InputError(f"{path}: the video {name!r} leads outside {folder}; rename it")
+            if not path.is_file():
+                raise InputError(f"{path}: no such file; the video {name!r} has no {stream} features")
+        features[stream] = NpyFolder(paths)
+    return features
+
+
+def _open_npy(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise InputError(f"{path}: is not a whole .npy file of numbers; extract or copy it again") from None
+    return array
+
+
+def _segments(path: Path, name: str, entry: dict[str, Any]) -> tuple[Segment, ...]:
+    try:
+        return tuple(
+            Segment(str(row["label"]), float(row["segment"][0]), float(row["segment"][1]))
+            for row in entry["annotations"]
+        )
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise InputError(f'{path}: {name}: annotations should be [{{"label": …, "segment": [start, end]}}]') from None

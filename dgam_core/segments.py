@@ -1,0 +1,58 @@
+"""Labelled stretches of time: what localization writes and evaluation reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class SegmentTable:
+    """A table of labelled segments, one row each, in columns of equal length S.
+
+    Ground truth and detections have the same shape; only detections have scores.
+
+    Attributes:
+        video: name of the video, (S,) str.
+        label: name of the class, (S,) str.
+        start_s: start in seconds, (S,) float64.
+        end_s: end in seconds, (S,) float64.
+        score: confidence of a detection, (S,) float64; zero for ground truth.
+    """
+
+    video: NDArray[np.str_]
+    label: NDArray[np.str_]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[tuple[str, str, float, float, float]]) -> Self:
+        """Build a table from (video, label, start_s, end_s, score) rows, in their order."""
+        columns = list(zip(*rows, strict=True)) or [()] * 5
+        names = [np.array(column, dtype=np.str_) for column in columns[:2]]
+        numbers = [np.array(column, dtype=np.float64) for column in columns[2:]]
+        return cls(*names, *numbers)
+
+
+def tiou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """Temporal intersection over union of segments, broadcast over leading axes (section 4.1).
+
+    Args:
+        a: segments (..., 2) as start and end in seconds.
+        b: segments (..., 2), broadcastable against `a`.
+    Returns:
+        tIoU in [0, 1], (...). Two segments whose union has no length overlap by 0.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    overlap = np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0])
+    overlap = np.maximum(overlap, 0.0)
+    union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)

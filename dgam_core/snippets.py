@@ -1,0 +1,244 @@
+"""A data set: videos, labels, timing and features; temporal sampling (sections 3 and 4.2).
+
+A *snippet* is what the model sees, a stretch of `snippet_frames` frames of the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dgam_core.errors import InputError
+from dgam_core.segments import SegmentTable
+
+
+class Kind(IntEnum):
+    """What a snippet shows; known only where the data is simulated."""
+
+    BACKGROUND = 0
+    CONTEXT = 1
+    ACTION = 2
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One labelled action: its class, start and end in seconds."""
+
+    label: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Video:
+    """What is known of a video, apart from its features.
+
+    `labels` are its video-level classes, the only supervision in training; `segments` are
+    the temporal annotations, used for evaluation alone and absent where nobody has made them.
+    """
+
+    name: str
+    subset: str
+    duration_s: float
+    num_snippets: int
+    labels: tuple[str, ...]
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Videos of one collection with their features.
+
+    Attributes:
+        name: short name, used in tables and for folders.
+        source: where the features come from, in words.
+        simulated: whether the features are simulated; every number says so if they are.
+        fps: frames of the video a second.
+        snippet_frames: frames a snippet.
+        classes: class names; the background is not among them.
+        videos: all videos; `subset` is "train" or "test".
+        features: stream → video name → array (T, D), in memory or read when asked for.
+        kinds: video name → what each snippet shows, (T,) of `Kind`; empty for real data.
+        digest: SHA-256 of the contents where they are stored; "" for a data set in memory.
+    """
+
+    name: str
+    source: str
+    simulated: bool
+    fps: float
+    snippet_frames: int
+    classes: tuple[str, ...]
+    videos: tuple[Video, ...]
+    features: Mapping[str, Mapping[str, Any]]
+    kinds: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams, in alphabetical order."""
+        return tuple(sorted(self.features))
+
+    @property
+    def snippet_s(self) -> float:
+        """Length of a snippet in seconds."""
+        return self.snippet_frames / self.fps
+
+    @property
+    def provenance(self) -> str:
+        """The words that stand beside every number measured on this data set."""
+        return "simulated" if self.simulated else "measured on real features"
+
+    def subset(self, name: str) -> tuple[Video, ...]:
+        """Return the videos of a subset, "train" or "test".
+
+        Raises:
+            InputError: the subset has no video.
+        """
+        chosen = tuple(video for video in self.videos if video.subset == name)
+        if not chosen:
+            raise InputError(f"{self.name}: no video in the subset {name!r}; a run needs train and test videos")
+        return chosen
+
+    def load(self, stream: str, video: str) -> NDArray[Any]:
+        """Read the features of one video, (T, D), as stored."""
+        return np.asarray(self.features[stream][video])
+
+    def ground_truth(self, subset: str) -> SegmentTable:
+        """Return the temporal annotations of a subset, for evaluation."""
+        return SegmentTable.from_rows(
+            (video.name, segment.label, segment.start_s, segment.end_s, 0.0)
+            for video in self.subset(subset)
+            for segment in video.segments
+        )
+
+
+def check(data: DataSet) -> None:
+    """Check everything about a data set but the features' values.
+
+    Raises:
+        InputError: names that recur, no stream, unknown labels, segments outside their video, …
+    """
+    at = data.name
+    for what, names in (("video", [v.name for v in data.videos]), ("class", list(data.classes))):
+        if not names:
+            raise InputError(f"{at}: has no {what}")
+        if twice := {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else None:
+            raise InputError(f"{at}: the {what} {sorted(twice)[0]!r} occurs more than once")
+    if not data.features:
+        raise InputError(f"{at}: has no stream of features")
+    if not (data.fps > 0 and data.snippet_frames > 0):
+        raise InputError(f"{at}: fps {data.fps} and frames a snippet {data.snippet_frames} must be above zero")
+    for stream in data.streams:
+        if strange := set(data.features[stream]) - {v.name for v in data.videos}:
+            raise InputError(f"{at}: {stream} features of an unknown video {sorted(strange)[0]!r}")
+    classes = set(data.classes)
+    for video in data.videos:
+        _check_video(video, classes, data)
+
+
+def _check_video(video: Video, classes: set[str], data: DataSet) -> None:
+    at = f"{data.name}: {video.name}"
+    if "/" in video.name or video.name in ("", ".", ".."):
+        raise InputError(f"{data.name}: {video.name!r} cannot name a video; use a name without '/'")
+    if video.subset not in ("train", "test"):
+        raise InputError(f"{at}: the subset is {video.subset!r}; it should be 'train' or 'test'")
+    if video.num_snippets < 1 or not video.duration_s > 0:
+        raise InputError(f"{at}: has {video.num_snippets} snippets and lasts {video.duration_s} s")
+    for label in (*video.labels, *(segment.label for segment in video.segments)):
+        if label not in classes:
+            raise InputError(f"{at}: unknown label {label!r}; it is not among the {len(classes)} classes")
+    if video.subset == "train" and not video.labels:
+        raise InputError(f"{at}: a training video without a label teaches nothing; label it or leave it out")
+    # Cutting a video into whole snippets can drop up to one snippet at its end.
+    latest = video.duration_s + data.snippet_s
+    for segment in video.segments:
+        if not 0 <= segment.start_s <= segment.end_s:
+            raise InputError(
+                f"{at}: a segment of {segment.label!r} goes from {segment.start_s} s to {segment.end_s} s; "
+                "it should start at 0 s or later and end after its start"
+            )
+        if segment.end_s > latest:
+            raise InputError(
+                f"{at}: a segment of {segment.label!r} ends at {segment.end_s} s, beyond the video's end at "
+                f"{video.duration_s:g} s; check fps and frames a snippet"
+            )
+    for stream in data.streams:
+        if video.name not in data.features[stream]:
+            raise InputError(f"{at}: has no {stream} features")
+
+
+def check_features(values: NDArray[Any], video: Video, stream: str, dim: int | None) -> None:
+    """Check the features of one video: (T, D) of finite floats, `dim` wide where that is known.
+
+    Raises:
+        InputError: wrong type, wrong shape, or a value that is not finite.
+    """
+    at = f"{video.name}: {stream} features"
+    if values.dtype not in (np.float16, np.float32, np.float64):
+        raise InputError(f"{at} are {values.dtype}; they should be float16 or float32")
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise InputError(f"{at} have the shape {values.shape}; it should be (snippets, dimensions)")
+    if len(values) != video.num_snippets:
+        raise InputError(f"{at} have {len(values)} snippets; the video has {video.num_snippets}")
+    if dim is not None and values.shape[1] != dim:
+        raise InputError(f"{at} have {values.shape[1]} dimensions; other videos have {dim}")
+    if not np.isfinite(values).all():
+        row, column = np.argwhere(~np.isfinite(values))[0]
+        raise InputError(f"{at} hold {values[row, column]} at snippet {row}, dimension {column}")
+
+
+def checked_features(data: DataSet) -> Iterator[tuple[str, Video, NDArray[Any]]]:
+    """Read and check all features, one (stream, video, values) at a time."""
+    for stream in data.streams:
+        dim = None
+        for video in data.videos:
+            values = data.load(stream, video.name)
+            check_features(values, video, stream, dim)
+            dim = values.shape[1]
+            yield stream, video, values
+
+
+def sample_training(num_snippets: Tensor, T: int, generator: torch.Generator) -> Tensor:  # noqa: N803
+    """Draw T snippets of each video: one from each of T equal parts (section 4.2).
+
+    Args:
+        num_snippets: snippets of each video, (B,) int64.
+        T: snippets to draw.
+        generator: source of randomness, on the device of `num_snippets`.
+    Returns:
+        Snippet indices, (B, T) int64, never decreasing along T. A video of fewer than T snippets
+        repeats some.
+    """
+    u = torch.rand(len(num_snippets), T, generator=generator, device=num_snippets.device, dtype=torch.float64)
+    position = (torch.arange(T, device=u.device) + u) / T * num_snippets[:, None]
+    # u < 1, but the product can round up to the number of snippets itself.
+    return position.long().minimum(num_snippets[:, None] - 1)
+
+
+def sample_test(num_snippets: int, max_snippets: int) -> NDArray[np.int64]:
+    """Choose the snippets of a test video: all of them, or `max_snippets` spread uniformly (section 4.2).
+
+    Returns:
+        Snippet indices, (N,) with N = min(num_snippets, max_snippets).
+    """
+    count = min(num_snippets, max_snippets)
+    return np.arange(count) * num_snippets // count
+
+
+def to_seconds(position_idx: NDArray[Any], count: int, num_snippets: int, snippet_s: float) -> NDArray[np.float64]:
+    """Turn positions on a test video's time line of `count` samples into seconds.
+
+    Args:
+        position_idx: positions in [0, count]; i is the start of sample i, i + 1 its end.
+        count: samples N that `sample_test` chose.
+        num_snippets: snippets of the whole video.
+        snippet_s: seconds a snippet.
+    """
+    return np.asarray(position_idx, dtype=np.float64) * (num_snippets / count * snippet_s)

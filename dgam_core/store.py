@@ -1,0 +1,153 @@
+"""The data-set file: one HDF5 file, written whole or not at all, checked, read when asked for.
+
+Layout (readable with plain h5py): `/features/<stream>/<video>` (T, D); `/videos`, `/annotations`,
+`/classes`; `/labels` (N, C) multi-hot; `/kinds/<video>` (T,) where the data is simulated; attributes
+`format`, `version`, `name`, `source`, `simulated`, `fps`, `snippet_frames`, `digest`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dgam_core.errors import InputError
+from dgam_core.files import whole_file
+from dgam_core.snippets import DataSet, Segment, Video, check, checked_features
+
+FORMAT, VERSION = "dgam-store", 1
+
+_TEXT = h5py.string_dtype()
+_VIDEO = np.dtype([("name", _TEXT), ("subset", _TEXT), ("duration_s", "f8"), ("num_snippets", "i8")])
+_ANNOTATION = np.dtype([("video", _TEXT), ("label", _TEXT), ("start_s", "f8"), ("end_s", "f8")])
+
+
+def write(path: Path, data: DataSet, progress: Callable[[str], None] = lambda _: None) -> str:
+    """Check a data set and write it to `path`; a file that is there already is replaced.
+
+    Args:
+        path: the HDF5 file; its folder must exist.
+        data: the data set; its features are read one video at a time.
+        progress: called with "<stream>/<video>" after each.
+    Returns:
+        The digest of the contents.
+    Raises:
+        InputError: the data set is not sound; nothing is written then.
+    """
+    check(data)
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        hashes = _header_hash(data)
+        for stream, video, values in checked_features(data):
+            # float64 doubles the file and no feature extractor is that exact.
+            stored = values.astype(np.float32) if values.dtype == np.float64 else values
+            file.create_dataset(f"features/{stream}/{video.name}", data=stored)
+            hashes.update(_array_hash(stored))
+            progress(f"{stream}/{video.name}")
+        digest = hashes.hexdigest()
+        _write_tables(file, data, digest)
+    return digest
+
+
+def _write_tables(file: h5py.File, data: DataSet, digest: str) -> None:
+    videos = [(v.name, v.subset, v.duration_s, v.num_snippets) for v in data.videos]
+    rows = [(v.name, s.label, s.start_s, s.end_s) for v in data.videos for s in v.segments]
+    labels = np.array([[name in v.labels for name in data.classes] for v in data.videos], dtype=np.uint8)
+    file.create_dataset("videos", data=np.array(videos, dtype=_VIDEO))
+    file.create_dataset("annotations", data=np.array(rows, dtype=_ANNOTATION))
+    file.create_dataset("classes", data=np.array(data.classes, dtype=object), dtype=_TEXT)
+    file.create_dataset("labels", data=labels)
+    for name, kinds in data.kinds.items():
+        file.create_dataset(f"kinds/{name}", data=kinds)
+    header = {"name": data.name, "source": data.source, "simulated": data.simulated, "fps": data.fps}
+    header |= {"format": FORMAT, "version": VERSION, "snippet_frames": data.snippet_frames, "digest": digest}
+    for key, value in header.items():
+        file.attrs[key] = value
+
+
+def read(path: Path) -> DataSet:
+    """Open a store; features stay on disk until they are asked for.
+
+    Raises:
+        InputError: the file is missing, is no store, or its tables are not sound.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make a store with `dgam import` or `dgam simulate`")
+    try:
+        file = h5py.File(path, "r")
+    except OSError:
+        raise InputError(f"{path}: is not a readable HDF5 file; make it again with `dgam import`") from None
+    if file.attrs.get("format") != FORMAT:
+        raise InputError(f"{path}: is an HDF5 file, but no data-set store; make one with `dgam import`")
+    if file.attrs["version"] != VERSION:
+        raise InputError(f"{path}: has version {file.attrs['version']} of the store, this program reads {VERSION}")
+    try:
+        data = _read_tables(file)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is damaged ({error}); make it again with `dgam import`") from None
+    check(data)
+    return data
+
+
+def _read_tables(file: h5py.File) -> DataSet:
+    classes = tuple(file["classes"].asstr()[:])
+    segments: dict[str, list[Segment]] = {}
+    for video, label, start_s, end_s in file["annotations"][:]:
+        segment = Segment(label.decode(), float(start_s), float(end_s))
+        segments.setdefault(video.decode(), []).append(segment)
+    videos = []
+    for (name, subset, duration_s, count), row in zip(file["videos"][:], file["labels"][:], strict=True):
+        labels = tuple(c for c, present in zip(classes, row, strict=True) if present)
+        own = tuple(segments.pop(name.decode(), ()))
+        videos.append(Video(name.decode(), subset.decode(), float(duration_s), int(count), labels, own))
+    if segments:
+        raise InputError(f"{file.filename}: annotations of an unknown video {sorted(segments)[0]!r}")
+    attrs = file.attrs
+    return DataSet(
+        name=str(attrs["name"]),
+        source=str(attrs["source"]),
+        simulated=bool(attrs["simulated"]),
+        fps=float(attrs["fps"]),
+        snippet_frames=int(attrs["snippet_frames"]),
+        classes=classes,
+        videos=tuple(videos),
+        features=dict(file["features"].items()),
+        kinds={name: values[:] for name, values in file["kinds"].items()} if "kinds" in file else {},
+        digest=str(attrs["digest"]),
+    )
+
+
+def verify(data: DataSet) -> None:
+    """Read every feature of a store and compare the contents with the digest.
+
+    Raises:
+        InputError: a feature array is not sound, or the contents have changed since they were written.
+    """
+    if contents_digest(data) != data.digest:
+        raise InputError(f"{data.name}: the contents differ from the digest; the file was changed or is damaged")
+
+
+def contents_digest(data: DataSet) -> str:
+    """SHA-256 over everything in a data set that can change a result."""
+    hashes = _header_hash(data)
+    for _, _, values in checked_features(data):
+        hashes.update(_array_hash(values))
+    return hashes.hexdigest()
+
+
+def _header_hash(data: DataSet) -> Any:
+    header = asdict(replace(data, features={}, kinds={}, digest=""))
+    return hashlib.sha256(json.dumps(header | {"streams": data.streams}, sort_keys=True).encode())
+
+
+def _array_hash(values: NDArray[Any]) -> bytes:
+    hashes = hashlib.sha256(f"{values.dtype.str}{values.shape}".encode())
+    hashes.update(np.ascontiguousarray(values).data)
+    return hashes.digest()
