@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dgam_core.activitynet import read_json
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Segment, Video
 
@@ -36,7 +36,9 @@ class NpyFolder(Mapping[str, NDArray[Any]]):
         """Number of snippets of a video, from the file's header."""
         array = _open_npy(self._paths[video])
         if array.ndim != 2:
-            raise InputError(f"{self._paths[video]}: has the shape {array.shape}; it should be (snippets, dimensions)")
+            raise InputError(
+                f"{self._paths[video]}: has the shape {array.shape}; it should be (snippets, dimensions)"
+            )
         return len(array)
 
 
@@ -67,7 +69,9 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
 
     known_fps = {float(database[name]["fps"]) for name in counts if "fps" in database[name]}
     if fps is None and len(known_fps) > 1:
-        raise InputError(f"{root / 'gt.json'}: has videos of different fps {sorted(known_fps)}; say which with --fps")
+        raise InputError(
+            f"{root / 'gt.json'}: has videos of different fps {sorted(known_fps)}; say which with --fps"
+        )
     fps = fps or (known_fps.pop() if known_fps else USUAL_FPS)
     durations = {name: float(database[name]["duration"]) for name in counts if "duration" in database[name]}
     snippet_frames = snippet_frames or _snippet_frames(root, counts, durations, fps)
@@ -93,19 +97,14 @@ def _snippet_frames(root: Path, counts: dict[str, int], durations: dict[str, flo
         # A video's last, incomplete snippet is dropped or padded: one snippet either way.
         if abs(ratio - frames) * counts[name] > frames:
             raise InputError(
-                f"{root}: {name} lasts {durations[name]:g} s but has {counts[name]} snippets; at {fps:g} fps that is "
-                f"{ratio:.2f} frames a snippet and other videos have {frames}; check fps and stride"
+                f"{root}: {name} lasts {durations[name]:g} s but has {counts[name]} snippets, "
+                f"{ratio:.2f} frames each at {fps:g} fps, other videos have {frames}; check fps and stride"
             )
     return frames
 
 
 def _read_database(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not valid JSON: {error}") from None
+    content = read_json(path)
     database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict) or not all(isinstance(entry, dict) for entry in database.values()):
         raise InputError(f'{path}: should hold {{"database": {{video: {{…}}}}}}')
@@ -151,4 +150,6 @@ def _segments(path: Path, name: str, entry: dict[str, Any]) -> tuple[Segment, ..
             for row in entry["annotations"]
         )
     except (KeyError, TypeError, ValueError, IndexError):
-        raise InputError(f'{path}: {name}: annotations should be [{{"label": …, "segment": [start, end]}}]') from None
+        raise InputError(
+            f'{path}: {name}: annotations should be [{{"label": …, "segment": [start, end]}}]'
+        ) from None

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dgam_core.outputs import Outputs
 from dgam_core.params import LocalizationSettings
 from dgam_core.segments import SegmentTable, tiou
 from dgam_core.snippets import DataSet, to_seconds
 
 Floats = NDArray[np.float64]
-
-
-class StreamOutputs(Protocol):
-    """What one stream's network says of a video: `attention` (N,), `logits` (N, C + 1), `num_snippets`."""
-
-    @property
-    def attention(self) -> NDArray[np.float32]: ...  # noqa: D102
-
-    @property
-    def logits(self) -> NDArray[np.float32]: ...  # noqa: D102
-
-    @property
-    def num_snippets(self) -> int: ...  # noqa: D102
 
 
 def find_segments(attention: NDArray[np.floating], threshold: float) -> Floats:
@@ -55,7 +42,9 @@ def pooled_scores(attention: Floats, logits: Floats, segments: Floats) -> Floats
     overlap = np.minimum(segments[:, 1:], start + 1) - np.maximum(segments[:, :1], start)  # (S, N)
     weight = np.maximum(overlap, 0.0) * attention
     total = weight.sum(1, keepdims=True)
-    return np.divide(weight @ logits, total, out=np.zeros((len(segments), logits.shape[1])), where=total > 0)
+    scores: Floats = np.zeros((len(segments), logits.shape[1]))
+    np.divide(weight @ logits, total, out=scores, where=total > 0)
+    return scores
 
 
 def segment_scores(attention: Floats, logits: Floats, segments: Floats, eta: float) -> Floats:
@@ -106,7 +95,7 @@ def nms(segments: Floats, scores: Floats, threshold: float) -> NDArray[np.int64]
     return np.array(kept, dtype=np.int64)
 
 
-def propose(outputs: StreamOutputs, settings: LocalizationSettings) -> tuple[Floats, Floats, NDArray[np.int64]]:
+def propose(outputs: Outputs, settings: LocalizationSettings) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Proposals of one stream for one video.
 
     Returns:
@@ -124,7 +113,7 @@ def propose(outputs: StreamOutputs, settings: LocalizationSettings) -> tuple[Flo
 
 
 def detect(
-    data: DataSet, outputs: Mapping[str, Mapping[str, StreamOutputs]], settings: LocalizationSettings
+    data: DataSet, outputs: Mapping[str, Mapping[str, Outputs]], settings: LocalizationSettings
 ) -> SegmentTable:
     """Localize actions in all test videos.
 

@@ -46,38 +46,48 @@ class Strict(BaseModel):
 class TrainingSettings(Strict):
     """Everything that training depends on, apart from the data, the stream and the seed."""
 
-    # The model. Sizes are unstated; these are the released code's.
-    attention_hidden: int = Field(256, ge=1, description="hidden units of the attention module")
-    cvae_hidden: int = Field(128, ge=1, description="hidden units of the encoder and the decoder")
-    latent_dim: int = Field(128, ge=1, description="size Z of the latent code; the peak of Table 6")
+    attention_hidden: int = Field(256, ge=1)
+    """Hidden units of the attention module; unstated, the released code's."""
+    cvae_hidden: int = Field(128, ge=1)
+    """Hidden units of the encoder and the decoder; unstated, the released code's."""
+    latent_dim: int = Field(128, ge=1)
+    """Size Z of the latent code; the peak of Table 6."""
 
-    # The losses.
-    alpha: float = Field(0.03, ge=0, description="weight of L_bg, Eq. (6)")
-    beta: float = Field(0.1, ge=0, description="weight of the KL divergence, Eq. (10)")
-    gamma_re: PerStream = Field({"rgb": 0.5, "flow": 0.3}, description="γ1, weight of L_re, Eq. (16)")
-    gamma_re_per: Literal["element", "video"] = Field(
-        "element",
-        description="what γ1 weighs: the mean over snippets and features, or Eq. (12)'s sum of a whole video; "
-        "as a sum, γ1 = 0.5 would outweigh L_d by the factor T·D (400·1024)",
-    )
-    gamma_guide: float = Field(0.1, ge=0, description="γ2, weight of L_guide, Eq. (16)")
-    prior_shift: float = Field(1.0, description="r of the prior N(rλ·1, I); unstated outside Fig. 4")
-    sigma: float = Field(
-        0.5**0.5,
-        gt=0,
-        description="σ of the decoder's Gaussian, Eq. (9); unstated; at √½, −log p is ‖x − f(λ, z)‖² "
-        "plus a constant, so that Eq. (12) holds with equality",
-    )
-    sigma_tcam: float = Field(1.0, gt=0, description="σ_s of G in Eq. (13, 14), in snippets; unstated")
-    num_samples: int = Field(1, ge=1, description="L, Monte-Carlo samples in Eq. (10) and (11)")
+    alpha: float = Field(0.03, ge=0)
+    """α, weight of L_bg, Eq. (6)."""
+    beta: float = Field(0.1, ge=0)
+    """β, weight of the KL divergence, Eq. (10)."""
+    gamma_re: PerStream = {"rgb": 0.5, "flow": 0.3}
+    """γ1, weight of L_re, Eq. (16)."""
+    gamma_re_per: Literal["element", "video"] = "element"
+    """Whether γ1 weighs the mean over snippets and features or, as in Eq. (12), the sum over a video.
 
-    # The optimization.
-    num_snippets: int = Field(400, ge=1, description="T, snippets drawn from a training video")
-    max_snippets: int = Field(400, ge=1, description="T_max, most snippets of a test video")
-    batch_size: int = Field(32, ge=1, description="videos in a batch; unstated")
-    epochs: int = Field(1000, ge=1, description="passes of both stages; unstated")
-    warmup_epochs: int = Field(300, ge=0, description="epochs over which L_CVAE and L_re fade in")
-    learning_rate: float = Field(0.001, gt=0, description="of Adam")
+    As the weight of a sum, γ1 = 0.5 would make L_re outweigh L_d by the factor T·D = 400·1024."""
+    gamma_guide: float = Field(0.1, ge=0)
+    """γ2, weight of L_guide, Eq. (16)."""
+    prior_shift: float = 1.0
+    """r of the prior N(rλ·1, I); unstated outside Fig. 4, the released code's."""
+    sigma: float = Field(0.5**0.5, gt=0)
+    """σ of the decoder's Gaussian, Eq. (9), in units of the features; unstated.
+
+    At √½, −log p is ‖x − f(λ, z)‖² plus a constant: Eq. (12) holds with equality."""
+    sigma_tcam: float = Field(1.0, gt=0)
+    """σ_s of G in Eq. (13, 14), in snippets; unstated, the released code's."""
+    num_samples: int = Field(1, ge=1)
+    """L, Monte-Carlo samples in Eq. (10, 11)."""
+
+    num_snippets: int = Field(400, ge=1)
+    """T, snippets drawn from a training video."""
+    max_snippets: int = Field(400, ge=1)
+    """T_max, most snippets of a test video."""
+    batch_size: int = Field(32, ge=1)
+    """Videos in a batch; unstated, the released code's."""
+    epochs: int = Field(1000, ge=1)
+    """Passes of both stages over the training videos; unstated."""
+    warmup_epochs: int = Field(300, ge=0)
+    """Epochs over which the factor of L_CVAE and L_re rises to 1."""
+    learning_rate: float = Field(0.001, gt=0)
+    """Of Adam."""
 
     @field_validator("gamma_re")
     @classmethod
@@ -90,12 +100,14 @@ class TrainingSettings(Strict):
 class LocalizationSettings(Strict):
     """How attention becomes detections (section 3.5); training does not depend on these."""
 
-    attention_threshold: float = Field(0.5, ge=0, le=1, description="t_att; unstated")
-    class_threshold: float = Field(
-        0.1, ge=0, le=1, description="least video-level probability of a class that is localized; unstated"
-    )
-    eta: float = Field(0.3, ge=0, description="η, weight of the surroundings in Eq. (17); unstated")
-    nms_tiou: float = Field(0.5, ge=0, le=1, description="tIoU above which NMS drops a detection; unstated")
+    attention_threshold: float = Field(0.5, ge=0, le=1)
+    """t_att; unstated, the threshold t* of section 4.3."""
+    class_threshold: float = Field(0.1, ge=0, le=1)
+    """Least video-level probability of a class that is localized; unstated, the released code's."""
+    eta: float = Field(0.3, ge=0)
+    """η, weight of the surroundings in Eq. (17); unstated, the released code's."""
+    nms_tiou: float = Field(0.5, ge=0, le=1)
+    """tIoU above which NMS drops a detection; unstated, the released code's."""
 
 
 class Settings(TrainingSettings, LocalizationSettings):
@@ -108,10 +120,14 @@ class Experiment(Settings):
     Every field can be given to papermill, in a YAML file or by `-p`.
     """
 
-    profile: str = Field(pattern=r"^[A-Za-z0-9_]+$", description="folder of params/ and of results/")
-    dataset: str = Field(min_length=1, description="a store's file, or simulated:thumos14")
-    seeds: tuple[int, ...] = Field(strict=False, min_length=1, description="one training of each stream a seed")
+    profile: str = Field(pattern=r"^[A-Za-z0-9_]+$")
+    """Folder of `params/` and of `results/`."""
+    dataset: str = Field(min_length=1)
+    """The file of a store, or the name of a simulated data set."""
+    seeds: tuple[int, ...] = Field(strict=False, min_length=1)
+    """One training of each stream a seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes CUDA where there is one."""
 
     @field_validator("seeds")
     @classmethod
@@ -178,3 +194,30 @@ def read_parameters(namespace: Mapping[str, Any]) -> Experiment:
         if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out")
     }
     return parse(Experiment, values, where="parameters")
+
+
+def read_published(table: str) -> dict[str, Any]:
+    """Read what the paper prints in a table: `data`, `columns` and `rows`, numbers in percent.
+
+    Raises:
+        InputError: the file or the table is missing.
+    """
+    path = project_root() / "params" / "published.yaml"
+    tables = read_yaml(path)
+    if table not in tables:
+        raise InputError(f"{path}: has no {table!r}; it has {', '.join(tables)}")
+    content: dict[str, Any] = tables[table]
+    return content
+
+
+def project_root() -> Path:
+    """Return the project's folder, at or above the working directory.
+
+    Raises:
+        InputError: the working directory is outside a checkout of the project.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params").is_dir() and (folder / "dgam_core").is_dir():
+            return folder
+    raise InputError(f"{here}: is not inside a checkout of this project; run notebooks from within it")

@@ -36,10 +36,14 @@ class SegmentTable:
     @classmethod
     def from_rows(cls, rows: Iterable[tuple[str, str, float, float, float]]) -> Self:
         """Build a table from (video, label, start_s, end_s, score) rows, in their order."""
-        columns = list(zip(*rows, strict=True)) or [()] * 5
-        names = [np.array(column, dtype=np.str_) for column in columns[:2]]
-        numbers = [np.array(column, dtype=np.float64) for column in columns[2:]]
-        return cls(*names, *numbers)
+        video, label, start_s, end_s, score = list(zip(*rows, strict=True)) or [()] * 5
+        return cls(
+            np.array(video, dtype=np.str_),
+            np.array(label, dtype=np.str_),
+            np.array(start_s, dtype=np.float64),
+            np.array(end_s, dtype=np.float64),
+            np.array(score, dtype=np.float64),
+        )
 
 
 def tiou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -55,4 +59,5 @@ def tiou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     overlap = np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0])
     overlap = np.maximum(overlap, 0.0)
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    out: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return out

@@ -103,7 +103,9 @@ class DataSet:
         """
         chosen = tuple(video for video in self.videos if video.subset == name)
         if not chosen:
-            raise InputError(f"{self.name}: no video in the subset {name!r}; a run needs train and test videos")
+            raise InputError(
+                f"{self.name}: no video in the subset {name!r}; a run needs train and test videos"
+            )
         return chosen
 
     def load(self, stream: str, video: str) -> NDArray[Any]:
@@ -129,12 +131,18 @@ def check(data: DataSet) -> None:
     for what, names in (("video", [v.name for v in data.videos]), ("class", list(data.classes))):
         if not names:
             raise InputError(f"{at}: has no {what}")
-        if twice := {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else None:
+        if (
+            twice := {name for name in names if names.count(name) > 1}
+            if len(set(names)) < len(names)
+            else None
+        ):
             raise InputError(f"{at}: the {what} {sorted(twice)[0]!r} occurs more than once")
     if not data.features:
         raise InputError(f"{at}: has no stream of features")
     if not (data.fps > 0 and data.snippet_frames > 0):
-        raise InputError(f"{at}: fps {data.fps} and frames a snippet {data.snippet_frames} must be above zero")
+        raise InputError(
+            f"{at}: fps {data.fps} and frames a snippet {data.snippet_frames} must be above zero"
+        )
     for stream in data.streams:
         if strange := set(data.features[stream]) - {v.name for v in data.videos}:
             raise InputError(f"{at}: {stream} features of an unknown video {sorted(strange)[0]!r}")
@@ -205,7 +213,7 @@ def checked_features(data: DataSet) -> Iterator[tuple[str, Video, NDArray[Any]]]
             yield stream, video, values
 
 
-def sample_training(num_snippets: Tensor, T: int, generator: torch.Generator) -> Tensor:  # noqa: N803
+def sample_training(num_snippets: Tensor, T: int, generator: torch.Generator) -> Tensor:
     """Draw T snippets of each video: one from each of T equal parts (section 4.2).
 
     Args:
@@ -232,7 +240,9 @@ def sample_test(num_snippets: int, max_snippets: int) -> NDArray[np.int64]:
     return np.arange(count) * num_snippets // count
 
 
-def to_seconds(position_idx: NDArray[Any], count: int, num_snippets: int, snippet_s: float) -> NDArray[np.float64]:
+def to_seconds(
+    position_idx: NDArray[Any], count: int, num_snippets: int, snippet_s: float
+) -> NDArray[np.float64]:
     """Turn positions on a test video's time line of `count` samples into seconds.
 
     Args:

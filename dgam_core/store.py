@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dgam_core import simulate
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file
 from dgam_core.snippets import DataSet, Segment, Video, check, checked_features
@@ -29,7 +30,7 @@ _VIDEO = np.dtype([("name", _TEXT), ("subset", _TEXT), ("duration_s", "f8"), ("n
 _ANNOTATION = np.dtype([("video", _TEXT), ("label", _TEXT), ("start_s", "f8"), ("end_s", "f8")])
 
 
-def write(path: Path, data: DataSet, progress: Callable[[str], None] = lambda _: None) -> str:
+def write(path: Path, data: DataSet, progress: Callable[[str], object] = lambda _: None) -> str:
     """Check a data set and write it to `path`; a file that is there already is replaced.
 
     Args:
@@ -50,7 +51,7 @@ def write(path: Path, data: DataSet, progress: Callable[[str], None] = lambda _:
             file.create_dataset(f"features/{stream}/{video.name}", data=stored)
             hashes.update(_array_hash(stored))
             progress(f"{stream}/{video.name}")
-        digest = hashes.hexdigest()
+        digest: str = hashes.hexdigest()
         _write_tables(file, data, digest)
     return digest
 
@@ -87,7 +88,9 @@ def read(path: Path) -> DataSet:
     if file.attrs.get("format") != FORMAT:
         raise InputError(f"{path}: is an HDF5 file, but no data-set store; make one with `dgam import`")
     if file.attrs["version"] != VERSION:
-        raise InputError(f"{path}: has version {file.attrs['version']} of the store, this program reads {VERSION}")
+        raise InputError(
+            f"{path}: has version {file.attrs['version']} of the store, this program reads {VERSION}"
+        )
     try:
         data = _read_tables(file)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -124,6 +127,20 @@ def _read_tables(file: h5py.File) -> DataSet:
     )
 
 
+def open_data_set(name: str) -> DataSet:
+    """Open what the parameter `dataset` names: a store's file, or simulated:thumos14.
+
+    Raises:
+        InputError: there is no such simulated data set, or the store cannot be read.
+    """
+    if not name.startswith("simulated:"):
+        return read(Path(name))
+    if name != "simulated:thumos14":
+        raise InputError(f"dataset = {name!r}: the simulated data set is called simulated:thumos14")
+    data = simulate.thumos14()
+    return replace(data, digest=contents_digest(data))
+
+
 def verify(data: DataSet) -> None:
     """Read every feature of a store and compare the contents with the digest.
 
@@ -131,7 +148,9 @@ def verify(data: DataSet) -> None:
         InputError: a feature array is not sound, or the contents have changed since they were written.
     """
     if contents_digest(data) != data.digest:
-        raise InputError(f"{data.name}: the contents differ from the digest; the file was changed or is damaged")
+        raise InputError(
+            f"{data.name}: the contents differ from the digest; the file was changed or is damaged"
+        )
 
 
 def contents_digest(data: DataSet) -> str:
@@ -139,7 +158,8 @@ def contents_digest(data: DataSet) -> str:
     hashes = _header_hash(data)
     for _, _, values in checked_features(data):
         hashes.update(_array_hash(values))
-    return hashes.hexdigest()
+    digest: str = hashes.hexdigest()
+    return digest
 
 
 def _header_hash(data: DataSet) -> Any:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dgam_core import losses
@@ -16,12 +15,13 @@ from dgam_core.attention import AttentionModule, pool_background, pool_foregroun
 from dgam_core.classifier import Classifier, background_tcam, foreground_tcam
 from dgam_core.cvae import CVAE, prior_mean, sample
 from dgam_core.errors import InputError
+from dgam_core.outputs import Outputs, Trained
 from dgam_core.params import TrainingSettings
 from dgam_core.snippets import DataSet, check_features, sample_test, sample_training
 
 
 class Model(nn.Module):
-    """The three modules of Fig. 3: attention and classification, trained in stage (a), and the CVAE, in (b)."""
+    """The modules of Fig. 3: attention and classification, updated in stage (a), and the CVAE, in (b)."""
 
     def __init__(self, dim: int, num_classes: int, settings: TrainingSettings) -> None:
         super().__init__()
@@ -53,30 +53,6 @@ class TrainingData:
     target: Tensor
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What localization needs of a test video from one stream (section 3.5).
-
-    Attributes:
-        attention: λ, (N,) in [0, 1].
-        logits: w_cᵀx of each snippet before the softmax, (N, C + 1).
-        num_snippets: snippets of the whole video, of which N were fed to the network.
-    """
-
-    attention: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    num_snippets: int
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model, its losses an epoch, and its outputs on the test videos."""
-
-    model: Model
-    curves: dict[str, NDArray[np.float32]]
-    outputs: dict[str, Outputs]
-
-
 def choose_device(name: str) -> torch.device:
     """Return the device that "auto", "cpu" or "cuda" means on this machine."""
     if name == "cuda" and not torch.cuda.is_available():
@@ -97,10 +73,15 @@ def load_training_data(data: DataSet, stream: str, device: torch.device) -> Trai
         arrays.append(torch.from_numpy(np.asarray(values, dtype=np.float32)))
     count = torch.tensor([len(array) for array in arrays])
     # Column 0 is the background's; y / Σy for videos of several classes.
-    target = torch.tensor([[0, *(c in video.labels for c in data.classes)] for video in videos], dtype=torch.float32)
+    target = torch.tensor(
+        [[0, *(c in video.labels for c in data.classes)] for video in videos], dtype=torch.float32
+    )
     target /= target.sum(1, keepdim=True)
     return TrainingData(
-        torch.cat(arrays).to(device), (count.cumsum(0) - count).to(device), count.to(device), target.to(device)
+        torch.cat(arrays).to(device),
+        (count.cumsum(0) - count).to(device),
+        count.to(device),
+        target.to(device),
     )
 
 
@@ -150,7 +131,9 @@ def stage_a_losses(
     return out
 
 
-def _reconstruction(model: Model, x: Tensor, lam: Tensor, s: TrainingSettings, generator: torch.Generator) -> Tensor:
+def _reconstruction(
+    model: Model, x: Tensor, lam: Tensor, s: TrainingSettings, generator: torch.Generator
+) -> Tensor:
     z = sample(prior_mean(lam, s.prior_shift, s.latent_dim), None, s.num_samples, generator)
     return losses.reconstruction_loss(losses.log_likelihood(x, model.cvae.decode(lam, z), s.sigma))
 
@@ -184,7 +167,7 @@ def train(
     settings: TrainingSettings,
     seed: int,
     device: torch.device,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int], object],
 ) -> Trained:
     """Train one stream's model by the two stages in turn and apply it to the test videos.
 
@@ -200,7 +183,8 @@ def train(
     dim = train_data.features.shape[1]
     model = new_model(dim, len(data.classes), settings, seed).to(device)
     adams = {
-        stage: torch.optim.Adam(model.stage_parameters(stage), lr=settings.learning_rate) for stage in ("a", "b")
+        stage: torch.optim.Adam(model.stage_parameters(stage), lr=settings.learning_rate)
+        for stage in ("a", "b")
     }
     generator = torch.Generator(device).manual_seed(seed)
     history: list[dict[str, Tensor]] = []
@@ -210,10 +194,11 @@ def train(
     curves = {name: torch.stack([row[name] for row in history]).cpu().numpy() for name in history[0]}
     if broken := [name for name, values in curves.items() if not np.isfinite(values).all()]:
         raise InputError(
-            f"{data.name}, {stream}, seed {seed}: the loss {broken[0]} became infinite or undefined in epoch "
-            f"{1 + int(np.argmin(np.isfinite(curves[broken[0]])))}; lower learning_rate or check the features' scale"
+            f"{data.name}, {stream}, seed {seed}: the loss {broken[0]!r} is infinite or undefined after "
+            f"{int(np.argmin(np.isfinite(curves[broken[0]])))} epochs; lower learning_rate"
         )
-    return Trained(model, curves, predict(model, data, stream, settings.max_snippets, device))
+    outputs = predict(model, data, stream, settings.max_snippets, device)
+    return Trained({name: value.cpu() for name, value in model.state_dict().items()}, curves, outputs)
 
 
 def _epoch(
@@ -232,7 +217,7 @@ def _epoch(
     # Without L_re in Eq. (16) the CVAE touches nothing, and Table 4's rows leave it out.
     for stage in ("b", "a") if s.gamma_re else ("a",):
         with only_updating(model, stage):
-            for batch in order.split(s.batch_size):
+            for batch in torch.split(order, s.batch_size):
                 x = data.features[index[batch]]
                 if stage == "b":
                     out = stage_b_losses(model, x, s, warmup, generator)
@@ -246,6 +231,14 @@ def _epoch(
     return sums
 
 
+def restore(weights: dict[str, Tensor], settings: TrainingSettings) -> Model:
+    """Rebuild a trained model; the sizes that settings do not hold are those of the weights."""
+    num_classes_and_background, dim = weights["classifier.fc1.weight"].shape
+    model = Model(dim, num_classes_and_background - 1, settings)
+    model.load_state_dict(weights)
+    return model
+
+
 @torch.no_grad()
 def predict(
     model: Model, data: DataSet, stream: str, max_snippets: int, device: torch.device
@@ -257,9 +250,7 @@ def predict(
         check_features(values, video, stream, model.classifier.fc1.in_features)
         index = sample_test(len(values), max_snippets)
         x = torch.from_numpy(np.asarray(values[index], dtype=np.float32)).to(device)
-        outputs[video.name] = Outputs(
-            model.attention(x).cpu().numpy(), model.classifier(x).cpu().numpy(), len(values)
-        )
+        outputs[video.name] = Outputs(model.attention(x).cpu().numpy(), model.classifier(x).cpu().numpy())
     return outputs
 
 

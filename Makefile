@@ -1,0 +1,69 @@
+# Two commands do nearly everything: `make book` and `make test`. Both set up what they need.
+
+PROFILE ?= demo
+PYTHON ?= python3
+BIN := .venv/bin
+RESULTS := results/$(PROFILE)/notebooks
+# The notebooks that have parameters in this profile, executed.
+EXECUTED := $(patsubst params/$(PROFILE)/%.yaml,$(RESULTS)/%.ipynb,$(wildcard params/$(PROFILE)/*.yaml))
+# Where the terminal is not watched, papermill's bar would only fill a log.
+BAR := $(shell test -t 1 || echo --no-progress-bar)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup book test lint format lock clean browser
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+setup: .venv/.stamp  ## make .venv with the locked versions
+
+.venv/.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+book: $(EXECUTED)  ## run the notebooks of PROFILE (demo) and build the site in book/_build/html
+	@mkdir -p book/notebooks
+	@for file in $(EXECUTED); do cmp -s $$file book/notebooks/$${file##*/} || cp $$file book/notebooks/; done
+	jupyter-book build . --path-output book --all --quiet -W -n --keep-going
+	@echo "open book/_build/html/index.html"
+
+# A run that fails leaves what it got to as NAME.failed.ipynb.
+$(RESULTS)/%.ipynb: notebooks/%.ipynb params/$(PROFILE)/%.yaml params/published.yaml $(wildcard dgam_core/*.py) | .venv/.stamp
+	@mkdir -p $(@D)
+	papermill $(BAR) $< $(@D)/$*.failed.ipynb -f params/$(PROFILE)/$*.yaml
+	jupytext --quiet --update-metadata '{"jupytext": null}' $(@D)/$*.failed.ipynb
+	mv $(@D)/$*.failed.ipynb $@
+
+test: book browser  ## run all tests: unit, notebooks, site
+	pytest tests dgam_core
+	pytest --nbval-lax notebooks
+
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "no Chromium found: the tests of the site in a browser will be skipped"; fi
+
+lint: .venv/.stamp  ## check style and types
+	ruff check
+	ruff format --check
+	mypy
+
+format: .venv/.stamp  ## rewrite the code in the project's style, and pair the notebooks with their twins
+	ruff check --fix
+	ruff format
+	jupytext --sync notebooks/*.ipynb
+
+lock: pyproject.toml  ## write requirements.lock anew from pyproject.toml
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[notebooks,book,test]'
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+.*//' > requirements.lock
+	touch .venv/.stamp
+
+clean:  ## remove the site and the executed notebooks; runs are kept
+	rm -rf book/_build book/notebooks results/*/notebooks

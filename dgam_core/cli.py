@@ -1,0 +1,235 @@
+"""The `dgam` command: a shell over the package.
+
+Exit status 0 on success, 2 on bad input or usage with one sentence on stderr, 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from dgam_core.errors import InputError
+
+# Modules that import PyTorch are imported by the commands that need them: `dgam evaluate` answers at once.
+
+PATH = click.Path(path_type=Path)  # whether it exists is checked where it is read, with a sentence of ours
+
+
+@click.group()
+def cli() -> None:
+    """Weakly-supervised action localization by generative attention modeling (DGAM)."""
+
+
+@cli.command("import")
+@click.argument("layout", type=click.Choice(["basnet"]))
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH, metavar="OUT.h5")
+@click.option(
+    "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames a second, if gt.json does not say."
+)
+@click.option(
+    "--snippet-frames", type=click.IntRange(min=1), help="Frames a snippet, if durations do not tell."
+)
+def import_(layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None) -> None:
+    """Import features in a public layout into a store."""
+    from dgam_core import layouts, store
+
+    data = layouts.read_basnet(source, fps, snippet_frames)
+    total = len(data.videos) * len(data.streams)
+    with tqdm(total=total, unit="file", desc="importing", disable=None) as line:
+        store.write(out, data, lambda _: line.update())
+    click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
+
+
+@cli.command()
+@click.argument("name", type=click.Choice(["thumos14"]))
+@click.argument("out", type=PATH, metavar="OUT.h5")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--scale", type=click.Choice(["demo", "paper"]), default="demo", show_default=True)
+def simulate(name: str, out: Path, seed: int, scale: str) -> None:
+    """Write a simulated data set as a store."""
+    from dgam_core import simulate, store
+
+    data = simulate.thumos14(scale, seed)
+    total = len(data.videos) * len(data.streams)
+    with tqdm(total=total, unit="array", desc=f"simulating {name}", disable=None) as line:
+        store.write(out, data, lambda _: line.update())
+    click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
+
+
+@cli.command()
+@click.argument("file", type=PATH, metavar="FILE.h5")
+def inspect(file: Path) -> None:
+    """Say what is inside a store, and whether it is sound."""
+    from dgam_core import store
+
+    data = store.read(file)
+    store.verify(data)
+    click.echo(f"{file}: {data.name}, {'simulated' if data.simulated else 'real features'}")
+    click.echo(f"  source    {data.source}")
+    click.echo(
+        f"  timing    {data.fps:g} fps, {data.snippet_frames} frames a snippet ({data.snippet_s:.3f} s)"
+    )
+    for stream in data.streams:
+        first = data.load(stream, data.videos[0].name)
+        click.echo(f"  stream    {stream}: {first.shape[1]} dimensions, {first.dtype}")
+    for subset in sorted({video.subset for video in data.videos}, reverse=True):
+        videos = data.subset(subset)
+        hours = sum(video.duration_s for video in videos) / 3600
+        segments = sum(len(video.segments) for video in videos)
+        snippets = sum(video.num_snippets for video in videos)
+        click.echo(
+            f"  {subset:9} {len(videos)} videos, {hours:.2f} h, {snippets} snippets, {segments} segments"
+        )
+    click.echo(f"  classes   {len(data.classes)}: {', '.join(data.classes)}")
+    click.echo(f"  digest    {data.digest}")
+    click.echo("  sound     every feature is finite and of its stream's shape; the contents match the digest")
+
+
+@cli.command()
+@click.argument("file", type=PATH, metavar="FILE.h5")
+@click.option(
+    "--params", type=PATH, required=True, help="Settings, such as params/demo/table4_ablation.yaml."
+)
+@click.option("--out", type=PATH, required=True, metavar="RUN_DIR", help="Folder for the trained streams.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Instead of what the settings say."
+)
+def train(file: Path, params: Path, out: Path, device: str | None) -> None:
+    """Train a model for each stream, with the first of the seeds in the settings.
+
+    RUN_DIR becomes a run store: what is finished there already is not trained again.
+    """
+    from dgam_core import runs, store
+    from dgam_core import train as training
+    from dgam_core.params import Experiment, parse, read_yaml
+
+    values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
+    experiment = parse(Experiment, values, str(params))
+    data = store.read(file)
+    where = training.choose_device(experiment.device)
+    specs = {
+        stream: runs.specify(data, stream, experiment.seeds[0], experiment, where) for stream in data.streams
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    runs.obtain(out, data, list(specs.values()), training.train)
+    runs.write_pair(out, specs, experiment)
+    click.echo(f"{out}: trained {', '.join(data.streams)}")
+
+
+@cli.command()
+@click.argument("run_dir", type=PATH)
+@click.argument("file", type=PATH, metavar="FILE.h5")
+@click.option("--out", type=PATH, required=True, metavar="DETECTIONS.json")
+def localize(run_dir: Path, file: Path, out: Path) -> None:
+    """Localize actions in the test videos of a store."""
+    import torch
+
+    from dgam_core import activitynet, runs, store
+    from dgam_core import localize as localization
+    from dgam_core import train as training
+
+    pair, settings = runs.read_pair(run_dir)
+    data = store.read(file)
+    outputs = {}
+    for stream, run in pair.items():
+        if tuple(run.record["classes"]) != data.classes:
+            raise InputError(f"{run_dir}: was trained on other classes than those of {file}")
+        if stream not in data.streams:
+            raise InputError(f"{file}: has no {stream} features, which {run_dir} was trained on")
+        model = training.restore(run.trained.weights, run.settings)
+        outputs[stream] = training.predict(
+            model, data, stream, run.settings.max_snippets, torch.device("cpu")
+        )
+    detections = localization.detect(data, outputs, settings)
+    activitynet.write_detections(out, detections)
+    click.echo(f"{out}: {len(detections)} detections in {len(data.subset('test'))} videos")
+
+
+@cli.command()
+@click.argument("detections", type=PATH, metavar="DETECTIONS.json")
+@click.argument("ground_truth", type=PATH, metavar="GROUND_TRUTH.json")
+@click.option("--subset", help="Subset of the ground truth; by itself test, else validation.")
+@click.option("--protocol", type=click.Choice(["anet"]), default="anet", show_default=True)
+@click.option("--tiou", default="0.1:0.9:0.1", metavar="FIRST:LAST:STEP", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, values as fractions.")
+def evaluate(
+    detections: Path, ground_truth: Path, subset: str | None, protocol: str, tiou: str, as_json: bool
+) -> None:
+    """Print the mean average precision of detections, by the ActivityNet protocol."""
+    from dgam_core import activitynet
+    from dgam_core import evaluate as evaluation
+
+    truth = activitynet.read_ground_truth(ground_truth, subset)
+    found = activitynet.read_detections(detections)
+    result = evaluation.mean_average_precision(found, truth.segments, truth.videos, _thresholds(tiou))
+    for count, what, effect in (
+        (result.unknown_videos, "lie in videos outside the ground truth", "count as false positives"),
+        (result.unknown_labels, "have labels without ground truth", "are left out"),
+    ):
+        if count:
+            click.echo(f"dgam: warning: {count} detections {what} and {effect}", err=True)
+    if as_json:
+        content = {
+            "protocol": protocol,
+            "tiou": result.tiou.tolist(),
+            "map": result.map.tolist(),
+            "average_map": result.average_map,
+            "per_class": {label: values.tolist() for label, values in result.per_class.items()},
+            "num_videos": result.num_videos,
+            "num_segments": result.num_segments,
+            "num_detections": result.num_detections,
+        }
+        click.echo(json.dumps(content))
+        return
+    click.echo(
+        f"{result.num_detections} detections; {result.num_segments} segments; "
+        f"{len(result.per_class)} classes; {result.num_videos} videos; protocol {protocol}"
+    )
+    click.echo("tIoU   " + "".join(f"{value:7.2f}" for value in result.tiou) + "    mean")
+    click.echo(
+        "mAP %  "
+        + "".join(f"{100 * value:7.2f}" for value in result.map)
+        + f"{100 * result.average_map:8.2f}"
+    )
+
+
+def _thresholds(text: str) -> list[float]:
+    """Read FIRST:LAST:STEP, both ends included."""
+    try:
+        first, last, step = (float(part) for part in text.split(":"))
+        count = round((last - first) / step) + 1
+        values = np.round(first + step * np.arange(count), 9)
+        if count < 1 or not 0 < values.min() <= values.max() <= 1:
+            raise ValueError
+    except (ValueError, ZeroDivisionError, OverflowError, MemoryError):
+        raise InputError(
+            f"--tiou {text!r} should be FIRST:LAST:STEP within (0, 1], such as 0.1:0.9:0.1"
+        ) from None
+    return [float(value) for value in values]
+
+
+def main() -> None:
+    """Run the command and exit with its status."""
+    try:
+        sys.exit(cli.main(prog_name="dgam", standalone_mode=False))
+    except InputError as error:
+        print(f"dgam: {error}", file=sys.stderr)
+        sys.exit(2)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        print(f"dgam: {error.format_message()}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        print("dgam: interrupted; what was finished is kept", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"dgam: {error}", file=sys.stderr)
+        sys.exit(1)
