@@ -11,7 +11,7 @@ BAR := $(shell test -t 1 || echo --no-progress-bar)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup book test lint format lock clean browser
+.PHONY: help setup book test lint format reference lock clean browser
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -39,7 +39,7 @@ $(RESULTS)/%.ipynb: notebooks/%.ipynb params/$(PROFILE)/%.yaml params/published.
 	mv $(@D)/$*.failed.ipynb $@
 
 test: book browser  ## run all tests: unit, notebooks, site
-	pytest tests dgam_core
+	pytest -n auto --dist loadfile tests
 	pytest --nbval-lax notebooks
 
 browser:
@@ -57,6 +57,10 @@ format: .venv/.stamp  ## rewrite the code in the project's style, and pair the n
 	ruff check --fix
 	ruff format
 	jupytext --sync notebooks/*.ipynb
+
+reference: .venv/.stamp  ## run the notebooks as they stand and keep the output that --nbval-lax compares
+	jupyter nbconvert --log-level WARN --to notebook --execute --inplace notebooks/*.ipynb
+	nbstripout --keep-id --keep-count notebooks/*.ipynb
 
 lock: pyproject.toml  ## write requirements.lock anew from pyproject.toml
 	rm -rf .venv

@@ -31,7 +31,8 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
         path: the file; segments may be numbers or strings of numbers, in seconds.
         subset: which subset; without it "test" if there is one, else "validation", else the only one.
     Raises:
-        InputError: the file cannot be read, an entry is wrong, or the subset has no segment.
+        InputError: the file cannot be read, an entry is wrong, the subset has no segment, or none is
+            named and the file has several but neither "test" nor "validation".
     """
     database = _object(_object(read_json(path), path, "the file").get("database"), path, '"database"')
     subsets: dict[str, list[str]] = {}
@@ -40,11 +41,14 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
         if not isinstance(name, str):
             raise InputError(f"{path}: video {video!r} has no subset")
         subsets.setdefault(name, []).append(video)
-    subset = subset or next((name for name in ("test", "validation", *subsets) if name in subsets), "test")
+    present = ", ".join(map(repr, subsets)) or "no video"
+    if subset is None:
+        usual = [name for name in ("test", "validation") if name in subsets]
+        if not usual and len(subsets) > 1:
+            raise InputError(f"{path}: has several subsets, {present}; say which one to evaluate against")
+        subset = next(iter(usual or subsets), "test")
     if subset not in subsets:
-        raise InputError(
-            f"{path}: has no subset {subset!r}; it has {', '.join(map(repr, subsets)) or 'no video'}"
-        )
+        raise InputError(f"{path}: has no subset {subset!r}; it has {present}")
     segments = SegmentTable.from_rows(
         row
         for video in subsets[subset]
@@ -88,10 +92,10 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: is not valid JSON: {error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not a text file in UTF-8") from None
+    except ValueError as error:  # also an integer of thousands of digits, which Python refuses to read
+        raise InputError(f"{path}: is not valid JSON: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply to be detections or annotations") from None
 

@@ -26,7 +26,7 @@ def cli() -> None:
 
 
 @cli.command("import")
-@click.argument("layout", type=click.Choice(["basnet"]))
+@click.argument("layout", type=click.Choice(["basnet"]), metavar="LAYOUT")
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH, metavar="OUT.h5")
 @click.option(
@@ -36,7 +36,7 @@ def cli() -> None:
     "--snippet-frames", type=click.IntRange(min=1), help="Frames a snippet, if durations do not tell."
 )
 def import_(layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None) -> None:
-    """Import features in a public layout into a store."""
+    """Import features in a public layout (basnet) into a store."""
     from dgam_core import layouts, store
 
     data = layouts.read_basnet(source, fps, snippet_frames)
@@ -47,12 +47,12 @@ def import_(layout: str, source: Path, out: Path, fps: float | None, snippet_fra
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["thumos14"]))
+@click.argument("name", type=click.Choice(["thumos14"]), metavar="NAME")
 @click.argument("out", type=PATH, metavar="OUT.h5")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--scale", type=click.Choice(["demo", "paper"]), default="demo", show_default=True)
 def simulate(name: str, out: Path, seed: int, scale: str) -> None:
-    """Write a simulated data set as a store."""
+    """Write a simulated data set (thumos14) as a store."""
     from dgam_core import simulate, store
 
     data = simulate.thumos14(scale, seed)

@@ -3,9 +3,10 @@
 A detection goes to the not yet taken segment of its video and class with the highest tIoU, if that
 reaches the threshold. The ActivityNet code sorts scores and tIoU in ascending order, reverses them
 and leaves ties to an unstable sort; here the sort is stable, so of equals the last in the table
-always comes first, on every machine. tIoU is rounded to 1e-9, well above the error of double
-precision and well below what annotations can tell apart, so that values that are equal on paper
-are equal here.
+always comes first, on every machine. tIoU within 1e-9 of the highest ties with it, and within 1e-9
+of the threshold reaches it: well above the error of double precision, well below what annotations
+can tell apart. Rounding would not do: 422 / 2048 lies half-way between two multiples of 1e-9, and the
+last bits of two equal overlaps would send them apart.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dgam_core.segments import SegmentTable, tiou
 
-DECIMALS = 9
+TOLERANCE = 1e-9  # of tIoU
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,12 @@ def mean_average_precision(
     Raises:
         ValueError: there is no ground truth, a score is not finite, or a threshold is out of range.
     """
-    thresholds: NDArray[np.float64] = np.asarray(tiou_thresholds, dtype=np.float64).round(DECIMALS)
+    thresholds: NDArray[np.float64] = np.asarray(tiou_thresholds, dtype=np.float64).round(9)  # 3 * 0.1 → 0.3
     if len(ground_truth) == 0:
         raise ValueError("the ground truth has no segment: mean average precision is not defined")
     if not np.isfinite(detections.score).all():
         raise ValueError("a detection's score is not finite")
-    if thresholds.ndim != 1 or not len(thresholds) or thresholds.min() <= 0 or thresholds.max() > 1:
+    if thresholds.ndim != 1 or not len(thresholds) or thresholds.min() <= TOLERANCE or thresholds.max() > 1:
         raise ValueError(f"tIoU thresholds {tiou_thresholds} must lie in (0, 1]")
     classes = np.unique(ground_truth.label)
     per_class = {}
@@ -157,13 +158,13 @@ def match(overlap: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDAr
     Returns:
         Whether each detection finds a segment at each threshold, (K, P).
     """
-    overlap = np.round(overlap, DECIMALS)
     taken = np.zeros((len(thresholds), overlap.shape[1]), dtype=bool)
     is_tp = np.zeros((len(thresholds), len(overlap)), dtype=bool)
     for i, row in enumerate(overlap):
-        order = _descending(row)
-        free = (row[order] >= thresholds[:, None]) & ~taken[:, order]
+        free = (row >= thresholds[:, None] - TOLERANCE) & ~taken
         is_tp[:, i] = free.any(1)
         hit = np.flatnonzero(is_tp[:, i])
-        taken[hit, order[free[hit].argmax(1)]] = True
+        best = np.where(free[hit], row, -1.0).max(1, keepdims=True)
+        ties = free[hit] & (row >= best - TOLERANCE)
+        taken[hit, len(row) - 1 - ties[:, ::-1].argmax(1)] = True
     return is_tp

@@ -203,7 +203,7 @@ Markdown(
 # %% [markdown]
 # ## Checks
 
-# %%
+# %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
 print("rows:", ", ".join(without))
 print(

@@ -1,0 +1,50 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgam_core.params import Settings
+from dgam_core.snippets import DataSet, Segment, Video
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real recordings and annotations, which are not part of the project."""
+    folder = Path(os.environ.get("DGAM_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("real data not found: set DGAM_SHARED to the folder that has it in data/")
+    return folder
+
+
+@pytest.fixture
+def tiny() -> DataSet:
+    """Four videos of 6 to 9 snippets of 1 s, two classes; in action, evidence in dimension 0 or 1."""
+    random = np.random.default_rng(0)
+    videos, features = [], {"rgb": {}, "flow": {}}
+    for i, (subset, label) in enumerate(
+        [("train", "jump"), ("train", "throw"), ("test", "jump"), ("test", "throw")]
+    ):
+        count = 6 + i
+        videos.append(Video(f"v{i}", subset, float(count), count, (label,), (Segment(label, 2.0, 4.0),)))
+        for stream, dim in (("rgb", 5), ("flow", 4)):
+            x = random.random((count, dim)).astype(np.float32) * 0.1
+            x[2:4, ["jump", "throw"].index(label)] += 1
+            features[stream][f"v{i}"] = x
+    return DataSet("tiny", "made by hand", True, 16.0, 16, ("jump", "throw"), tuple(videos), features)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings that train in no time."""
+    return Settings(
+        attention_hidden=8,
+        cvae_hidden=8,
+        latent_dim=3,
+        num_snippets=5,
+        batch_size=2,
+        epochs=3,
+        warmup_epochs=2,
+    )

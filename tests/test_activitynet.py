@@ -1,0 +1,164 @@
+import json
+
+import pytest
+
+from dgam_core.activitynet import read_detections, read_ground_truth, write_detections
+from dgam_core.errors import InputError
+from dgam_core.segments import SegmentTable
+
+
+def write(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def video(*annotations, subset="test"):
+    return {"subset": subset, "annotations": list(annotations)}
+
+
+def test_ground_truth_with_segments_as_strings_or_numbers(tmp_path):
+    jump = {"label": "jump", "segment": ["1.5", "2.5"]}
+    throw = {"label": "throw", "segment": [3, 4.0]}
+    path = write(
+        tmp_path / "gt.json",
+        {"database": {"a": video(jump, throw), "b": video(), "c": video(jump, subset="train")}},
+    )
+    truth = read_ground_truth(path)
+    assert truth.videos == ("a", "b")
+    assert truth.segments.label.tolist() == ["jump", "throw"]
+    assert truth.segments.start_s.tolist() == [1.5, 3]
+    assert read_ground_truth(path, "train").videos == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("subsets", "chosen"),
+    [(["train", "test"], "test"), (["training", "validation"], "validation"), (["all"], "all")],
+)
+def test_subset_is_test_or_validation_or_the_only_one(tmp_path, subsets, chosen):
+    row = {"label": "jump", "segment": [0, 1]}
+    path = write(
+        tmp_path / "gt.json", {"database": {f"in_{name}": video(row, subset=name) for name in subsets}}
+    )
+    assert read_ground_truth(path).videos == (f"in_{chosen}",)
+
+
+def test_a_subset_is_not_guessed_among_several(tmp_path):
+    row = {"label": "jump", "segment": [0, 1]}
+    path = write(
+        tmp_path / "gt.json", {"database": {"a": video(row, subset="train"), "b": video(row, subset="val")}}
+    )
+    with pytest.raises(InputError) as error:
+        read_ground_truth(path)
+    assert (
+        str(error.value) == f"{path}: has several subsets, 'train', 'val'; say which one to evaluate against"
+    )
+    assert read_ground_truth(path, "val").videos == ("b",)
+    with pytest.raises(InputError, match="has no subset ''; it has 'train', 'val'"):
+        read_ground_truth(path, "")
+
+
+def test_detections_survive_writing_and_reading(tmp_path):
+    found = SegmentTable.from_rows(
+        [("a", "jump", 0.1, 2.25, 0.5), ("b", "throw", 1, 2, -3.0), ("a", "throw", 5, 6, 1e-9)]
+    )
+    write_detections(tmp_path / "d.json", found)
+    again = read_detections(tmp_path / "d.json")
+    rows = {
+        (*row,) for row in zip(found.video, found.label, found.start_s, found.end_s, found.score, strict=True)
+    }
+    assert rows == {
+        (*row,) for row in zip(again.video, again.label, again.start_s, again.end_s, again.score, strict=True)
+    }
+    assert set(json.loads((tmp_path / "d.json").read_text())) == {"version", "external_data", "results"}
+
+
+def one(**changes):
+    return {"results": {"v1": [{"label": "jump", "score": 0.5, "segment": [0, 1]} | changes]}}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            "{",
+            "d.json: is not valid JSON: Expecting property name",
+        ),
+        ("1" * 5000, "d.json: is not valid JSON: Exceeds the limit"),
+        ("[" * 100_000, "d.json: is nested too deeply to be detections or annotations"),
+        ([], "d.json: the file should be an object {…}, not []"),
+        ({}, 'd.json: "results" should be an object {…}, not missing'),
+        ({"results": {"v1": {}}}, "d.json: video 'v1' should have a list of detections, not {}"),
+        ({"results": {"v1": ["x"]}}, "d.json: video 'v1', detection 1 should be an object {…}, not 'x'"),
+        (one(label=3), "d.json: video 'v1', detection 1: the label should be a string, not 3"),
+        (
+            one(segment=[1]),
+            "d.json: video 'v1', detection 1: the segment should be [start, end] in seconds, not [1]",
+        ),
+        (
+            one(segment=["a", 1]),
+            "d.json: video 'v1', detection 1: the start should be a finite number, not 'a'",
+        ),
+        (
+            one(segment=[0, True]),
+            "d.json: video 'v1', detection 1: the end should be a finite number, not True",
+        ),
+        (
+            one(segment=[2, 1]),
+            "d.json: video 'v1', detection 1: the segment ends before it starts: 1 s < 2 s",
+        ),
+        (
+            one(score=None),
+            "d.json: video 'v1', detection 1: the score should be a finite number, not missing",
+        ),
+        (
+            one(score=float("nan")),
+            "d.json: video 'v1', detection 1: the score should be a finite number, not nan",
+        ),
+        (
+            one(score=10**400),
+            "d.json: video 'v1', detection 1: the score should be a finite number, not 1000",
+        ),
+        (
+            one(score="x" * 99),
+            f"d.json: video 'v1', detection 1: the score should be a finite number, not '{'x' * 39}…",
+        ),
+    ],
+)
+def test_detections_that_cannot_be_trusted(tmp_path, content, sentence):
+    path = write(tmp_path / "d.json", content)
+    with pytest.raises(InputError) as error:
+        read_detections(path)
+    assert str(error.value).startswith(str(tmp_path / sentence))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"database": {"a": {"annotations": []}}}, "gt.json: video 'a' has no subset"),
+        ({"database": {}}, "gt.json: has no subset 'test'; it has no video"),
+        (
+            {"database": {"a": video(subset="val")}},
+            "gt.json: the subset 'val' has no annotated segment to evaluate",
+        ),
+        (
+            {"database": {"a": {"subset": "test"}}},
+            "gt.json: video 'a' should have a list of annotations, not missing",
+        ),
+    ],
+)
+def test_ground_truth_that_cannot_be_trusted(tmp_path, content, sentence):
+    path = write(tmp_path / "gt.json", content)
+    with pytest.raises(InputError) as error:
+        read_ground_truth(path)
+    assert str(error.value).startswith(str(tmp_path / sentence))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"none.json: cannot be read: No such file"):
+        read_detections(tmp_path / "none.json")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="is not a text file in UTF-8"):
+        read_detections(tmp_path / "bytes.json")
+    path = write(tmp_path / "gt.json", {"database": {"a": video({"label": "x", "segment": [0, 1]})}})
+    with pytest.raises(InputError, match="has no subset 'val'; it has 'test'"):
+        read_ground_truth(path, "val")

@@ -1,0 +1,45 @@
+import pytest
+import torch
+from pytest import approx
+
+from dgam_core.attention import AttentionModule, pool_background, pool_foreground
+
+X = torch.tensor([[[1.0, 0.0], [3.0, 2.0], [5.0, 4.0]]])  # (B 1, T 3, D 2)
+LAM = torch.tensor([[0.5, 0.25, 0.25]])
+
+
+def test_foreground_is_the_attention_weighted_mean_eq_4():
+    # (0.5·1 + 0.25·3 + 0.25·5) / 1 = 2.5 and (0.5·0 + 0.25·2 + 0.25·4) / 1 = 1.5
+    assert pool_foreground(X, LAM)[0].tolist() == approx([2.5, 1.5])
+
+
+def test_background_is_weighted_by_one_minus_attention_eq_5():
+    # weights 0.5, 0.75, 0.75, sum 2: (0.5·1 + 0.75·3 + 0.75·5) / 2 = 3.25, (0 + 1.5 + 3) / 2 = 2.25
+    assert pool_background(X, LAM)[0].tolist() == approx([3.25, 2.25])
+
+
+def test_pooling_does_not_depend_on_the_scale_of_attention():
+    assert torch.allclose(pool_foreground(X, LAM), pool_foreground(X, 0.1 * LAM))
+
+
+def test_pooling_refuses_what_has_no_mean():
+    with pytest.raises(ValueError, match="sums to zero"):
+        pool_foreground(X, torch.zeros(1, 3))
+    with pytest.raises(ValueError, match="disagree"):
+        pool_foreground(X, torch.ones(1, 2))
+
+
+def test_gradient_of_the_foreground_reaches_attention_by_the_quotient_rule():
+    lam = LAM.clone().requires_grad_()
+    pool_foreground(X, lam)[0, 0].backward()
+    # d/dλ_t of Σλx / Σλ is (x_t − x_fg) / Σλ, with x_fg = 2.5 and Σλ = 1
+    assert lam.grad[0].tolist() == approx([-1.5, 0.5, 2.5])
+
+
+def test_module_looks_at_each_snippet_alone():
+    torch.manual_seed(0)
+    module = AttentionModule(dim=2, hidden=4)
+    whole = module(X)
+    assert whole.shape == (1, 3)
+    assert ((whole > 0) & (whole < 1)).all()
+    assert torch.allclose(whole[:, 1:2], module(X[:, 1:2]))

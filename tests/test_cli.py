@@ -1,0 +1,180 @@
+"""The `dgam` command, run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from pytest import approx
+
+from dgam_core import store
+from tests.test_layouts import export_basnet
+
+DGAM = Path(sys.executable).parent / "dgam"
+
+
+def dgam(*arguments, cwd=None):
+    return subprocess.run([DGAM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def refused(*arguments, cwd=None):
+    """Run a command that must fail on its input; return its one sentence."""
+    done = dgam(*arguments, cwd=cwd)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("dgam: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.fixture
+def params(tmp_path, settings):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(settings.model_dump() | {"profile": "p", "dataset": "d", "seeds": [0]}))
+    return path
+
+
+def test_from_features_to_map(tmp_path, tiny, params):
+    source = tmp_path / "source"
+    source.mkdir()
+    export_basnet(tiny, source)
+    assert dgam("import", "basnet", source, "x.h5", cwd=tmp_path).returncode == 0
+    seen = dgam("inspect", "x.h5", cwd=tmp_path)
+    assert "real features" in seen.stdout
+    assert "jump, throw" in seen.stdout
+    assert dgam("train", "x.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/weights.safetensors")}
+    assert len(made) == 2
+    assert dgam("train", "x.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
+    assert made == {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/weights.safetensors")
+    }
+    assert dgam("localize", "run", "x.h5", "--out", "d.json", cwd=tmp_path).returncode == 0
+    done = dgam("evaluate", "d.json", source / "gt.json", "--json", cwd=tmp_path)
+    result = json.loads(done.stdout)
+    assert set(result) == {
+        "protocol", "tiou", "map", "average_map", "per_class", "num_videos", "num_segments", "num_detections"
+    }  # fmt: skip
+    assert result["tiou"] == approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    assert result["average_map"] == approx(np.mean(result["map"]))
+    assert (result["num_videos"], result["num_segments"]) == (2, 2)
+
+
+def test_simulate_writes_a_sound_store(tmp_path):
+    assert dgam("simulate", "thumos14", "s.h5", "--seed", 3, cwd=tmp_path).returncode == 0
+    data = store.read(tmp_path / "s.h5")
+    store.verify(data)
+    assert data.simulated
+    assert "simulated" in dgam("inspect", "s.h5", cwd=tmp_path).stdout
+
+
+def test_evaluate_real_detections(shared_data):
+    folder = shared_data / "thumos14"
+    done = dgam("evaluate", folder / "stpn_detections.json", folder / "gt.json", "--json")
+    assert [100 * value for value in json.loads(done.stdout)["map"]] == approx(
+        [52.12, 44.20, 34.70, 26.06, 17.70, 10.09, 4.99, 1.34, 0.10], abs=0.05
+    )
+    readable = dgam("evaluate", folder / "stpn_detections.json", folder / "gt.json", "--tiou", "0.5:0.5:0.1")
+    assert "17.70" in readable.stdout
+
+
+def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path, tiny, params):
+    assert "none.h5: no such file" in refused("inspect", "none.h5", cwd=tmp_path)
+    assert "none/gt.json: cannot be read" in refused("import", "basnet", "none", "x.h5", cwd=tmp_path)
+    source = tmp_path / "source"
+    source.mkdir()
+    broken = {**tiny.features["rgb"], "v1": np.full((7, 5), np.nan, dtype=np.float32)}
+    export_basnet(replace(tiny, features={"rgb": broken}), source)
+    assert "v1: rgb features hold nan at snippet 0" in refused(
+        "import", "basnet", source, "x.h5", cwd=tmp_path
+    )
+    (source / "features/train/rgb/v1.npy").unlink()
+    assert "the video 'v1' has no rgb features" in refused("import", "basnet", source, "x.h5", cwd=tmp_path)
+    assert "folder no does not exist" in refused("simulate", "thumos14", "no/x.h5", cwd=tmp_path)
+    store.write(tmp_path / "tiny.h5", tiny)
+    assert "no.yaml: cannot be read" in refused(
+        "train", "tiny.h5", "--params", "no.yaml", "--out", "r", cwd=tmp_path
+    )
+    params.write_text(params.read_text() + "epohcs: 3\n")
+    sentence = refused("train", "tiny.h5", "--params", params, "--out", "r", cwd=tmp_path)
+    assert "unknown parameter 'epohcs'; did you mean 'epochs'?" in sentence
+    assert "r/pair.yaml: cannot be read" in refused(
+        "localize", "r", "tiny.h5", "--out", "d.json", cwd=tmp_path
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "source", "tiny.h5"]
+
+
+def test_wrong_usage_gets_one_sentence(tmp_path):
+    assert "No such command 'frob'" in refused("frob")
+    assert "Missing argument 'DETECTIONS.json'" in refused("evaluate")
+    assert "Invalid value for 'LAYOUT': 'elsewhere' is not 'basnet'" in refused(
+        "import", "elsewhere", "a", "b"
+    )
+    for text in ("3", "0:1:0.1", "0.5:0.1:0.1", "0.1:0.9:0", "a:b:c", "0.1:1.5:0.1"):
+        (tmp_path / "d.json").write_text('{"results": {}}')
+        (tmp_path / "g.json").write_text(
+            '{"database": {"v": {"subset": "test", "annotations": [{"label": "x", "segment": [0, 1]}]}}}'
+        )
+        assert f"--tiou {text!r} should be" in refused(
+            "evaluate", "d.json", "g.json", "--tiou", text, cwd=tmp_path
+        )
+
+
+def test_help_for_everything():
+    assert dgam().returncode == 2
+    for command in ("", "import", "simulate", "inspect", "train", "localize", "evaluate"):
+        done = dgam(*filter(None, [command]), "--help")
+        assert done.returncode == 0
+        assert "Usage: dgam" in done.stdout
+
+
+def test_odd_detections_are_counted_in_a_warning(tmp_path):
+    (tmp_path / "g.json").write_text(
+        '{"database": {"v": {"subset": "test", "annotations": [{"label": "x", "segment": [0, 1]}]}}}'
+    )
+    rows = [{"label": label, "score": 1, "segment": [0, 1]} for label in ("x", "z")]
+    (tmp_path / "d.json").write_text(json.dumps({"results": {"v": rows, "u": rows[:1]}}))
+    done = dgam("evaluate", "d.json", "g.json", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "1 detections lie in videos outside the ground truth" in done.stderr
+    assert "1 detections have labels without ground truth" in done.stderr
+
+
+def test_other_classes_are_refused(tmp_path, tiny, params):
+    store.write(tmp_path / "tiny.h5", tiny)
+    assert dgam("train", "tiny.h5", "--params", params, "--out", "r", cwd=tmp_path).returncode == 0
+    store.write(tmp_path / "more.h5", replace(tiny, classes=("jump", "swim", "throw")))
+    assert "trained on other classes" in refused("localize", "r", "more.h5", "--out", "d.json", cwd=tmp_path)
+    one = replace(tiny, features={"rgb": tiny.features["rgb"]})
+    store.write(tmp_path / "one.h5", one)
+    assert "has no flow features" in refused("localize", "r", "one.h5", "--out", "d.json", cwd=tmp_path)
+    assert not (tmp_path / "d.json").exists()
+
+
+def test_an_interrupted_training_goes_on_with_the_missing_stream(tmp_path, tiny, params):
+    store.write(tmp_path / "tiny.h5", tiny)
+    content = yaml.safe_load(params.read_text())
+    params.write_text(yaml.safe_dump(content | {"epochs": 300}))
+    command = [DGAM, "train", "tiny.h5", "--params", params, "--out", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("*/record.json")) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    message = process.communicate(timeout=60)[1]
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/record.json")}
+    if process.returncode:  # otherwise the second stream was done before the signal came
+        assert "dgam: interrupted; what was finished is kept" in message
+        assert len(finished) == 1
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+    assert dgam(*command[1:], cwd=tmp_path).returncode == 0
+    assert len(list((tmp_path / "run").glob("*/record.json"))) == 2
+    assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
+    assert os.path.exists(tmp_path / "run" / "pair.yaml")  # noqa: PTH110

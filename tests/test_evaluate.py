@@ -1,0 +1,188 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytest import approx
+
+from dgam_core.activitynet import read_detections, read_ground_truth
+from dgam_core.evaluate import average_precision, match, mean_average_precision
+from dgam_core.segments import SegmentTable
+
+
+def table(*rows):
+    return SegmentTable.from_rows([(*row, 0.0) if len(row) == 4 else row for row in rows])
+
+
+def test_average_precision_by_hand():
+    # hits 1, 0, 1 of 2: precision 1 at recall 1/2, then 2/3 at recall 1
+    assert average_precision([0.9, 0.8, 0.7], [True, False, True], 2) == approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
+    # one of 4 found: recall stops at 1/4
+    assert average_precision([0.9], [True], 4) == approx(1 / 4)
+
+
+def test_average_precision_is_interpolated():
+    # hits 0, 1, 1 of 2: precision 1/2, then 2/3; at recall 1/2 the best to come, 2/3, counts
+    assert average_precision([3, 2, 1], [False, True, True], 2) == approx(2 / 3)
+
+
+def test_average_precision_without_detections_is_zero():
+    assert average_precision([], [], 3) == 0
+
+
+def test_average_precision_needs_something_to_find():
+    with pytest.raises(ValueError, match="num_gt 0 must be positive"):
+        average_precision([1.0], [True], 0)
+
+
+def test_of_equal_scores_the_last_comes_first():
+    # order last, first: hits 1, 0
+    assert average_precision([0.5, 0.5], [False, True], 1) == 1
+    assert average_precision([0.5, 0.5], [True, False], 1) == 1 / 2
+
+
+def test_a_detection_takes_the_best_segment_that_is_free():
+    overlap = np.array([[0.6, 0.8], [0.5, 0.7], [0.9, 0.1]])
+    # the first takes segment 1; for the second that is taken, and segment 0 reaches 0.5 but not 0.6
+    assert match(overlap, np.array([0.5, 0.6])).tolist() == [[True, True, False], [True, False, True]]
+
+
+def test_a_threshold_met_exactly_is_reached():
+    # overlap 1 of union 10; 0.1 has no exact binary form
+    truth, found = table(("v", "x", 0, 10)), table(("v", "x", 9, 10, 1.0))
+    assert mean_average_precision(found, truth, ["v"], [0.1]).map.tolist() == [1]
+    thresholds = np.arange(1, 10) * 0.1  # 0.30000000000000004 among them
+    found = table(("v", "x", 0, 3, 1.0))
+    result = mean_average_precision(found, truth, ["v"], thresholds)
+    assert result.map.tolist() == [1] * 3 + [0] * 6
+    assert result.tiou.tolist() == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def test_equal_overlap_is_a_tie_in_spite_of_rounding():
+    # a detection over two segments of equal length: tIoU 0.1 / 0.7 with both, whatever the last bits say;
+    # the later is taken, so the second detection, on the earlier one, still finds it
+    truth = table(("v", "x", 0.1, 0.2), ("v", "x", 0.7, 0.8))
+    found = table(("v", "x", 0.1, 0.8, 2.0), ("v", "x", 0.1, 0.2, 1.0))
+    assert mean_average_precision(found, truth, ["v"], [0.1]).map[0] == 1
+    other = table(("v", "x", 0.1, 0.8, 2.0), ("v", "x", 0.7, 0.8, 1.0))
+    # the later one is taken already: hits 1, 0 of 2
+    assert mean_average_precision(other, truth, ["v"], [0.1]).map[0] == 1 / 2
+
+
+def test_equal_overlap_half_way_between_multiples_of_the_tolerance_is_a_tie():
+    # both tIoU are 42.2 / 204.8 = 0.2060546875, which in doubles come out 1e-15 apart, on both sides
+    truth = table(("v", "x", 1750.3, 1792.5), ("v", "x", 1912.9, 1955.1))
+    found = table(("v", "x", 1750.3, 1955.1, 2.0), ("v", "x", 1750.3, 1792.5, 1.0))
+    # the later is taken, the second detection still finds the earlier: hits 1, 1 of 2
+    assert mean_average_precision(found, truth, ["v"], [0.2]).map[0] == 1
+
+
+def test_mean_is_over_the_classes_of_the_ground_truth():
+    truth = table(("v", "x", 0, 1), ("w", "y", 0, 1))
+    found = table(("v", "x", 0, 1, 1.0), ("v", "z", 0, 1, 1.0), ("u", "x", 0, 1, 0.5))
+    result = mean_average_precision(found, truth, ["v", "w"], [0.5])
+    assert result.per_class["x"].tolist() == [1]
+    assert result.per_class["y"].tolist() == [0]  # no detection
+    assert result.map.tolist() == [0.5]
+    assert (result.unknown_labels, result.unknown_videos) == (1, 1)
+    assert (result.num_videos, result.num_segments, result.num_detections) == (2, 2, 3)
+
+
+def test_a_detection_outside_the_ground_truth_is_a_false_positive():
+    truth = table(("v", "x", 0, 1))
+    found = table(("u", "x", 0, 1, 2.0), ("v", "x", 0, 1, 1.0))
+    assert mean_average_precision(found, truth, ["v"], [0.5]).map[0] == 1 / 2  # hits 0, 1
+
+
+def test_no_credit_without_length_and_duplicates_each_want_a_detection():
+    degenerate = table(("v", "x", 2, 2))
+    assert mean_average_precision(table(("v", "x", 2, 2, 1.0)), degenerate, ["v"], [0.5]).map[0] == 0
+    twice = table(("v", "x", 0, 1), ("v", "x", 0, 1))
+    assert mean_average_precision(table(("v", "x", 0, 1, 1.0)), twice, ["v"], [0.5]).map[0] == 1 / 2
+
+
+def test_what_cannot_be_evaluated_is_refused():
+    truth, found = table(("v", "x", 0, 1)), table(("v", "x", 0, 1, 1.0))
+    with pytest.raises(ValueError, match="no segment"):
+        mean_average_precision(found, table(), ["v"], [0.5])
+    with pytest.raises(ValueError, match="not finite"):
+        mean_average_precision(table(("v", "x", 0, 1, np.nan)), truth, ["v"], [0.5])
+    for thresholds in ([], [0.0], [1.1]):
+        with pytest.raises(ValueError, match=r"must lie in \(0, 1\]"):
+            mean_average_precision(found, truth, ["v"], thresholds)
+
+
+def slow_map(detections, truth, threshold):
+    """mAP by the letter of the protocol, in exact arithmetic."""
+    values = []
+    for label in {row[1] for row in truth}:
+        wanted = [row for row in truth if row[1] == label]
+        own = [(row[4], i, row) for i, row in enumerate(detections) if row[1] == label]
+        taken, hits = set(), []
+        for _, _, (video, _, start, end, _) in sorted(own, key=lambda item: item[:2], reverse=True):
+            best = None
+            for j, (other, _, first, last) in enumerate(wanted):
+                overlap = max(min(end, last) - max(start, first), 0)
+                union = (end - start) + (last - first) - overlap
+                value = Fraction(overlap, union) if union else Fraction(0)
+                if (
+                    other == video
+                    and j not in taken
+                    and value >= threshold
+                    and (best is None or value >= best[0])
+                ):
+                    best = (value, j)
+            taken |= {best[1]} if best else set()
+            hits.append(best is not None)
+        area, found = Fraction(0), 0
+        for i, hit in enumerate(hits):
+            if hit:
+                later = [Fraction(sum(hits[: k + 1]), k + 1) for k in range(i, len(hits))]
+                area += max(later) / len(wanted)
+                found += 1
+        values.append(area)
+    return float(sum(values) / len(values))
+
+
+segment = st.tuples(st.sampled_from("uvw"), st.sampled_from("xy"), st.integers(0, 12), st.integers(0, 6)).map(
+    lambda row: (row[0], row[1], row[2], row[2] + row[3])
+)
+detection = st.tuples(segment, st.integers(0, 4)).map(lambda pair: (*pair[0], pair[1]))
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(detection, max_size=14), st.lists(segment, min_size=1, max_size=8))
+def test_equals_a_slow_evaluator_in_exact_arithmetic(detections, truth):
+    thresholds = [Fraction(1, 10), Fraction(1, 3), Fraction(1, 2), Fraction(7, 10), Fraction(1)]
+    found = mean_average_precision(table(*detections), table(*truth), "uvw", [float(t) for t in thresholds])
+    assert found.map == approx(np.array([slow_map(detections, truth, t) for t in thresholds]), abs=1e-12)
+    assert ((found.map >= 0) & (found.map <= 1)).all()
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_detections_with_different_scores_does_not_matter(order):
+    rows = [("v", "x", i, i + 2, float(i)) for i in range(6)]
+    truth = table(("v", "x", 1, 3), ("v", "x", 4, 5))
+    expected = mean_average_precision(table(*rows), truth, ["v"], [0.3, 0.5]).map
+    shuffled = table(*(rows[i] for i in order))
+    assert mean_average_precision(shuffled, truth, ["v"], [0.3, 0.5]).map.tolist() == expected.tolist()
+
+
+@given(st.permutations("uvw"))
+def test_the_order_of_videos_does_not_matter(order):
+    segments = {"u": (0, 4), "v": (1, 3), "w": (5, 9)}
+    scores = {"u": 0.9, "v": 0.8, "w": 0.7}
+    truth = table(*((video, "x", *segments[video]) for video in order))
+    found = table(*((video, "x", 1, 4, scores[video]) for video in reversed(order)))
+    # tIoU 3/4, 2/3, 0: hits 1, 1, 0 of 3 at 0.5 and 1, 0, 0 of 3 at 0.7
+    assert mean_average_precision(found, truth, order, [0.5, 0.7]).map == approx(np.array([2 / 3, 1 / 3]))
+
+
+def test_real_detections_on_thumos14(shared_data):
+    truth = read_ground_truth(shared_data / "thumos14" / "gt.json")
+    found = read_detections(shared_data / "thumos14" / "stpn_detections.json")
+    result = mean_average_precision(found, truth.segments, truth.videos, np.arange(1, 10) / 10)
+    published = [52.12, 44.20, 34.70, 26.06, 17.70, 10.09, 4.99, 1.34, 0.10]
+    assert 100 * result.map == approx(np.array(published), abs=0.05)
+    assert (result.num_videos, result.num_segments, result.num_detections) == (210, 3311, 9151)

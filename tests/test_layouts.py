@@ -1,0 +1,155 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgam_core import store
+from dgam_core.errors import InputError
+from dgam_core.layouts import read_basnet
+from dgam_core.snippets import Segment
+
+
+def export_basnet(data, root: Path, durations=True) -> Path:
+    """Write a data set in layout B."""
+    database = {}
+    for video in data.videos:
+        rows = [{"label": s.label, "segment": [str(s.start_s), str(s.end_s)]} for s in video.segments]
+        database[video.name] = {"subset": video.subset, "annotations": rows}
+        if durations:
+            database[video.name] |= {"duration": video.duration_s, "fps": data.fps}
+        for stream in data.streams:
+            folder = root / "features" / video.subset / stream
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"{video.name}.npy", data.load(stream, video.name))
+    (root / "gt.json").write_text(json.dumps({"database": database}))
+    for subset in ("train", "test"):
+        (root / f"split_{subset}.txt").write_text("\n".join(v.name for v in data.subset(subset)) + "\n")
+    return root
+
+
+@pytest.fixture
+def root(tmp_path, tiny):
+    (tmp_path / "source").mkdir()
+    return export_basnet(tiny, tmp_path / "source")
+
+
+def test_round_trip(root, tiny, tmp_path):
+    store.write(tmp_path / "x.h5", read_basnet(root))
+    data = store.read(tmp_path / "x.h5")
+    assert data.videos == tiny.videos
+    assert data.classes == tiny.classes
+    assert (data.fps, data.snippet_frames, data.simulated) == (16, 16, False)
+    for stream in tiny.streams:
+        for video in tiny.videos:
+            assert np.array_equal(data.load(stream, video.name), tiny.load(stream, video.name))
+
+
+def test_frames_a_snippet_follow_from_durations(root):
+    database = json.loads((root / "gt.json").read_text())
+    for entry in database["database"].values():
+        entry["fps"] = 30  # snippets last 1 s
+    (root / "gt.json").write_text(json.dumps(database))
+    assert read_basnet(root).snippet_frames == 30
+
+
+def test_without_durations_the_usual_timing_or_what_is_given(tmp_path, tiny):
+    root = export_basnet(tiny, tmp_path, durations=False)
+    data = read_basnet(root)
+    assert (data.fps, data.snippet_frames) == (25, 16)
+    assert data.videos[0].duration_s == pytest.approx(6 * 16 / 25)
+    data = read_basnet(root, fps=30, snippet_frames=15)
+    assert data.videos[0].duration_s == 6 * 15 / 30
+    assert data.videos[0].segments == (Segment("jump", 2.0, 4.0),)
+
+
+def edit_gt(root, change):
+    content = json.loads((root / "gt.json").read_text())
+    change(content["database"])
+    (root / "gt.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda r: (r / "gt.json").unlink(), "gt.json: cannot be read: No such file or directory"),
+        (lambda r: (r / "gt.json").write_text("{"), "gt.json: is not valid JSON"),
+        (lambda r: (r / "gt.json").write_text("[]"), 'gt.json: should hold {"database": {video: {…}}}'),
+        (
+            lambda r: (r / "split_test.txt").unlink(),
+            "split_test.txt: cannot be read: No such file or directory",
+        ),
+        (lambda r: (r / "split_test.txt").write_text("v2\nv9\n"), "lacks the video 'v9' of split_test.txt"),
+        (lambda r: (r / "split_test.txt").write_text("v2 v1"), "the video 'v1' is in both split files"),
+        (
+            lambda r: (r / "features/test/rgb/v3.npy").unlink(),
+            "features/test/rgb/v3.npy: no such file; the video 'v3' has no rgb features",
+        ),
+        (
+            lambda r: (r / "features/test/rgb/v3.npy").write_bytes(b"\x93NUMPY\x01\x00"),
+            "v3.npy: is not a whole .npy file of numbers",
+        ),
+        (
+            lambda r: np.save(r / "features/test/rgb/v3.npy", np.array([{}], dtype=object)),
+            "v3.npy: is not a whole .npy file of numbers",
+        ),
+        (
+            lambda r: np.save(r / "features/test/flow/v3.npy", np.zeros((9, 4, 1))),
+            "it should be (snippets, dimensions)",
+        ),
+        (
+            lambda r: np.save(r / "features/test/rgb/v3.npy", np.zeros((8, 5))),
+            "v3: rgb features have 8 snippets; the video has 9",
+        ),
+        (
+            lambda r: np.save(r / "features/test/rgb/v3.npy", np.full((9, 5), np.nan)),
+            "v3: rgb features hold nan at snippet 0, dimension 0",
+        ),
+        (lambda r: edit_gt(r, lambda d: d["v3"].update(duration=40)), "check fps and stride"),
+        (lambda r: edit_gt(r, lambda d: d["v3"].update(fps=25)), "has videos of different fps [16.0, 25.0]"),
+        (
+            lambda r: edit_gt(r, lambda d: d["v3"].update(annotations=[{"label": "jump"}])),
+            "gt.json: v3: annotations should be",
+        ),
+        (
+            lambda r: edit_gt(r, lambda d: d["v3"]["annotations"][0].update(segment=[2, 30])),
+            "v3: a segment of 'throw' ends at 30.0 s, beyond the video's end at 9 s",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(root, tmp_path, change, sentence):
+    change(root)
+    with pytest.raises(InputError) as error:
+        store.write(tmp_path / "x.h5", read_basnet(root))
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == [root]
+
+
+def test_no_features_at_all(tmp_path, tiny):
+    export_basnet(tiny, tmp_path)
+    (tmp_path / "features").rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="has no features; they should lie in"):
+        read_basnet(tmp_path)
+
+
+def test_a_name_cannot_lead_out_of_the_folder(root):
+    edit_gt(root, lambda d: d.update({"../../../v3": d["v3"]}))
+    (root / "split_test.txt").write_text("v2\n../../../v3\n")
+    with pytest.raises(InputError, match="leads outside"):
+        read_basnet(root)
+
+
+def test_real_recordings(shared_data, tmp_path):
+    store.write(tmp_path / "utk.h5", read_basnet(shared_data / "utkinect"))
+    data = store.read(tmp_path / "utk.h5")
+    store.verify(data)
+    assert (len(data.subset("train")), len(data.subset("test")), len(data.classes)) == (50, 33, 10)
+    assert (data.fps, data.snippet_frames) == (30, 8)
+    assert sum(len(video.segments) for video in data.videos) == 160
+    assert {stream: data.load(stream, "s01_e01_c0").shape for stream in data.streams} == {
+        "flow": (75, 140),
+        "rgb": (75, 120),
+    }
+    original = np.load(shared_data / "utkinect/features/test/flow/s06_e01_c0.npy")
+    assert np.array_equal(data.load("flow", "s06_e01_c0"), original)

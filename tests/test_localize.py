@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest import approx
+
+from dgam_core.localize import detect, find_segments, nms, pooled_scores, segment_scores, video_classes
+from dgam_core.outputs import Outputs
+from dgam_core.params import LocalizationSettings
+from dgam_core.segments import tiou
+
+
+def test_segments_are_maximal_runs_above_the_threshold():
+    attention = np.array([0.9, 0.8, 0.1, 0.5, 0.6, 0.0, 0.7])
+    # 0.5 does not exceed 0.5; snippet i covers [i, i + 1]
+    assert find_segments(attention, 0.5).tolist() == [[0, 2], [4, 5], [6, 7]]
+    assert find_segments(attention, 0.95).tolist() == []
+
+
+def test_pooled_score_is_the_attention_weighted_mean():
+    attention, logits = np.array([0.2, 0.6, 0.2]), np.array([[1.0], [3.0], [5.0]])
+    # (0.2·1 + 0.6·3) / 0.8 = 2.5
+    assert pooled_scores(attention, logits, np.array([[0.0, 2.0]]))[0, 0] == approx(2.5)
+
+
+def test_pooled_score_counts_a_cut_snippet_in_part():
+    attention, logits = np.array([0.5, 0.5]), np.array([[1.0], [3.0]])
+    # all of snippet 0 and half of snippet 1: (0.5·1 + 0.25·3) / 0.75
+    assert pooled_scores(attention, logits, np.array([[0.0, 1.5]]))[0, 0] == approx(1.25 / 0.75)
+
+
+def test_score_subtracts_the_surroundings_eq_17():
+    attention = np.ones(12)
+    logits = np.array([0, 0, 0, 1, 5, 5, 5, 5, 2, 0, 0, 0.0])[:, None]
+    # [4, 8] scores 5; a quarter of its length is 1: [3, 4] scores 1, [8, 9] scores 2
+    found = segment_scores(attention, logits, np.array([[4.0, 8.0]]), eta=0.3)
+    assert found[0, 0] == approx(5 - 0.3 * 1 - 0.3 * 2)
+
+
+def test_surroundings_beyond_the_video_count_nothing():
+    attention, logits = np.ones(4), np.full((4, 1), 5.0)
+    assert segment_scores(attention, logits, np.array([[0.0, 4.0]]), eta=0.3)[0, 0] == approx(5.0)
+
+
+def test_video_classes_are_those_likely_enough_or_else_the_likeliest():
+    attention = np.ones(1)
+    logits = np.log([[8.0, 1.0, 0.5, 0.5]])  # background 0.8, classes 0.1, 0.05, 0.05
+    assert video_classes(attention, logits, 0.04).tolist() == [1, 2, 3]
+    assert video_classes(attention, logits, 0.5).tolist() == [1]
+
+
+def test_nms_keeps_the_best_of_what_overlaps():
+    segments = np.array([[0, 4], [1, 5], [10, 12.0]])
+    scores = np.array([1.0, 2.0, 0.5])
+    assert tiou(segments[0], segments[1]) == approx(3 / 5)
+    assert nms(segments, scores, 0.5).tolist() == [1, 2]
+    assert nms(segments, scores, 0.7).tolist() == [1, 0, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 5), st.integers(0, 3)), max_size=12))
+def test_nms_is_idempotent_and_leaves_no_overlap(rows):
+    segments = np.array([(start, start + length) for start, length, _ in rows], dtype=float).reshape(-1, 2)
+    scores = np.array([score for *_, score in rows], dtype=float)
+    kept = nms(segments, scores, 0.5)
+    again = nms(segments[kept], scores[kept], 0.5)
+    assert again.tolist() == list(range(len(kept)))
+    for i, a in enumerate(segments[kept]):
+        assert (tiou(a, segments[kept][i + 1 :]) <= 0.5).all()
+
+
+@pytest.fixture
+def outputs(tiny):
+    """Attention on snippets 2 and 3 of every test video, and its own class there."""
+    found = {}
+    for video in tiny.subset("test"):
+        attention = np.full(video.num_snippets, 0.1, dtype=np.float32)
+        attention[2:4] = 0.9
+        logits = np.zeros((video.num_snippets, 3), dtype=np.float32)
+        logits[2:4, 1 + tiny.classes.index(video.labels[0])] = 6
+        found[video.name] = Outputs(attention, logits)
+    return found
+
+
+def test_detect_finds_the_segment_in_seconds_and_fuses_streams(tiny, outputs):
+    found = detect(tiny, {"rgb": outputs, "flow": outputs}, LocalizationSettings())
+    rows = sorted(zip(found.video.tolist(), found.label.tolist(), found.start_s, found.end_s, strict=True))
+    # both streams propose [2 s, 4 s]; NMS keeps one
+    assert rows == [("v2", "jump", 2.0, 4.0), ("v3", "throw", 2.0, 4.0)]
+
+
+def test_detect_works_with_one_stream_and_with_nothing_found(tiny, outputs):
+    assert len(detect(tiny, {"rgb": outputs}, LocalizationSettings())) == 2
+    assert len(detect(tiny, {"rgb": outputs}, LocalizationSettings(attention_threshold=0.95))) == 0
+
+
+def test_detections_stay_within_the_video(tiny, outputs):
+    everything = {name: Outputs(np.ones_like(o.attention), o.logits) for name, o in outputs.items()}
+    found = detect(tiny, {"rgb": everything}, LocalizationSettings(class_threshold=0.2))
+    durations = {video.name: video.duration_s for video in tiny.videos}
+    assert len(found) == 2
+    for video, start_s, end_s in zip(found.video, found.start_s, found.end_s, strict=True):
+        assert start_s == 0
+        assert end_s == durations[video]

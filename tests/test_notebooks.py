@@ -1,0 +1,112 @@
+"""Notebooks as files, and as papermill runs them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+
+from dgam_core import store
+from tests.conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@each
+def test_a_notebook_and_its_twin_say_the_same(path):
+    notebook, twin = jupytext.read(path), jupytext.read(path.with_suffix(".py"))
+    assert [(c.cell_type, c.source, c.metadata.get("tags")) for c in notebook.cells] == [
+        (c.cell_type, c.source, c.metadata.get("tags")) for c in twin.cells
+    ]
+
+
+@each
+def test_only_checked_cells_keep_their_output(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            assert bool(cell.outputs) == ("NBVAL_CHECK_OUTPUT" in cell.source)
+
+
+@each
+def test_notebooks_define_no_functions(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
+            assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda}
+
+
+def defaults(path):
+    """The variables that a notebook's parameters cell sets."""
+    cell = next(
+        c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])
+    )
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+
+
+@each
+def test_the_defaults_are_the_demo_profile(path):
+    assert defaults(path) == yaml.safe_load((ROOT / "params" / "demo" / f"{path.stem}.yaml").read_text())
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder that is a checkout to a notebook: results go to it and not to this one."""
+    for name in ("params", "dgam_core", "notebooks"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def papermill(checkout: Path, out: str, *arguments: str):
+    command = [
+        Path(sys.executable).parent / "papermill",
+        "notebooks/table4_ablation.ipynb",
+        out,
+        "--no-progress-bar",
+    ]
+    command += ["-f", "params/demo/table4_ablation.yaml", *arguments]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=600)
+
+
+QUICK = [
+    *("-p", "epochs", "2", "-p", "warmup_epochs", "1", "-p", "num_snippets", "4", "-p", "latent_dim", "2"),
+    *("-y", "seeds: [0, 1]"),
+]
+
+
+def test_table4_runs_on_a_store(checkout, tiny):
+    store.write(checkout / "tiny.h5", tiny)
+    done = papermill(checkout, "out.ipynb", "-p", "dataset", "tiny.h5", *QUICK)
+    assert done.returncode == 0, done.stderr
+    own = checkout / "results/demo/figures/tiny"
+    assert {path.name for path in own.iterdir()} == {
+        f"table4_ablation.{kind}" for kind in ("csv", "svg", "png")
+    }
+    lines = (own / "table4_ablation.csv").read_text().splitlines()
+    assert lines[0] == "row,seed,tiou,map,provenance"
+    assert len(lines) == 1 + 4 * 2 * 7  # rows, seeds, thresholds
+    assert len(list((checkout / "results/demo/runs").iterdir())) == 4 * 2 * 2  # rows, seeds, streams
+    assert "Every number of this run is simulated." in (checkout / "out.ipynb").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-p", "epohcs", "3"], "parameters: unknown parameter 'epohcs'; did you mean 'epochs'?"),
+        (["-p", "epochs", "0"], "parameters: epochs = 0: should be greater than or equal to 1"),
+        (["-p", "dataset", "none.h5"], "none.h5: no such file"),
+    ],
+)
+def test_a_wrong_parameter_stops_the_run_with_a_sentence(checkout, arguments, sentence):
+    done = papermill(checkout, "out.ipynb", *arguments)
+    assert done.returncode == 1
+    assert f"InputError: {sentence}" in done.stderr
+    assert not (checkout / "results").exists()

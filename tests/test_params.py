@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dgam_core.errors import InputError
+from dgam_core.params import Experiment, Settings, parse, read_parameters, read_published, read_yaml
+from tests.conftest import ROOT
+
+FILES = sorted(path for path in (ROOT / "params").rglob("*.yaml") if path.parent.name != "params")
+GIVEN = {"profile": "demo", "dataset": "x.h5", "seeds": [0, 1]}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_file_under_params_is_valid_and_belongs_to_a_notebook(path):
+    experiment = parse(Experiment, read_yaml(path), str(path))
+    assert experiment.profile == path.parent.name
+    assert (ROOT / "notebooks" / f"{path.stem}.ipynb").is_file()
+
+
+def test_thumos14_has_the_papers_sizes():
+    experiment = parse(Experiment, read_yaml(ROOT / "params/thumos14/table4_ablation.yaml"), "")
+    assert (experiment.num_snippets, experiment.max_snippets, experiment.latent_dim) == (400, 400, 128)
+    assert (experiment.learning_rate, experiment.batch_size, len(experiment.seeds)) == (1e-3, 32, 5)
+    assert (experiment.alpha, experiment.beta, experiment.gamma_guide) == (0.03, 0.1, 0.1)
+    assert experiment.for_stream("rgb").gamma_re == 0.5
+    assert experiment.for_stream("flow").gamma_re == 0.3
+    assert experiment.warmup_epochs == 300
+
+
+def test_defaults_are_the_files_of_the_papers_sizes():
+    values = read_yaml(ROOT / "params/thumos14/table4_ablation.yaml")
+    for name, field in Settings.model_fields.items():
+        assert values.get(name, field.default) == field.default, name
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().alpha = 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"epohcs": 3}, "here: unknown parameter 'epohcs'; did you mean 'epochs'?"),
+        ({"zzz": 3}, "here: unknown parameter 'zzz'; known are alpha, "),
+        ({"epochs": 0}, "here: epochs = 0: should be greater than or equal to 1"),
+        ({"epochs": "9"}, "here: epochs = '9': should be a valid integer"),
+        ({"epochs": 2.5}, "here: epochs = 2.5: should be a valid integer"),
+        ({"learning_rate": "1e-3"}, "here: learning_rate = '1e-3': should be a valid number"),
+        ({"alpha": float("nan")}, "here: alpha = nan: should be a finite number"),
+        ({"gamma_re": {"rgb": -1.0}}, "here: gamma_re = {'rgb': -1.0}: should be greater than or equal to 0"),
+        ({"gamma_re_per": "snippet"}, "here: gamma_re_per = 'snippet': should be 'element' or 'video'"),
+        ({"seeds": []}, "here: seeds = []: "),
+        ({"seeds": [1, 1]}, "here: seeds = [1, 1]: should be different whole numbers, none of them negative"),
+        ({"profile": "../x"}, "here: profile = '../x': "),
+        ({"device": "tpu"}, "here: device = 'tpu': should be 'auto', 'cpu' or 'cuda'"),
+    ],
+)
+def test_wrong_parameters_get_a_sentence(change, sentence):
+    with pytest.raises(InputError) as error:
+        parse(Experiment, GIVEN | change, "here")
+    assert str(error.value).startswith(sentence)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(InputError, match="here: the parameter 'seeds' is missing"):
+        parse(Experiment, {"profile": "demo", "dataset": "x"}, "here")
+
+
+def test_per_stream_values_are_resolved():
+    settings = Settings(gamma_re={"rgb": 0.5, "flow": 0.3})
+    assert settings.for_stream("flow").gamma_re == 0.3
+    assert Settings(gamma_re=0.4).for_stream("anything").gamma_re == 0.4
+    with pytest.raises(InputError, match="gamma_re: no value for the stream 'depth', only for flow, rgb"):
+        settings.for_stream("depth")
+
+
+def test_a_notebooks_parameters_are_its_plain_variables():
+    namespace = GIVEN | {
+        "epochs": 7,
+        "_": 1,
+        "In": [],
+        "Out": {},
+        "pytest": pytest,
+        "__name__": "x",
+        "print": print,
+    }
+    assert read_parameters(namespace).epochs == 7
+    with pytest.raises(InputError, match="parameters: unknown parameter 'epoch'; did you mean 'epochs'"):
+        read_parameters(namespace | {"epoch": 7})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\xff", "cannot be read: not a text file"),
+        (b"a: [", "is not valid YAML"),
+        (b"- a", "should hold names and values"),
+        (b"1: a", "should hold names and values"),
+    ],
+)
+def test_yaml_files_that_cannot_be_used(tmp_path, content, sentence):
+    path = tmp_path / "x.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read_yaml(path)
+    assert str(error.value).startswith(f"{path}: {sentence}")
+    assert "\n" not in str(error.value)
+
+
+def test_published_numbers(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT / "notebooks")
+    rows = read_published("table4")["rows"]
+    assert list(rows.values()) == [[21.5], [24.8], [26.7], [28.8]]
+    with pytest.raises(InputError, match="has no 'table9'"):
+        read_published("table9")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is not inside a checkout of this project"):
+        read_published("table4")
+
+
+def test_every_published_number_is_a_percentage():
+    tables = yaml.safe_load(Path(ROOT / "params/published.yaml").read_text())
+    for table in tables.values():
+        assert set(table) == {"data", "columns", "rows"}
+        for values in table["rows"].values():
+            assert len(values) == len(table["columns"])
+            assert all(0 <= value <= 100 for value in values)

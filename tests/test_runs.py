@@ -1,0 +1,165 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dgam_core import runs, train
+from dgam_core.errors import InputError
+from dgam_core.params import Experiment
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def specs(tiny, settings):
+    data = replace(tiny, digest="d")
+    return [runs.specify(data, stream, seed, settings, CPU) for stream in data.streams for seed in (0, 1)]
+
+
+class Trainer:
+    """Counts trainings, and is interrupted at one of them."""
+
+    def __init__(self, interrupted_at=None):
+        self.count, self.interrupted_at = 0, interrupted_at
+
+    def __call__(self, *arguments):
+        self.count += 1
+        if self.count == self.interrupted_at:
+            raise KeyboardInterrupt
+        return train.train(*arguments)
+
+
+def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs):
+    trainer = Trainer()
+    first = runs.obtain(tmp_path, tiny, specs, trainer)
+    again = runs.obtain(tmp_path, tiny, specs, trainer)
+    assert trainer.count == 4
+    for a, b in zip(first, again, strict=True):
+        assert a.record == b.record
+        for name, values in a.trained.curves.items():
+            assert np.array_equal(values, b.trained.curves[name])
+
+
+def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
+    (run,) = runs.obtain(tmp_path, tiny, specs[:1], train.train)
+    spec = specs[0]
+    trained = train.train(tiny, spec.stream, spec.settings, spec.seed, CPU, lambda _: None)
+    assert run.settings == spec.settings
+    assert all(torch.equal(trained.weights[name], value) for name, value in run.trained.weights.items())
+    assert set(run.trained.weights) == set(trained.weights)
+    for name, outputs in trained.outputs.items():
+        assert np.array_equal(outputs.attention, run.trained.outputs[name].attention)
+        assert np.array_equal(outputs.logits, run.trained.outputs[name].logits)
+
+
+def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs):
+    with pytest.raises(KeyboardInterrupt):
+        runs.obtain(tmp_path, tiny, specs, Trainer(interrupted_at=3))
+    assert len(list(tmp_path.iterdir())) == 2  # nothing half-written
+    trainer = Trainer()
+    assert len(runs.obtain(tmp_path, tiny, specs, trainer)) == 4
+    assert trainer.count == 2
+
+
+def test_equal_requests_are_one_run(tmp_path, tiny, specs):
+    trainer = Trainer()
+    assert len(runs.obtain(tmp_path, tiny, [specs[0], specs[0]], trainer)) == 2
+    assert trainer.count == 1
+
+
+def test_the_digest_covers_what_changes_the_numbers_and_nothing_else(tiny, settings):
+    data = replace(tiny, digest="d")
+
+    def digest(data=data, stream="rgb", seed=0, device=CPU, **changes):
+        return runs.specify(data, stream, seed, settings.model_copy(update=changes), device).digest
+
+    assert digest() == digest()
+    different = [
+        digest(data=replace(data, digest="e")),
+        digest(stream="flow"),
+        digest(seed=1),
+        digest(device=torch.device("cuda")),
+        digest(beta=0.2),
+        digest(epochs=4),
+    ]
+    assert len({digest(), *different}) == 7
+    assert digest(eta=0.9, attention_threshold=0.2) == digest()  # localization needs no training
+    assert digest(gamma_re={"rgb": 0.5, "flow": 9.0}) == digest()  # another stream's weight
+
+
+def test_the_digest_covers_the_code_but_not_its_comments(monkeypatch, tmp_path):
+    before = runs.code_digest()
+    source = tmp_path / "losses.py"
+
+    def find_spec(name, real=runs.importlib.util.find_spec):
+        found = real(name)
+        if name == "dgam_core.losses":
+            found.origin = str(source)
+        return found
+
+    original = open(runs.importlib.util.find_spec("dgam_core.losses").origin).read()  # noqa: PTH123, SIM115
+    monkeypatch.setattr(runs.importlib.util, "find_spec", find_spec)
+    source.write_text("# a comment\n" + original.replace("nats", "units of information"))
+    assert runs.code_digest() == before
+    source.write_text(original.replace("0.5 * (log_var.exp()", "-0.5 * (log_var.exp()"))
+    assert runs.code_digest() != before
+
+
+def test_the_record_says_what_was_run(tmp_path, tiny, specs):
+    (run,) = runs.obtain(tmp_path, tiny, specs[:1], train.train)
+    folder = tmp_path / specs[0].digest
+    assert {path.name for path in folder.iterdir()} == {
+        "settings.yaml",
+        "record.json",
+        "weights.safetensors",
+        "curves.h5",
+    }
+    assert run.record["spec"]["stream"] == "flow"
+    assert run.record["data"]["provenance"] == "simulated"
+    assert run.record["versions"]["torch"] == torch.__version__
+    assert run.record["last_losses"]["fg"] == pytest.approx(float(run.trained.curves["fg"][-1]))
+
+
+def test_a_damaged_run_is_named(tmp_path, tiny, specs):
+    runs.obtain(tmp_path, tiny, specs[:1], train.train)
+    folder = tmp_path / specs[0].digest
+    (folder / "curves.h5").write_bytes(b"")
+    with pytest.raises(InputError, match="is damaged"):
+        runs.read(folder)
+    with pytest.raises(InputError, match="is no finished run"):
+        runs.read(tmp_path)
+
+
+def test_a_pair_of_runs_is_noted_and_read(tmp_path, tiny, settings, specs):
+    chosen = {spec.stream: spec for spec in specs if spec.seed == 0}
+    runs.obtain(tmp_path, tiny, list(chosen.values()), train.train)
+    runs.write_pair(tmp_path, chosen, settings.model_copy(update={"eta": 0.7}))
+    pair, localization = runs.read_pair(tmp_path)
+    assert {stream: run.record["digest"] for stream, run in pair.items()} == {
+        stream: spec.digest for stream, spec in chosen.items()
+    }
+    assert localization.eta == 0.7
+    (tmp_path / "pair.yaml").write_text("runs: 3\nlocalization: {}\n")
+    with pytest.raises(InputError, match="is damaged"):
+        runs.read_pair(tmp_path)
+
+
+def test_results_on_a_store_do_not_overwrite_simulated_ones(tmp_path, monkeypatch):
+    for name in ("params", "dgam_core"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "params")
+    simulated = runs.Results.of(Experiment(profile="demo", dataset="simulated:thumos14", seeds=(0,)))
+    real = runs.Results.of(Experiment(profile="demo", dataset="some/where/utk.h5", seeds=(0,)))
+    assert simulated.figures == tmp_path / "results/demo/figures"
+    assert real.figures == tmp_path / "results/demo/figures/utk"
+    assert simulated.runs == real.runs == tmp_path / "results/demo/runs"
+    real.save_table("t", "a,b\n1,2\n")
+    assert (tmp_path / "results/demo/figures/utk/t.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_the_record_is_plain_json(tmp_path, tiny, specs):
+    runs.obtain(tmp_path, tiny, specs[:1], train.train)
+    content = json.loads((tmp_path / specs[0].digest / "record.json").read_text())
+    assert content["digest"] == specs[0].digest
