@@ -89,7 +89,7 @@ def read_json(path: Path) -> Any:
         InputError: the file is missing, or is no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -98,6 +98,15 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: is not valid JSON: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply to be detections or annotations") from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object, and refuse a name given twice, of which JSON would silently drop one."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} occurs twice in one object")
+    return content
 
 
 def _object(value: Any, path: Path, what: str) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def one(**changes):
         ),
         ("1" * 5000, "d.json: is not valid JSON: Exceeds the limit"),
         ("[" * 100_000, "d.json: is nested too deeply to be detections or annotations"),
+        ('{"results": {"v1": [], "v1": []}}', "d.json: is not valid JSON: 'v1' occurs twice in one object"),
         ([], "d.json: the file should be an object {…}, not []"),
         ({}, 'd.json: "results" should be an object {…}, not missing'),
         ({"results": {"v1": {}}}, "d.json: video 'v1' should have a list of detections, not {}"),
