@@ -188,9 +188,10 @@ def train(
     }
     generator = torch.Generator(device).manual_seed(seed)
     history: list[dict[str, Tensor]] = []
-    for epoch in range(1, settings.epochs + 1):
-        history.append(_epoch(model, adams, train_data, settings, epoch, generator))
-        progress(epoch)
+    with _threads_for(settings.batch_size * settings.num_snippets * dim):
+        for epoch in range(1, settings.epochs + 1):
+            history.append(_epoch(model, adams, train_data, settings, epoch, generator))
+            progress(epoch)
     curves = {name: torch.stack([row[name] for row in history]).cpu().numpy() for name in history[0]}
     if broken := [name for name, values in curves.items() if not np.isfinite(values).all()]:
         raise InputError(
@@ -199,6 +200,19 @@ def train(
         )
     outputs = predict(model, data, stream, settings.max_snippets, device)
     return Trained({name: value.cpu() for name, value in model.state_dict().items()}, curves, outputs)
+
+
+@contextmanager
+def _threads_for(batch_elements: int) -> Iterator[None]:
+    """Use one CPU thread for small batches: a second one gains nothing there and, where other
+    programs run, waiting for it takes longer than the work."""
+    before = torch.get_num_threads()
+    if batch_elements < 1_000_000:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _epoch(

@@ -8,6 +8,7 @@ from pytest import approx
 from torch.distributions import Independent, Normal, kl_divergence
 
 from dgam_core import losses
+from dgam_core.cvae import prior_mean, sample
 
 
 def test_foreground_loss_is_minus_log_softmax_eq_6():
@@ -91,3 +92,31 @@ def test_guide_loss_is_the_mean_distance_from_both_maps_eq_15():
     lam, fg, bg = torch.tensor([[0.5, 0.9]]), torch.tensor([[0.2, 1.0]]), torch.tensor([[0.6, 0.4]])
     # (0.3 + 0.1 + 0.1 + 0.5) / 2
     assert losses.guide_loss(lam, fg, bg).item() == approx(0.5)
+
+
+def test_eq_11_lies_below_the_average_of_log_likelihoods_and_meets_it_at_one_sample():
+    log_p = torch.randn(8, 2, 5) * 3
+    average_of_logs = -log_p.mean(0).sum(-1).mean()
+    assert losses.reconstruction_loss(log_p) < average_of_logs  # Jensen: log E[p] ≥ E[log p]
+    one = log_p[:1]
+    assert losses.reconstruction_loss(one).item() == approx(-one[0].sum(-1).mean().item(), rel=1e-5)
+
+
+def test_at_r_0_and_beta_1_the_cvae_loss_is_minus_the_vae_bound_eq_8():
+    log_p, mu, log_var = torch.randn(1, 2, 4), torch.randn(2, 4, 3), torch.randn(2, 4, 3)
+    posterior = Independent(Normal(mu, (0.5 * log_var).exp()), 1)
+    standard = Independent(Normal(torch.zeros_like(mu), 1.0), 1)
+    bound = -kl_divergence(posterior, standard) + log_p[0]  # J_VAE of each snippet
+    kl = losses.kl_divergence(mu, log_var, prior_mean(torch.rand(2, 4), 0.0, 3))
+    assert losses.cvae_loss(log_p, kl, beta=1.0).item() == approx(-bound.mean().item(), rel=1e-5)
+
+
+def test_monte_carlo_estimate_of_eq_11_against_a_closed_form():
+    # a linear decoder f(λ, z) = a·z + b: x is Gaussian with mean a·rλ + b and variance a² + σ²
+    a, b, r, sigma = 0.8, 0.3, 1.5, 0.5
+    lam, x = torch.tensor([[0.2, 0.9]]), torch.tensor([[[1.0], [0.5]]])
+    z = sample(prior_mean(lam, r, 1), None, 400_000, torch.Generator().manual_seed(0))
+    found = losses.reconstruction_loss(losses.log_likelihood(x, a * z + b, sigma))
+    exact = Normal(a * r * lam + b, math.sqrt(a**2 + sigma**2)).log_prob(x[..., 0])
+    # the relative error of a mean of 400,000 densities is about 1/600
+    assert found.item() == approx(-exact.sum().item(), abs=0.01)

@@ -170,6 +170,13 @@ def test_training_reports_every_epoch_and_each_loss(tiny, s):
     assert {name: len(o.attention) for name, o in trained.outputs.items()} == {"v2": 8, "v3": 9}
 
 
+def test_small_trainings_use_one_thread_and_leave_the_number_as_it_was(tiny, s):
+    before, seen = torch.get_num_threads(), []
+    train.train(tiny, "rgb", s, 0, CPU, lambda _: seen.append(torch.get_num_threads()))
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == before
+
+
 def test_warm_up_rises_linearly_and_scales_the_first_steps(tiny, s, monkeypatch):
     factors = []
     real = train.stage_b_losses
