@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: help setup book test lint format reference lock clean browser
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 setup: .venv/.stamp  ## make .venv with the locked versions
 
@@ -26,7 +26,10 @@ setup: .venv/.stamp  ## make .venv with the locked versions
 	touch $@
 
 book: $(EXECUTED)  ## run the notebooks of PROFILE (demo) and build the site in book/_build/html
+	@test -n "$(EXECUTED)" || { echo "params/$(PROFILE) has no parameters; profiles: $(notdir $(patsubst %/,%,$(wildcard params/*/)))"; exit 1; }
 	@mkdir -p book/notebooks
+	@# Pages of another profile must not stay.
+	@for file in book/notebooks/*.ipynb; do test -e $(RESULTS)/$${file##*/} || rm -f $$file; done
 	@for file in $(EXECUTED); do cmp -s $$file book/notebooks/$${file##*/} || cp $$file book/notebooks/; done
 	jupyter-book build . --path-output book --all --quiet -W -n --keep-going
 	@echo "open book/_build/html/index.html"
@@ -39,14 +42,15 @@ $(RESULTS)/%.ipynb: notebooks/%.ipynb params/$(PROFILE)/%.yaml params/published.
 	mv $(@D)/$*.failed.ipynb $@
 
 test: book browser  ## run all tests: unit, notebooks, site
-	pytest -n auto --dist loadfile tests
+	pytest -n auto --dist loadfile --doctest-modules tests dgam_core
 	pytest --nbval-lax notebooks
 
 browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
-	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
-	else echo "no Chromium found: the tests of the site in a browser will be skipped"; fi
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	test "$$(id -u)" = 0 || as_root="sudo -n"; \
+	command -v apt-get >/dev/null && $$as_root apt-get update -qq \
+	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null \
+	  || echo "no Chromium found: the tests of the site in a browser will be skipped"
 
 lint: .venv/.stamp  ## check style and types
 	ruff check

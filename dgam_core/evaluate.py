@@ -61,6 +61,9 @@ def average_precision(scores: ArrayLike, is_tp: ArrayLike, num_gt: int) -> float
         num_gt: segments there are to find, above 0.
     Returns:
         AP in [0, 1]; 0 without detections.
+
+    >>> round(average_precision([0.9, 0.8, 0.7], [True, False, True], num_gt=4), 4)  # (1 + 2/3) / 4
+    0.4167
     """
     scores, is_tp = np.asarray(scores, dtype=np.float64), np.asarray(is_tp, dtype=bool)
     if num_gt < 1 or scores.shape != is_tp.shape:

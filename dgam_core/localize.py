@@ -20,6 +20,9 @@ def find_segments(attention: NDArray[np.floating], threshold: float) -> Floats:
 
     Returns:
         Segments (S, 2) on the time line [0, N]: snippet i covers [i, i + 1].
+
+    >>> find_segments(np.array([0.9, 0.8, 0.1, 0.7]), 0.5).tolist()
+    [[0.0, 2.0], [3.0, 4.0]]
     """
     above = np.concatenate([[False], attention > threshold, [False]])
     return np.flatnonzero(above[1:] != above[:-1]).reshape(-1, 2).astype(np.float64)
@@ -83,6 +86,9 @@ def nms(segments: Floats, scores: Floats, threshold: float) -> NDArray[np.int64]
         threshold: a segment whose tIoU with a better kept one exceeds this is dropped.
     Returns:
         Indices of the kept segments, best first; of equal scores the first in order wins.
+
+    >>> nms(np.array([[0.0, 4.0], [1.0, 4.0], [6.0, 8.0]]), np.array([0.5, 0.9, 0.7]), 0.5).tolist()
+    [1, 2]
     """
     order = np.argsort(-scores, kind="stable")
     overlap = tiou(segments[:, None], segments[None])

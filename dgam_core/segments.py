@@ -54,6 +54,9 @@ def tiou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         b: segments (..., 2), broadcastable against `a`.
     Returns:
         tIoU in [0, 1], (...). Two segments whose union has no length overlap by 0.
+
+    >>> float(tiou((0, 4), (2, 5)))  # overlap 2, union 5
+    0.4
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     overlap = np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0])

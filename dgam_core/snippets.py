@@ -235,6 +235,9 @@ def sample_test(num_snippets: int, max_snippets: int) -> NDArray[np.int64]:
 
     Returns:
         Snippet indices, (N,) with N = min(num_snippets, max_snippets).
+
+    >>> sample_test(10, 4).tolist()
+    [0, 2, 5, 7]
     """
     count = min(num_snippets, max_snippets)
     return np.arange(count) * num_snippets // count

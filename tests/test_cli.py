@@ -165,16 +165,16 @@ def test_an_interrupted_training_goes_on_with_the_missing_stream(tmp_path, tiny,
     command = [DGAM, "train", "tiny.h5", "--params", params, "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
-    while not list((tmp_path / "run").glob("*/record.json")) and time.monotonic() < until:
+    while not list((tmp_path / "run").glob("[!.]*/record.json")) and time.monotonic() < until:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     message = process.communicate(timeout=60)[1]
-    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/record.json")}
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("[!.]*/record.json")}
     if process.returncode:  # otherwise the second stream was done before the signal came
         assert "dgam: interrupted; what was finished is kept" in message
         assert len(finished) == 1
     assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
     assert dgam(*command[1:], cwd=tmp_path).returncode == 0
-    assert len(list((tmp_path / "run").glob("*/record.json"))) == 2
+    assert len(list((tmp_path / "run").glob("[!.]*/record.json"))) == 2
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
     assert os.path.exists(tmp_path / "run" / "pair.yaml")  # noqa: PTH110
