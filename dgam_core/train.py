@@ -207,7 +207,7 @@ def _threads_for(batch_elements: int) -> Iterator[None]:
     """Use one CPU thread for small batches: a second one gains nothing there and, where other
     programs run, waiting for it takes longer than the work."""
     before = torch.get_num_threads()
-    if batch_elements < 1_000_000:
+    if batch_elements < 200_000:
         torch.set_num_threads(1)
     try:
         yield
