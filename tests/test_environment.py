@@ -5,6 +5,7 @@ from importlib.metadata import distributions
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -25,6 +26,15 @@ def test_the_lock_satisfies_every_requirement_of_the_project():
     wanted = [Requirement(text) for texts in (PROJECT["dependencies"], *extras) for text in texts]
     for requirement in wanted:
         assert requirement.specifier.contains(LOCK[canonicalize_name(requirement.name)]), requirement
+
+
+def test_every_locked_version_installs_on_the_oldest_python_supported():
+    assert PROJECT["requires-python"] == ">=3.11"
+    wanted = {
+        canonicalize_name(d.metadata["Name"]): d.metadata["Requires-Python"] or "" for d in distributions()
+    }
+    too_new = {name: wanted[name] for name in LOCK if not SpecifierSet(wanted[name]).contains("3.11.0")}
+    assert too_new == {}
 
 
 def test_torch_stays_below_2_14():
