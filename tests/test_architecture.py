@@ -27,6 +27,8 @@ ORDER = (
     "train",
     "localize",
     "evaluate",
+    "diagnose",
+    "seeds",
     "runs",
     "figures",
     "cli",

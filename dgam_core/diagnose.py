@@ -1,0 +1,103 @@
+"""What attention and classifier each contribute (section 4.3, Tables 1 and 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dgam_core.outputs import Outputs
+from dgam_core.snippets import DataSet, Video, to_seconds
+
+
+def swap_modules(
+    attention_of: Mapping[str, Outputs], classifier_of: Mapping[str, Outputs]
+) -> dict[str, Outputs]:
+    """Assemble a model from the attention module of one and the classification module of another, Table 1.
+
+    Args:
+        attention_of: video → outputs of the model whose attention to take.
+        classifier_of: video → outputs of the model whose classifier to take, on the same snippets.
+    Returns:
+        video → outputs of the assembled model: both modules look at the features alone, so its
+        outputs are the one's attention and the other's logits.
+    Raises:
+        ValueError: the two models saw different videos or snippets.
+    """
+    if set(attention_of) != set(classifier_of):
+        raise ValueError("the two models were applied to different videos")
+    for name, outputs in attention_of.items():
+        if len(outputs.attention) != len(classifier_of[name].logits):
+            raise ValueError(f"{name}: the two models were applied to different snippets")
+    return {
+        name: Outputs(outputs.attention, classifier_of[name].logits) for name, outputs in attention_of.items()
+    }
+
+
+@dataclass(frozen=True)
+class SetStatistics:
+    """The rows of Table 2, in its order; see `set_statistics` for the sets.
+
+    Attributes:
+        false_attention: ``|att − gt| / |gt|``, lower is better.
+        missed_by_attention: ``|gt − att| / |gt|``, lower is better.
+        filtered_by_attention: ``|(cls − gt) ∩ not att| / |gt|``, higher is better: the classifier's false
+            positives that attention leaves out.
+        rescued_by_attention: ``|(att ∩ gt) − cls| / |gt|``, higher is better: action that the classifier
+            misses and attention finds.
+    """
+
+    false_attention: float
+    missed_by_attention: float
+    filtered_by_attention: float
+    rescued_by_attention: float
+
+
+def set_statistics(data: DataSet, outputs: Mapping[str, Outputs], threshold: float = 0.5) -> SetStatistics:
+    """Compare attention, classifier and ground truth as sets of snippets, Table 2.
+
+    The sets hold the snippets of all test videos together, as many of each as the network was fed:
+
+    - `gt`: the middle of the snippet lies within an annotated segment, of any class;
+    - `att`: its attention exceeds the threshold t*;
+    - `cls`: its softmax probability of a class that the video has exceeds t*. The paper does not say
+      which class's score it takes; with the video's own, a false positive is what section 4.3 is
+      about, a snippet that looks like the action but is none.
+
+    Args:
+        data: the data set, for annotations and timing.
+        outputs: test video → outputs of one stream.
+        threshold: t*, 0.5 in the paper.
+    Raises:
+        ValueError: no snippet lies in a segment: there is nothing to divide by.
+    """
+    gt, att, cls = (
+        np.concatenate(parts)
+        for parts in zip(
+            *(_sets(data, video, outputs[video.name], threshold) for video in data.subset("test")),
+            strict=True,
+        )
+    )
+    total = gt.sum()
+    if total == 0:
+        raise ValueError(f"{data.name}: no test snippet lies in an annotated segment")
+    counts = ((att & ~gt).sum(), (gt & ~att).sum(), (cls & ~gt & ~att).sum(), (att & gt & ~cls).sum())
+    return SetStatistics(*(float(count / total) for count in counts))
+
+
+def _sets(
+    data: DataSet, video: Video, outputs: Outputs, threshold: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether each snippet of a video belongs to gt, att and cls, (N,) each."""
+    count = len(outputs.attention)
+    middle_s = to_seconds(np.arange(count) + 0.5, count, video.num_snippets, data.snippet_s)[:, None]
+    bounds = np.array([(s.start_s, s.end_s) for s in video.segments]).reshape(-1, 2)
+    inside = (middle_s >= bounds[:, 0]) & (middle_s < bounds[:, 1])  # (N, segments)
+    gt = np.logical_or.reduce(inside, axis=1)
+    logits = outputs.logits.astype(np.float64)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    own = [1 + data.classes.index(label) for label in video.labels]  # column 0 is the background's
+    return gt, outputs.attention > threshold, (p[:, own] > threshold).any(1)

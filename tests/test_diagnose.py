@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pytest import approx
+
+from dgam_core.diagnose import set_statistics, swap_modules
+from dgam_core.outputs import Outputs
+from dgam_core.snippets import Segment
+
+
+def outputs(attention, own, label):
+    """Outputs with probability `own` for the video's class, column 1 or 2, the rest on the background."""
+    p = np.full((len(own), 3), 1e-9)
+    p[:, 1 + label], p[:, 0] = own, 1 - np.array(own)
+    return Outputs(np.array(attention, dtype=np.float32), np.log(p).astype(np.float32))
+
+
+@pytest.fixture
+def found(tiny):
+    # v2 has 8 snippets of 1 s, v3 has 9; the action of both is [2 s, 4 s], snippets 2 and 3
+    a, b = (video.name for video in tiny.subset("test"))
+    return {
+        a: outputs([0.1, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.1, 0.1], 0),
+        b: outputs(
+            [0.1, 0.1, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.9], [0.1, 0.1, 0.9, 0.9, 0.1, 0.1, 0.1, 0.9, 0.9], 1
+        ),
+    }
+
+
+def test_the_four_statistics_by_hand(tiny, found):
+    s = set_statistics(tiny, found)
+    # gt: 2, 3 in each video, 4 in all
+    assert s.false_attention == approx(2 / 4)  # snippet 1 of the first, 8 of the second
+    assert s.missed_by_attention == approx(1 / 4)  # snippet 3 of the first
+    assert s.filtered_by_attention == approx(3 / 4)  # 4, 5 of the first, 7 of the second; 8 has attention
+    assert s.rescued_by_attention == approx(1 / 4)  # snippet 2 of the first
+
+
+def test_a_perfect_model_has_no_errors(tiny):
+    perfect = {}
+    for video in tiny.subset("test"):
+        inside = [0.9 if t in (2, 3) else 0.1 for t in range(video.num_snippets)]
+        perfect[video.name] = outputs(inside, inside, tiny.classes.index(video.labels[0]))
+    s = set_statistics(tiny, perfect)
+    assert (s.false_attention, s.missed_by_attention, s.filtered_by_attention, s.rescued_by_attention) == (
+        0,
+        0,
+        0,
+        0,
+    )
+
+
+def test_the_classifier_counts_for_the_videos_own_classes_alone(tiny, found):
+    wrong = {name: Outputs(o.attention, o.logits[:, [0, 2, 1]]) for name, o in found.items()}
+    s = set_statistics(tiny, wrong)
+    assert s.filtered_by_attention == 0  # the classifier finds nothing of the right class
+    assert s.rescued_by_attention == approx(3 / 4)  # all that attention finds: 2; 2, 3
+
+
+def test_the_threshold_is_to_be_exceeded(tiny, found):
+    assert set_statistics(tiny, found, threshold=0.95).false_attention == 0
+    assert set_statistics(tiny, found, threshold=0.05).missed_by_attention == 0
+
+
+def test_sampled_snippets_are_placed_in_time(tiny):
+    # 4 samples of 8 and of 9 snippets: steps of 2 s and 2.25 s; only sample 1 has its middle in [2 s, 4 s]
+    sampled = {v.name: outputs([0.1, 0.9, 0.1, 0.1], [0.1, 0.9, 0.1, 0.1], tiny.classes.index(v.labels[0]))
+               for v in tiny.subset("test")}  # fmt: skip
+    s = set_statistics(tiny, sampled)
+    assert (s.false_attention, s.missed_by_attention) == (0, 0)
+
+
+def test_without_action_there_is_nothing_to_compare(tiny, found):
+    videos = tuple(replace(v, segments=(Segment("jump", 0.0, 0.2),)) for v in tiny.videos)
+    with pytest.raises(ValueError, match="no test snippet lies in an annotated segment"):
+        set_statistics(replace(tiny, videos=videos), found)
+
+
+def test_swapping_takes_attention_from_one_and_logits_from_the_other(found):
+    other = {name: Outputs(1 - o.attention, -o.logits) for name, o in found.items()}
+    mixed = swap_modules(found, other)
+    for name in found:
+        assert np.array_equal(mixed[name].attention, found[name].attention)
+        assert np.array_equal(mixed[name].logits, other[name].logits)
+    same = swap_modules(found, found)
+    assert all(np.array_equal(same[name].logits, found[name].logits) for name in found)
+
+
+def test_models_on_different_snippets_cannot_be_swapped(found):
+    shorter = {name: Outputs(o.attention[:-1], o.logits[:-1]) for name, o in found.items()}
+    with pytest.raises(ValueError, match="v2: the two models were applied to different snippets"):
+        swap_modules(found, shorter)
+    with pytest.raises(ValueError, match="different videos"):
+        swap_modules(found, {"v2": found["v2"]})
