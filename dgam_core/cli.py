@@ -6,6 +6,7 @@ Exit status 0 on success, 2 on bad input or usage with one sentence on stderr, 1
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -216,6 +217,8 @@ def _thresholds(text: str) -> list[float]:
 
 def main() -> None:
     """Run the command and exit with its status."""
+    # A batch system ends a job by SIGTERM: clean up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(cli.main(prog_name="dgam", standalone_mode=False))
     except InputError as error:

@@ -152,16 +152,16 @@ mean, spread = (
 )
 table = mean.map("{:.1f}".format) + " ± " + spread.map("{:.1f}".format)
 table.columns = pd.MultiIndex.from_product(
-    [[f"mAP@tIoU, %, {data.provenance}"], table.columns]
+    [[f"mAP at tIoU (%), {data.provenance}"], table.columns]
 )
-table["published, %", "0.5, THUMOS14"] = [
+table["published", "0.5"] = [
     f"{values[0]:.1f}" for values in published["rows"].values()
 ]
 table.rename_axis(None).rename_axis((None, None), axis=1)
 
 # %% [markdown]
-# Mean ± standard deviation over the seeds. The last column is printed in the paper; it was measured on other
-# data and is no target for this run.
+# Mean ± standard deviation over the seeds. The last column is printed in the paper; it was measured on
+# THUMOS14 and is no target for this run.
 
 # %% tags=["hide-input"]
 at_half = scores[scores["tiou"] == 0.5]

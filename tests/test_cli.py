@@ -158,6 +158,23 @@ def test_other_classes_are_refused(tmp_path, tiny, params):
     assert not (tmp_path / "d.json").exists()
 
 
+def test_a_terminated_import_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        [DGAM, "simulate", "thumos14", "x.h5", "--scale", "paper"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.terminate()
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "dgam: interrupted" in message
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_training_goes_on_with_the_missing_stream(tmp_path, tiny, params):
     store.write(tmp_path / "tiny.h5", tiny)
     content = yaml.safe_load(params.read_text())
