@@ -1,15 +1,37 @@
-"""What attention and classifier each contribute (section 4.3, Tables 1 and 2)."""
+"""How well a model localizes, and what attention and classifier each contribute (section 4.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dgam_core.evaluate import Evaluation, mean_average_precision
+from dgam_core.localize import detect
 from dgam_core.outputs import Outputs
+from dgam_core.params import LocalizationSettings
 from dgam_core.snippets import DataSet, Video, to_seconds
+
+
+def localize_and_evaluate(
+    data: DataSet,
+    outputs: Mapping[str, Mapping[str, Outputs]],
+    settings: LocalizationSettings,
+    tiou_thresholds: Sequence[float] | NDArray[np.float64],
+) -> Evaluation:
+    """Localize actions in the test videos and score the detections against their annotations.
+
+    Args:
+        data: the data set.
+        outputs: stream → test video → outputs.
+        settings: how to localize.
+        tiou_thresholds: (K,).
+    """
+    names = [video.name for video in data.subset("test")]
+    detections = detect(data, outputs, settings)
+    return mean_average_precision(detections, data.ground_truth("test"), names, tiou_thresholds)
 
 
 def swap_modules(

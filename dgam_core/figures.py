@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart by readers of any colour vision.
-OURS, PUBLISHED = "#0072B2", "#999999"
+OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
 SEED = "#E69F00"
 
 WIDTH_IN = 7.5  # the width of a page's text
@@ -35,55 +36,95 @@ def set_style() -> None:
     )
 
 
-def ablation(
-    scores: pd.DataFrame, provenance: str, published: Mapping[str, float], published_on: str
+def bars_beside_published(
+    scores: pd.DataFrame, provenance: str, published: Mapping[str, float], published_on: str, xlabel: str
 ) -> Figure:
-    """Table 4 as bars: ours with every seed's value on the left, the published numbers on the right.
+    """mAP of several models: ours with every seed's value on the left, the published numbers on the right.
 
     Args:
-        scores: columns row (name of the row), seed and map (mAP at tIoU 0.5, a fraction).
+        scores: columns row (name of the model), seed and map (mAP at tIoU 0.5, a fraction).
         provenance: "simulated" or "measured on real features".
-        published: row → mAP at tIoU 0.5 in percent.
+        published: row → mAP at tIoU 0.5 in percent; the bars keep this order.
         published_on: what the published numbers were measured on.
+        xlabel: what the rows are.
     """
     set_style()
     rows = list(published)
     figure, (ours, theirs) = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.2))
-    percent = scores.assign(map=100 * scores["map"])
-    groups = percent.groupby("row")["map"]
-    labels = [row.replace("L_", r"$\mathcal{L}_{") + "}$" for row in rows]
-    _bars(ours, labels, groups.mean()[rows].to_list(), OURS, groups.std()[rows].to_list())
-    # Side by side, so that equal values stay apart.
-    seeds = sorted(percent["seed"].unique())
-    shifts = np.linspace(-0.2, 0.2, len(seeds)) if len(seeds) > 1 else [0.0]
-    for shift, seed in zip(shifts, seeds, strict=True):
-        values = percent[percent["seed"] == seed].set_index("row")["map"][rows]
-        ours.plot(
-            np.arange(len(rows)) + shift, values, "o", color=SEED, markersize=5, markeredgecolor="black"
-        )
-    count = f"{len(seeds)} seeds" if len(seeds) > 1 else "1 seed"
-    ours.set_title(f"This run, {provenance}\nmean, ±1 sd and each of {count}", fontsize="medium")
-    _bars(theirs, labels, list(published.values()), PUBLISHED)
+    percent = scores.assign(value=100 * scores["map"])
+    _seed_bars(ours, rows, percent)
+    count = percent["seed"].nunique()
+    seeds = f"each of {count} seeds" if count > 1 else "1 seed"
+    ours.set_title(f"This run, {provenance}\nmean, ±1 sd and {seeds}", fontsize="medium")
+    _bars(theirs, rows, list(published.values()), PUBLISHED)
+    theirs.set_title(f"Published\n{published_on}", fontsize="medium")
     # The same scale on both sides, so that heights can be compared.
     highest = max(ours.dataLim.ymax, theirs.dataLim.ymax)
     for axes in (ours, theirs):
         axes.set_ylim(0, 1.2 * highest)
-    theirs.set_title(f"Published\n{published_on}", fontsize="medium")
+        axes.set_ylabel("mAP at tIoU 0.5 (%)")
+        axes.set_xlabel(xlabel)
     return figure
 
 
+def set_statistics(ours: pd.DataFrame, provenance: str, published: pd.DataFrame, published_on: str) -> Figure:
+    """Table 2 as pairs of bars, without and with generative attention modeling.
+
+    Args:
+        ours: columns statistic, model ("without" or "with"), seed and value.
+        provenance: "simulated" or "measured on real features".
+        published: columns statistic, model and value.
+        published_on: what the published numbers were measured on.
+    """
+    set_style()
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.6), sharex=True, sharey=True)
+    titles = (f"This run, {provenance}\nmean and ±1 sd over seeds", f"Published\n{published_on}")
+    for axes, title, values in zip(panels, titles, (ours, published), strict=True):
+        sns.barplot(
+            values,
+            x="value",
+            y="statistic",
+            hue="model",
+            hue_order=["without", "with"],
+            palette=[WITHOUT, OURS],
+            errorbar="sd" if "seed" in values else None,
+            err_kws={"color": "black", "linewidth": 1},
+            capsize=0.2,
+            ax=axes,
+            legend=axes is panels[1],
+        )
+        axes.set_title(title, fontsize="medium")
+        axes.set_xlabel("share of the action snippets")
+        axes.set_ylabel("")
+    panels[1].legend(title="generative modeling", loc="lower right", fontsize="small", title_fontsize="small")
+    return figure
+
+
+def _seed_bars(axes: Axes, rows: list[str], scores: pd.DataFrame) -> None:
+    """Bars of the mean over seeds, the standard deviation, and each seed's value as a point."""
+    groups = scores.groupby("row")["value"]
+    _bars(axes, rows, groups.mean()[rows].to_list(), OURS, groups.std()[rows].to_list())
+    # Side by side, so that equal values stay apart.
+    seeds = sorted(scores["seed"].unique())
+    shifts = np.linspace(-0.2, 0.2, len(seeds)) if len(seeds) > 1 else [0.0]
+    for shift, seed in zip(shifts, seeds, strict=True):
+        values = scores[scores["seed"] == seed].set_index("row")["value"][rows]
+        axes.plot(
+            np.arange(len(rows)) + shift, values, "o", color=SEED, markersize=5, markeredgecolor="black"
+        )
+
+
 def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], colour: str, errors: Any = None) -> None:
-    """Bars over named rows with mAP in percent, each value written above its bar."""
-    bars = axes.bar(names, values, color=colour, width=0.65)
+    """Bars over named rows, each value written above its bar; names like L_fg are set as mathematics."""
+    labels = [re.sub(r"L_(\w+)", r"$\\mathcal{L}_{\1}$", name) for name in names]
+    bars = axes.bar(labels, values, color=colour, width=0.65)
     top = np.array(values, dtype=float)
     if errors is not None:
         spread = np.nan_to_num(np.array(errors, dtype=float))
-        axes.errorbar(names, values, spread, fmt="none", ecolor="black", capsize=4, linewidth=1)
+        axes.errorbar(labels, values, spread, fmt="none", ecolor="black", capsize=4, linewidth=1)
         top = top + spread
     for bar, value, height in zip(bars, values, top, strict=True):
         middle = bar.get_x() + bar.get_width() / 2
         axes.annotate(
             f"{value:.1f}", (middle, height), (0, 4), textcoords="offset points", ha="center", va="bottom"
         )
-    axes.set_ylabel("mAP at tIoU 0.5 (%)")
-    axes.set_xlabel("losses, added from left to right")

@@ -197,7 +197,7 @@ def read_parameters(namespace: Mapping[str, Any]) -> Experiment:
 
 
 def read_published(table: str) -> dict[str, Any]:
-    """Read what the paper prints in a table: `data`, `columns` and `rows`, numbers in percent.
+    """Read what the paper prints in a table: `data`, `columns` and `rows`, mAP in percent.
 
     Raises:
         InputError: the file or the table is missing.

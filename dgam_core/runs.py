@@ -128,6 +128,23 @@ def obtain(folder: Path, data: DataSet, specs: Sequence[Spec], trainer: Trainer)
     return [read(folder / spec.digest) for spec in specs]
 
 
+def obtain_models(
+    folder: Path,
+    data: DataSet,
+    variants: Mapping[str, Settings],
+    seeds: Sequence[int],
+    device: torch.device,
+    trainer: Trainer,
+) -> dict[tuple[str, int], dict[str, Run]]:
+    """Return a model, one run a stream, for each variant of the settings and each seed; see `obtain`."""
+    grid = [(name, seed, stream) for name in variants for seed in seeds for stream in data.streams]
+    specs = [specify(data, stream, seed, variants[name], device) for name, seed, stream in grid]
+    models: dict[tuple[str, int], dict[str, Run]] = {}
+    for (name, seed, stream), run in zip(grid, obtain(folder, data, specs, trainer), strict=True):
+        models.setdefault((name, seed), {})[stream] = run
+    return models
+
+
 def _train_and_write(
     folder: Path, data: DataSet, spec: Spec, trainer: Trainer, progress: Callable[[int], object]
 ) -> None:

@@ -71,16 +71,15 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import evaluate, figures, localize, runs, store, train
+from dgam_core import diagnose, figures, runs, store, train
 from dgam_core.seeds import paired_difference
 
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)
 published = params.read_published("table4")
-test_videos = data.subset("test")
 Markdown(
     f"**Every number of this run is {data.provenance}.** Data set: `{data.name}`, "
-    f"{len(data.subset('train'))} training and {len(test_videos)} test videos, {len(data.classes)} classes, "
+    f"{len(data.subset('train'))} training and {len(data.subset('test'))} test videos, {len(data.classes)} classes, "
     f"streams {' and '.join(data.streams)}; {data.source}."
 )
 
@@ -96,21 +95,12 @@ without = {
     "+ L_guide": {"gamma_re": 0.0},
     "+ L_re": {},
 }
+variants = {
+    row: experiment.model_copy(update=change) for row, change in without.items()
+}
 where = train.choose_device(experiment.device)
-grid = [
-    (row, seed, stream)
-    for row in without
-    for seed in experiment.seeds
-    for stream in data.streams
-]
-specs = [
-    runs.specify(
-        data, stream, seed, experiment.model_copy(update=without[row]), where
-    )
-    for row, seed, stream in grid
-]
-trained = dict(
-    zip(grid, runs.obtain(results.runs, data, specs, train.train), strict=True)
+models = runs.obtain_models(
+    results.runs, data, variants, experiment.seeds, where, train.train
 )
 
 # %% [markdown]
@@ -121,22 +111,14 @@ trained = dict(
 
 # %%
 thresholds = np.arange(1, 8) / 10
-truth, names = data.ground_truth("test"), [video.name for video in test_videos]
 records = []
-for row in without:
-    for seed in experiment.seeds:
-        outputs = {
-            stream: trained[row, seed, stream].trained.outputs
-            for stream in data.streams
-        }
-        detections = localize.detect(data, outputs, experiment)
-        result = evaluate.mean_average_precision(
-            detections, truth, names, thresholds
-        )
-        records += [
-            (row, seed, tiou, value)
-            for tiou, value in zip(result.tiou, result.map, strict=True)
-        ]
+for (row, seed), model in models.items():
+    outputs = {stream: run.trained.outputs for stream, run in model.items()}
+    result = diagnose.localize_and_evaluate(data, outputs, experiment, thresholds)
+    records += [
+        (row, seed, tiou, value)
+        for tiou, value in zip(result.tiou, result.map, strict=True)
+    ]
 scores = pd.DataFrame(records, columns=["row", "seed", "tiou", "map"])
 scores["provenance"] = data.provenance
 results.save_table("table4_ablation", scores.to_csv(index=False))
@@ -166,8 +148,12 @@ table.rename_axis(None).rename_axis((None, None), axis=1)
 # %% tags=["hide-input"]
 at_half = scores[scores["tiou"] == 0.5]
 printed = {row: values[0] for row, values in published["rows"].items()}
-figure = figures.ablation(
-    at_half, data.provenance, printed, "THUMOS14, I3D features"
+figure = figures.bars_beside_published(
+    at_half,
+    data.provenance,
+    printed,
+    "THUMOS14, I3D features",
+    "losses, added from left to right",
 )
 results.save_figure("table4_ablation", figure)
 
@@ -211,6 +197,9 @@ print(
 )
 print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
 cvae_rows = {
-    row for (row, _, _), run in trained.items() if "cvae" in run.trained.curves
+    row
+    for (row, _), model in models.items()
+    for run in model.values()
+    if "cvae" in run.trained.curves
 }
 print("rows that trained the CVAE:", ", ".join(cvae_rows))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from dgam_core.diagnose import set_statistics, swap_modules
+from dgam_core.diagnose import localize_and_evaluate, set_statistics, swap_modules
 from dgam_core.outputs import Outputs
+from dgam_core.params import LocalizationSettings
 from dgam_core.snippets import Segment
 
 
@@ -93,3 +94,15 @@ def test_models_on_different_snippets_cannot_be_swapped(found):
         swap_modules(found, shorter)
     with pytest.raises(ValueError, match="different videos"):
         swap_modules(found, {"v2": found["v2"]})
+
+
+def test_localizing_and_evaluating_in_one_step(tiny):
+    perfect = {}
+    for video in tiny.subset("test"):
+        inside = [0.9 if t in (2, 3) else 0.1 for t in range(video.num_snippets)]
+        perfect[video.name] = outputs(inside, inside, tiny.classes.index(video.labels[0]))
+    result = localize_and_evaluate(
+        tiny, {"rgb": perfect}, LocalizationSettings(class_threshold=0.4), [0.5, 0.99]
+    )
+    assert result.map.tolist() == [1, 1]
+    assert (result.num_videos, result.num_segments) == (2, 2)

@@ -21,8 +21,12 @@ def scores(seeds):
     return pd.DataFrame(rows, columns=["row", "seed", "map"])
 
 
-def test_ablation_shows_ours_and_the_published_apart():
-    figure = figures.ablation(scores([0, 1, 2]), "simulated", PUBLISHED, "THUMOS14")
+def beside(scores):
+    return figures.bars_beside_published(scores, "simulated", PUBLISHED, "THUMOS14", "losses")
+
+
+def test_bars_show_ours_and_the_published_apart():
+    figure = beside(scores([0, 1, 2]))
     ours, theirs = figure.axes
     assert [bar.get_height() for bar in ours.patches] == pytest.approx(
         [11, 21]
@@ -38,15 +42,33 @@ def test_ablation_shows_ours_and_the_published_apart():
     assert sorted(points) == pytest.approx([10, 11, 12, 20, 21, 22])
 
 
-def test_ablation_of_one_seed_has_no_spread():
-    figure = figures.ablation(scores([0]), "simulated", PUBLISHED, "THUMOS14")
+def test_bars_of_one_seed_has_no_spread():
+    figure = beside(scores([0]))
     assert "1 seed" in figure.axes[0].get_title()
 
 
 def test_figures_are_saved_whole_as_vectors_and_pixels(tmp_path):
-    Results(tmp_path, tmp_path).save_figure(
-        "x", figures.ablation(scores([0, 1]), "simulated", PUBLISHED, "THUMOS14")
-    )
+    Results(tmp_path, tmp_path).save_figure("x", beside(scores([0, 1])))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.png", "x.svg"]
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_set_statistics_show_both_models_of_ours_and_the_papers():
+    values = {"without": 1, "with": 2}
+    rows = [
+        (name, model, seed, value + seed)
+        for name in "ab"
+        for model, value in values.items()
+        for seed in (0, 1)
+    ]
+    ours = pd.DataFrame(rows, columns=["statistic", "model", "seed", "value"])
+    theirs = ours[ours["seed"] == 0].drop(columns="seed")
+    figure = figures.set_statistics(ours, "simulated", theirs, "THUMOS14")
+    left, right = figure.axes
+    # the mean of v and v + 1, for both statistics without and then with
+    assert [bar.get_width() for bar in left.patches if bar.get_width()] == pytest.approx([1.5, 1.5, 2.5, 2.5])
+    assert [bar.get_width() for bar in right.patches if bar.get_width()] == pytest.approx([1, 1, 2, 2])
+    assert "simulated" in left.get_title()
+    assert "Published" in right.get_title()
+    assert left.get_xlabel() == right.get_xlabel() == "share of the action snippets"

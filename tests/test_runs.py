@@ -163,3 +163,16 @@ def test_the_record_is_plain_json(tmp_path, tiny, specs):
     runs.obtain(tmp_path, tiny, specs[:1], train.train)
     content = json.loads((tmp_path / specs[0].digest / "record.json").read_text())
     assert content["digest"] == specs[0].digest
+
+
+def test_models_are_one_run_a_stream_for_every_variant_and_seed(tmp_path, tiny, settings):
+    variants = {"old": settings.model_copy(update={"gamma_re": 0.0}), "new": settings}
+    data = replace(tiny, digest="d")
+    models = runs.obtain_models(tmp_path, data, variants, [0, 1], CPU, train.train)
+    assert set(models) == {("old", 0), ("old", 1), ("new", 0), ("new", 1)}
+    for (name, seed), model in models.items():
+        for stream, run in model.items():
+            assert run.record["spec"]["stream"] == stream
+            assert run.record["spec"]["seed"] == seed
+            assert ("cvae" in run.trained.curves) == (name == "new")
+    assert set(models["new", 0]) == {"flow", "rgb"}
