@@ -65,14 +65,9 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def papermill(checkout: Path, out: str, *arguments: str):
-    command = [
-        Path(sys.executable).parent / "papermill",
-        "notebooks/table4_ablation.ipynb",
-        out,
-        "--no-progress-bar",
-    ]
-    command += ["-f", "params/demo/table4_ablation.yaml", *arguments]
+def papermill(checkout: Path, name: str, *arguments: str):
+    command = [Path(sys.executable).parent / "papermill", f"notebooks/{name}.ipynb", "out.ipynb"]
+    command += ["--no-progress-bar", "-f", f"params/demo/{name}.yaml", *arguments]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=600)
 
 
@@ -80,20 +75,27 @@ QUICK = [
     *("-p", "epochs", "2", "-p", "warmup_epochs", "1", "-p", "num_snippets", "4", "-p", "latent_dim", "2"),
     *("-y", "seeds: [0, 1]"),
 ]
+# Runs that a notebook needs (variants of the settings) and lines of its table a seed.
+SIZES = {
+    "table1_module_swap": (2, 4 * 5),  # pairs of modules, thresholds
+    "table2_attention_statistics": (2, 4 * 2 * 2),  # statistics, models, streams
+    "table4_ablation": (4, 4 * 7),  # rows, thresholds
+}
 
 
-def test_table4_runs_on_a_store(checkout, tiny):
+@each
+def test_a_notebook_runs_on_a_store(path, checkout, tiny):
+    variants, lines = SIZES[path.stem]
     store.write(checkout / "tiny.h5", tiny)
-    done = papermill(checkout, "out.ipynb", "-p", "dataset", "tiny.h5", *QUICK)
+    done = papermill(checkout, path.stem, "-p", "dataset", "tiny.h5", *QUICK)
     assert done.returncode == 0, done.stderr
     own = checkout / "results/demo/figures/tiny"
-    assert {path.name for path in own.iterdir()} == {
-        f"table4_ablation.{kind}" for kind in ("csv", "svg", "png")
-    }
-    lines = (own / "table4_ablation.csv").read_text().splitlines()
-    assert lines[0] == "row,seed,tiou,map,provenance"
-    assert len(lines) == 1 + 4 * 2 * 7  # rows, seeds, thresholds
-    assert len(list((checkout / "results/demo/runs").iterdir())) == 4 * 2 * 2  # rows, seeds, streams
+    assert {file.name for file in own.iterdir()} == {f"{path.stem}.{kind}" for kind in ("csv", "svg", "png")}
+    header, *table = (own / f"{path.stem}.csv").read_text().splitlines()
+    assert header.endswith(",provenance")
+    assert len(table) == lines * 2  # seeds
+    assert all(line.endswith(",simulated") for line in table)
+    assert len(list((checkout / "results/demo/runs").iterdir())) == variants * 2 * 2  # seeds, streams
     assert "Every number of this run is simulated." in (checkout / "out.ipynb").read_text()
 
 
@@ -106,7 +108,7 @@ def test_table4_runs_on_a_store(checkout, tiny):
     ],
 )
 def test_a_wrong_parameter_stops_the_run_with_a_sentence(checkout, arguments, sentence):
-    done = papermill(checkout, "out.ipynb", *arguments)
+    done = papermill(checkout, "table4_ablation", *arguments)
     assert done.returncode == 1
     assert f"InputError: {sentence}" in done.stderr
     assert not (checkout / "results").exists()
