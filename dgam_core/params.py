@@ -185,15 +185,25 @@ def read_parameters(namespace: Mapping[str, Any]) -> Experiment:
 
     papermill sets whatever it is given as a variable and only logs a name that the notebook
     does not know; here every variable that holds plain data counts as a parameter, so a
-    misspelt one stops the run.
+    misspelt one stops the run. Lists and maps may come as text, as in `-p seeds '[0, 1, 2]'`:
+    papermill's `-p` knows none.
     """
     plain = (bool, int, float, str, list, tuple, dict, type(None))
     values = {
-        name: value
+        name: _from_text(value)
         for name, value in namespace.items()
         if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out")
     }
     return parse(Experiment, values, where="parameters")
+
+
+def _from_text(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(("[", "{")):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value  # refused as text, with the text in the sentence
 
 
 def read_published(table: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def papermill(checkout: Path, name: str, *arguments: str):
 
 QUICK = [
     *("-p", "epochs", "2", "-p", "warmup_epochs", "1", "-p", "num_snippets", "4", "-p", "latent_dim", "2"),
-    *("-y", "seeds: [0, 1]"),
+    *("-p", "seeds", "[0, 1]"),
 ]
 # Runs that a notebook needs (variants of the settings) and lines of its table a seed.
 SIZES = {

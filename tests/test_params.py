@@ -88,6 +88,11 @@ def test_a_notebooks_parameters_are_its_plain_variables():
         "print": print,
     }
     assert read_parameters(namespace).epochs == 7
+    text = namespace | {"seeds": "[3, 4]", "gamma_re": "{rgb: 0.25}"}
+    assert read_parameters(text).seeds == (3, 4)
+    assert read_parameters(text).gamma_re == {"rgb": 0.25}
+    with pytest.raises(InputError, match=r"parameters: seeds = '\[3, 4'"):
+        read_parameters(namespace | {"seeds": "[3, 4"})
     with pytest.raises(InputError, match="parameters: unknown parameter 'epoch'; did you mean 'epochs'"):
         read_parameters(namespace | {"epoch": 7})
 
