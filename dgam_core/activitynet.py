@@ -34,10 +34,10 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
         InputError: the file cannot be read, an entry is wrong, the subset has no segment, or none is
             named and the file has several but neither "test" nor "validation".
     """
-    database = _object(_object(read_json(path), path, "the file").get("database"), path, '"database"')
+    database = _object(_object(read_json(path), f"{path}: the file").get("database"), f'{path}: "database"')
     subsets: dict[str, list[str]] = {}
     for video, entry in database.items():
-        name = _object(entry, path, f"video {video!r}").get("subset")
+        name = _object(entry, f"{path}: video {video!r}").get("subset")
         if not isinstance(name, str):
             raise InputError(f"{path}: video {video!r} has no subset")
         subsets.setdefault(name, []).append(video)
@@ -65,7 +65,7 @@ def read_detections(path: Path) -> SegmentTable:
     Raises:
         InputError: the file cannot be read, or an entry is wrong.
     """
-    results = _object(_object(read_json(path), path, "the file").get("results"), path, '"results"')
+    results = _object(_object(read_json(path), f"{path}: the file").get("results"), f'{path}: "results"')
     return SegmentTable.from_rows(
         row for video, entries in results.items() for row in _rows(entries, path, video, "detection")
     )
@@ -109,9 +109,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _object(value: Any, path: Path, what: str) -> dict[str, Any]:
+def _object(value: Any, at: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"{path}: {what} should be an object {{…}}, not {_excerpt(value)}")
+        raise InputError(f"{at} should be an object {{…}}, not {_excerpt(value)}")
     return value
 
 
@@ -120,10 +120,8 @@ def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
         raise InputError(f"{path}: video {video!r} should have a list of {what}s, not {_excerpt(entries)}")
     for number, entry in enumerate(entries, 1):
         at = f"{path}: video {video!r}, {what} {number}"
-        label, segment = (
-            _object(entry, path, f"video {video!r}, {what} {number}").get("label"),
-            entry.get("segment"),
-        )
+        entry = _object(entry, at)
+        label, segment = entry.get("label"), entry.get("segment")
         if not isinstance(label, str):
             raise InputError(f"{at}: the label should be a string, not {_excerpt(label)}")
         if not isinstance(segment, list) or len(segment) != 2:

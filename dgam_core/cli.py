@@ -9,12 +9,16 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 from tqdm import tqdm
 
 from dgam_core.errors import InputError
+
+if TYPE_CHECKING:
+    from dgam_core.snippets import DataSet
 
 # Modules that import PyTorch are imported by the commands that need them: `dgam evaluate` answers at once.
 
@@ -38,13 +42,9 @@ def cli() -> None:
 )
 def import_(layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None) -> None:
     """Import features in a public layout (basnet) into a store."""
-    from dgam_core import layouts, store
+    from dgam_core import layouts
 
-    data = layouts.read_basnet(source, fps, snippet_frames)
-    total = len(data.videos) * len(data.streams)
-    with tqdm(total=total, unit="file", desc="importing", disable=None) as line:
-        store.write(out, data, lambda _: line.update())
-    click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
+    _write_store(out, layouts.read_basnet(source, fps, snippet_frames), "importing")
 
 
 @cli.command()
@@ -54,11 +54,16 @@ def import_(layout: str, source: Path, out: Path, fps: float | None, snippet_fra
 @click.option("--scale", type=click.Choice(["demo", "paper"]), default="demo", show_default=True)
 def simulate(name: str, out: Path, seed: int, scale: str) -> None:
     """Write a simulated data set (thumos14) as a store."""
-    from dgam_core import simulate, store
+    from dgam_core import simulate
 
-    data = simulate.thumos14(scale, seed)
+    _write_store(out, simulate.thumos14(scale, seed), f"simulating {name}")
+
+
+def _write_store(out: Path, data: DataSet, what: str) -> None:
+    from dgam_core import store
+
     total = len(data.videos) * len(data.streams)
-    with tqdm(total=total, unit="array", desc=f"simulating {name}", disable=None) as line:
+    with tqdm(total=total, unit="array", desc=what, disable=None) as line:
         store.write(out, data, lambda _: line.update())
     click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
 

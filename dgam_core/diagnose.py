@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from dgam_core.evaluate import Evaluation, mean_average_precision
 from dgam_core.localize import detect
@@ -118,8 +119,6 @@ def _sets(
     bounds = np.array([(s.start_s, s.end_s) for s in video.segments]).reshape(-1, 2)
     inside = (middle_s >= bounds[:, 0]) & (middle_s < bounds[:, 1])  # (N, segments)
     gt = np.logical_or.reduce(inside, axis=1)
-    logits = outputs.logits.astype(np.float64)
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    p /= p.sum(1, keepdims=True)
+    p = softmax(outputs.logits.astype(np.float64), axis=1)
     own = [1 + data.classes.index(label) for label in video.labels]  # column 0 is the background's
     return gt, outputs.attention > threshold, (p[:, own] > threshold).any(1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from dgam_core.outputs import Outputs
 from dgam_core.params import LocalizationSettings
@@ -71,8 +72,7 @@ def video_classes(attention: Floats, logits: Floats, threshold: float) -> NDArra
     """
     whole = np.array([[0.0, len(attention)]])
     scores = pooled_scores(attention, logits, whole)[0]
-    p = np.exp(scores - scores.max())
-    p = (p / p.sum())[1:]
+    p = softmax(scores)[1:]
     chosen = np.flatnonzero(p > threshold)
     return 1 + (chosen if len(chosen) else p.argmax(keepdims=True))
 

@@ -15,6 +15,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def specify(data: DataSet, stream: str, seed: int, settings: Settings, device: t
     return Spec(data.digest, stream, seed, TrainingSettings(**values).for_stream(stream), device.type)
 
 
+@cache
 def code_digest() -> str:
     """Digest of the code that decides a training's numbers, without its comments and docstrings."""
     hashes = hashlib.sha256()

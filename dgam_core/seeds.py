@@ -29,6 +29,11 @@ class Summary:
     high: float
     count: int
 
+    @property
+    def sign(self) -> int:
+        """1 where the whole interval lies above zero, −1 where it lies below, 0 where it is undecided."""
+        return int(self.low > 0) - int(self.high < 0)
+
 
 def summarize(values: ArrayLike, seed: int = 0) -> Summary:
     """Summarize one value a seed.

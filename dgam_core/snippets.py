@@ -5,7 +5,8 @@ A *snippet* is what the model sees, a stretch of `snippet_frames` frames of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -95,6 +96,16 @@ class DataSet:
         """The words that stand beside every number measured on this data set."""
         return "simulated" if self.simulated else "measured on real features"
 
+    @property
+    def summary(self) -> str:
+        """The words with which a page introduces the data set, in Markdown; the provenance comes first."""
+        train, test = len(self.subset("train")), len(self.subset("test"))
+        return (
+            f"**Every number of this run is {self.provenance}.** Data set: `{self.name}`, "
+            f"{train} training and {test} test videos, {len(self.classes)} classes, "
+            f"streams {' and '.join(self.streams)}; {self.source}."
+        )
+
     def subset(self, name: str) -> tuple[Video, ...]:
         """Return the videos of a subset, "train" or "test".
 
@@ -131,12 +142,8 @@ def check(data: DataSet) -> None:
     for what, names in (("video", [v.name for v in data.videos]), ("class", list(data.classes))):
         if not names:
             raise InputError(f"{at}: has no {what}")
-        if (
-            twice := {name for name in names if names.count(name) > 1}
-            if len(set(names)) < len(names)
-            else None
-        ):
-            raise InputError(f"{at}: the {what} {sorted(twice)[0]!r} occurs more than once")
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise InputError(f"{at}: the {what} {min(twice)!r} occurs more than once")
     if not data.features:
         raise InputError(f"{at}: has no stream of features")
     if not (data.fps > 0 and data.snippet_frames > 0):
@@ -202,15 +209,15 @@ def check_features(values: NDArray[Any], video: Video, stream: str, dim: int | N
         raise InputError(f"{at} hold {values[row, column]} at snippet {row}, dimension {column}")
 
 
-def checked_features(data: DataSet) -> Iterator[tuple[str, Video, NDArray[Any]]]:
-    """Read and check all features, one (stream, video, values) at a time."""
-    for stream in data.streams:
-        dim = None
-        for video in data.videos:
-            values = data.load(stream, video.name)
-            check_features(values, video, stream, dim)
-            dim = values.shape[1]
-            yield stream, video, values
+def checked_features(
+    data: DataSet, stream: str, videos: Iterable[Video], dim: int | None = None
+) -> Iterator[tuple[Video, NDArray[Any]]]:
+    """Read and check one stream's features, a video at a time; all must be as wide as the first, or `dim`."""
+    for video in videos:
+        values = data.load(stream, video.name)
+        check_features(values, video, stream, dim)
+        dim = values.shape[1]
+        yield video, values
 
 
 def sample_training(num_snippets: Tensor, T: int, generator: torch.Generator) -> Tensor:

@@ -45,12 +45,13 @@ def write(path: Path, data: DataSet, progress: Callable[[str], object] = lambda 
     check(data)
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         hashes = _header_hash(data)
-        for stream, video, values in checked_features(data):
-            # float64 doubles the file and no feature extractor is that exact.
-            stored = values.astype(np.float32) if values.dtype == np.float64 else values
-            file.create_dataset(f"features/{stream}/{video.name}", data=stored)
-            hashes.update(_array_hash(stored))
-            progress(f"{stream}/{video.name}")
+        for stream in data.streams:
+            for video, values in checked_features(data, stream, data.videos):
+                # float64 doubles the file and no feature extractor is that exact.
+                stored = values.astype(np.float32) if values.dtype == np.float64 else values
+                file.create_dataset(f"features/{stream}/{video.name}", data=stored)
+                hashes.update(_array_hash(stored))
+                progress(f"{stream}/{video.name}")
         digest: str = hashes.hexdigest()
         _write_tables(file, data, digest)
     return digest
@@ -156,8 +157,9 @@ def verify(data: DataSet) -> None:
 def contents_digest(data: DataSet) -> str:
     """SHA-256 over everything in a data set that can change a result."""
     hashes = _header_hash(data)
-    for _, _, values in checked_features(data):
-        hashes.update(_array_hash(values))
+    for stream in data.streams:
+        for _, values in checked_features(data, stream, data.videos):
+            hashes.update(_array_hash(values))
     digest: str = hashes.hexdigest()
     return digest
 

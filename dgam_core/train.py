@@ -17,7 +17,7 @@ from dgam_core.cvae import CVAE, prior_mean, sample
 from dgam_core.errors import InputError
 from dgam_core.outputs import Outputs, Trained
 from dgam_core.params import TrainingSettings
-from dgam_core.snippets import DataSet, check_features, sample_test, sample_training
+from dgam_core.snippets import DataSet, checked_features, sample_test, sample_training
 
 
 class Model(nn.Module):
@@ -64,13 +64,11 @@ def choose_device(name: str) -> torch.device:
 
 def load_training_data(data: DataSet, stream: str, device: torch.device) -> TrainingData:
     """Load and check the training videos of one stream."""
-    arrays, dim = [], None
     videos = data.subset("train")
-    for video in videos:
-        values = data.load(stream, video.name)
-        check_features(values, video, stream, dim)
-        dim = values.shape[1]
-        arrays.append(torch.from_numpy(np.asarray(values, dtype=np.float32)))
+    arrays = [
+        torch.from_numpy(np.asarray(values, dtype=np.float32))
+        for _, values in checked_features(data, stream, videos)
+    ]
     count = torch.tensor([len(array) for array in arrays])
     # Column 0 is the background's; y / Σy for videos of several classes.
     target = torch.tensor(
@@ -259,9 +257,8 @@ def predict(
 ) -> dict[str, Outputs]:
     """Apply a model to the test videos: all their snippets, or `max_snippets` of them (section 4.2)."""
     outputs = {}
-    for video in data.subset("test"):
-        values = data.load(stream, video.name)
-        check_features(values, video, stream, model.classifier.fc1.in_features)
+    dim = model.classifier.fc1.in_features
+    for video, values in checked_features(data, stream, data.subset("test"), dim):
         index = sample_test(len(values), max_snippets)
         x = torch.from_numpy(np.asarray(values[index], dtype=np.float32)).to(device)
         outputs[video.name] = Outputs(model.attention(x).cpu().numpy(), model.classifier(x).cpu().numpy())

@@ -68,11 +68,7 @@ from dgam_core.seeds import paired_difference
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)
 published = params.read_published("table1")
-Markdown(
-    f"**Every number of this run is {data.provenance}.** Data set: `{data.name}`, "
-    f"{len(data.subset('train'))} training and {len(data.subset('test'))} test videos, {len(data.classes)} classes, "
-    f"streams {' and '.join(data.streams)}; {data.source}."
-)
+Markdown(data.summary)
 
 # %% [markdown]
 # ## Training
@@ -160,9 +156,7 @@ for what, after, before in (
     ("New classifier, new attention", "N / N", "N / O"),
 ):
     step = paired_difference(by_seed[after], by_seed[before])
-    verdict = (
-        "helps" if step.low > 0 else "harms" if step.high < 0 else "is undecided"
-    )
+    verdict = {1: "helps", -1: "harms", 0: "is undecided"}[step.sign]
     lines.append(
         f"- {what}: {verdict}, {step.mean:+.2f} points of mAP@0.5, "
         f"95 % interval {step.low:+.2f} to {step.high:+.2f}; "

@@ -70,11 +70,7 @@ from dgam_core.seeds import paired_difference
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)
 published = params.read_published("table2")
-Markdown(
-    f"**Every number of this run is {data.provenance}.** Data set: `{data.name}`, "
-    f"{len(data.subset('train'))} training and {len(data.subset('test'))} test videos, {len(data.classes)} classes, "
-    f"streams {' and '.join(data.streams)}; {data.source}."
-)
+Markdown(data.summary)
 
 # %% [markdown]
 # ## Training
@@ -167,8 +163,8 @@ for name, lower_is_better in zip(
         index="seed", columns="model", values="value"
     )
     step = paired_difference(pairs["with"], pairs["without"])
-    gain = (-step.high, -step.low) if lower_is_better else (step.low, step.high)
-    verdict = "better" if gain[0] > 0 else "worse" if gain[1] < 0 else "undecided"
+    gain = -step.sign if lower_is_better else step.sign
+    verdict = {1: "better", -1: "worse", 0: "undecided"}[gain]
     change = published["rows"][name][1] - published["rows"][name][0]
     lines.append(
         f"- `{name}`: {verdict}, {step.mean:+.3f}, 95 % interval {step.low:+.3f} to "

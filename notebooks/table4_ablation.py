@@ -77,11 +77,7 @@ from dgam_core.seeds import paired_difference
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)
 published = params.read_published("table4")
-Markdown(
-    f"**Every number of this run is {data.provenance}.** Data set: `{data.name}`, "
-    f"{len(data.subset('train'))} training and {len(data.subset('test'))} test videos, {len(data.classes)} classes, "
-    f"streams {' and '.join(data.streams)}; {data.source}."
-)
+Markdown(data.summary)
 
 # %% [markdown]
 # ## Training
@@ -167,9 +163,7 @@ by_seed = (
 lines = []
 for before, after in pairwise(by_seed):
     step = paired_difference(by_seed[after], by_seed[before])
-    verdict = (
-        "helps" if step.low > 0 else "harms" if step.high < 0 else "is undecided"
-    )
+    verdict = {1: "helps", -1: "harms", 0: "is undecided"}[step.sign]
     lines.append(
         f"- `{after}` {verdict}: {step.mean:+.1f} points of mAP@0.5, "
         f"95 % interval {step.low:+.1f} to {step.high:+.1f}"

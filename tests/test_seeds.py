@@ -37,6 +37,13 @@ def test_one_seed_has_no_spread():
     assert (s.mean, s.sd, s.low, s.high, s.count) == (0.4, 0, 0.4, 0.4, 1)
 
 
+def test_the_sign_is_that_of_the_whole_interval():
+    assert summarize([1.0, 2.0]).sign == 1
+    assert summarize([-1.0, -2.0]).sign == -1
+    assert summarize([-1.0, 2.0]).sign == 0
+    assert summarize([0.0, 0.0]).sign == 0
+
+
 def test_pairing_removes_what_seeds_share():
     shared = np.array([10.0, 20.0, 30.0, 40.0])
     s = paired_difference(shared + np.array([1.0, 1.2, 0.9, 1.1]), shared)

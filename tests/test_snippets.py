@@ -96,3 +96,10 @@ def test_ground_truth_is_a_table_of_the_subset(tiny):
     assert truth.video.tolist() == ["v2", "v3"]
     assert truth.label.tolist() == ["jump", "throw"]
     assert truth.start_s.tolist() == [2, 2]
+
+
+def test_the_summary_says_first_where_the_numbers_come_from(tiny):
+    assert tiny.summary == (
+        "**Every number of this run is simulated.** Data set: `tiny`, 2 training and 2 test videos, "
+        "2 classes, streams flow and rgb; made by hand."
+    )
