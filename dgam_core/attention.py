@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+MARGIN = 1e-6  # of attention from 0 and 1
+
 
 class AttentionModule(nn.Module):
     """Class-agnostic attention λ_t of every snippet, from its features alone.
@@ -17,32 +19,33 @@ class AttentionModule(nn.Module):
         self.fc2 = nn.Linear(hidden, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return attention in [0, 1], (..., T), of snippet features x, (..., T, D)."""
+        """Return attention in (0, 1), (..., T), of snippet features x, (..., T, D)."""
         lam: Tensor = self.fc2(self.fc1(x).relu()).sigmoid().squeeze(-1)
-        return lam
+        # A sigmoid rounds to 1 from 17 on; then no background would be left to average in Eq. (5).
+        return lam.clamp(MARGIN, 1 - MARGIN)
 
 
-def pool_foreground(x: Tensor, lam: Tensor) -> Tensor:
+def pool_foreground(x: Tensor, lam: Tensor, offset: float = 0.0) -> Tensor:
     """Attention-weighted temporal mean of the snippets, Eq. (4).
 
     Args:
         x: snippet features, (B, T, D), unitless.
         lam: attention in [0, 1], (B, T).
+        offset: added to the denominator; departure 1.
     Returns:
         Video feature x_fg, (B, D).
     Raises:
         ValueError: shapes disagree, or a row of `lam` sums to zero.
-    Departs: the released code adds 1 to the denominator in training.
     """
     if x.shape[:-1] != lam.shape:
         raise ValueError(f"features {tuple(x.shape)} and attention {tuple(lam.shape)} disagree on (B, T)")
-    total = lam.sum(-1, keepdim=True)  # Σ_t λ_t, (B, 1)
+    total = lam.sum(-1, keepdim=True) + offset  # Σ_t λ_t, (B, 1)
     if (total == 0).any():
         raise ValueError("the attention of a video sums to zero: its mean is not defined")
     x_fg: Tensor = (lam.unsqueeze(-2) @ x).squeeze(-2) / total
     return x_fg
 
 
-def pool_background(x: Tensor, lam: Tensor) -> Tensor:
+def pool_background(x: Tensor, lam: Tensor, offset: float = 0.0) -> Tensor:
     """Temporal mean weighted by 1 − attention, Eq. (5); arguments as `pool_foreground`."""
-    return pool_foreground(x, 1 - lam)
+    return pool_foreground(x, 1 - lam, offset)

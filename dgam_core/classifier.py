@@ -1,6 +1,7 @@
 """The classification module p_θ and its temporal class activation maps (sections 3.2 and 3.4).
 
-Class 0 is the background, as in the paper; classes 1 … C are the actions.
+Class 0 is the background, as in the paper; classes 1 … C are the actions. Wherever the weights hold
+the background, what the module returns has it first.
 """
 
 from __future__ import annotations
@@ -13,16 +14,36 @@ BACKGROUND = 0
 
 
 class Classifier(nn.Module):
-    """A weight w_c for each class, the background included; a softmax follows (section 3.2)."""
+    """A weight w_c for each class, the background included; a softmax follows (section 3.2).
 
-    def __init__(self, dim: int, num_classes: int) -> None:
+    Args:
+        dim: D.
+        num_classes: C.
+        background: "first" or "last" among the weights; departure 2.
+        bias: whether there is a bias b_c beside w_c; departure 9.
+    """
+
+    def __init__(self, dim: int, num_classes: int, background: str = "first", bias: bool = False) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, num_classes + 1, bias=False)
+        self.fc1 = nn.Linear(dim, num_classes + 1, bias=bias)
+        self._background_last = background == "last"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return w_cᵀx before the softmax, (..., C + 1), of features x, (..., D)."""
-        logits: Tensor = self.fc1(x)
-        return logits
+        """Return w_cᵀx + b_c before the softmax, (..., C + 1), of features x, (..., D)."""
+        return self._background_first(self.fc1(x))
+
+    def tcam(self, x: Tensor) -> Tensor:
+        """Return w_cᵀx, without a bias, (..., C + 1), of features x, (..., D)."""
+        return self._background_first(x @ self.fc1.weight.T)
+
+    def bias(self) -> Tensor:
+        """Return b_c, (C + 1,), zero for a module without."""
+        return self._background_first(
+            self.fc1.weight.new_zeros(len(self.fc1.weight)) if self.fc1.bias is None else self.fc1.bias
+        )
+
+    def _background_first(self, values: Tensor) -> Tensor:
+        return values.roll(1, -1) if self._background_last else values
 
 
 def foreground_tcam(logits: Tensor, present: Tensor, sigma_s: float) -> Tensor:

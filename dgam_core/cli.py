@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -82,8 +82,8 @@ def inspect(file: Path) -> None:
         f"  timing    {data.fps:g} fps, {data.snippet_frames} frames a snippet ({data.snippet_s:.3f} s)"
     )
     for stream in data.streams:
-        first = data.load(stream, data.videos[0].name)
-        click.echo(f"  stream    {stream}: {first.shape[1]} dimensions, {first.dtype}")
+        dtype = data.load(stream, data.videos[0].name).dtype
+        click.echo(f"  stream    {stream}: {data.dim(stream)} dimensions, {dtype}")
     for subset in sorted({video.subset for video in data.videos}, reverse=True):
         videos = data.subset(subset)
         hours = sum(video.duration_s for video in videos) / 3600
@@ -111,21 +111,71 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
 
     RUN_DIR becomes a run store: what is finished there already is not trained again.
     """
-    from dgam_core import runs, store
+    from dgam_core import batch, runs, store
     from dgam_core import train as training
+    from dgam_core.model import choose_device
     from dgam_core.params import Experiment, parse, read_yaml
 
     values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
     experiment = parse(Experiment, values, str(params))
     data = store.read(file)
-    where = training.choose_device(experiment.device)
+    where = choose_device(experiment.device)
     specs = {
         stream: runs.specify(data, stream, experiment.seeds[0], experiment, where) for stream in data.streams
     }
     out.mkdir(parents=True, exist_ok=True)
-    runs.obtain(out, data, list(specs.values()), training.train)
+    batch.obtain(out, data, list(specs.values()), training.train, experiment.workers)
     runs.write_pair(out, specs, experiment)
     click.echo(f"{out}: trained {', '.join(data.streams)}")
+
+
+@cli.group()
+def checkpoint() -> None:
+    """Exchange weights with the authors' released code."""
+
+
+@checkpoint.command("import")
+@click.argument("file", type=PATH, metavar="FILE.h5")
+@click.option("--rgb", type=PATH, metavar="CHECKPOINT")
+@click.option("--flow", type=PATH, metavar="CHECKPOINT")
+@click.option("--out", type=PATH, required=True, metavar="RUN_DIR", help="Folder that `dgam localize` takes.")
+@click.option("--preset", type=click.Choice(["paper", "released"]), default="released", show_default=True)
+@click.option(
+    "--benchmark", type=click.Choice(["thumos14", "activitynet12"]), default="thumos14", show_default=True
+)
+@click.option(
+    "--background",
+    type=click.Choice(["first", "last"]),
+    default="last",
+    show_default=True,
+    help="The background's place among the checkpoint's classes.",
+)
+def import_checkpoint(
+    file: Path, rgb: Path | None, flow: Path | None, out: Path, preset: Any, benchmark: Any, background: Any
+) -> None:
+    """Read checkpoints of the released code, one a stream, whose classes are in the order of FILE.h5."""
+    from dgam_core import departures, release, store
+
+    data = store.read(file)
+    paths = {stream: path for stream, path in (("rgb", rgb), ("flow", flow)) if path}
+    if not paths:
+        raise InputError("give a checkpoint with --rgb or --flow, or one with each")
+    release.import_checkpoints(out, data, paths, background, departures.preset(preset, benchmark))
+    click.echo(f"{out}: read {', '.join(paths)}; localizes as in the preset {preset}")
+
+
+@checkpoint.command("export")
+@click.argument("run_dir", type=PATH)
+@click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Gets STREAM.pth for each stream.")
+def export_checkpoint(run_dir: Path, out: Path) -> None:
+    """Write the last weights of a run as checkpoints of the released code."""
+    from dgam_core import release, runs
+
+    pair, _ = runs.read_pair(run_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    for stream, run in pair.items():
+        release.write_checkpoint(out / f"{stream}.pth", run.trained.weights, run.settings.background)
+    click.echo(f"{out}: wrote {', '.join(f'{stream}.pth' for stream in pair)}")
 
 
 @cli.command()
@@ -136,23 +186,19 @@ def localize(run_dir: Path, file: Path, out: Path) -> None:
     """Localize actions in the test videos of a store."""
     import torch
 
-    from dgam_core import activitynet, runs, store
+    from dgam_core import activitynet, choose, runs, store
     from dgam_core import localize as localization
-    from dgam_core import train as training
 
     pair, settings = runs.read_pair(run_dir)
     data = store.read(file)
-    outputs = {}
     for stream, run in pair.items():
         if tuple(run.record["classes"]) != data.classes:
             raise InputError(f"{run_dir}: was trained on other classes than those of {file}")
         if stream not in data.streams:
             raise InputError(f"{file}: has no {stream} features, which {run_dir} was trained on")
-        model = training.restore(run.trained.weights, run.settings)
-        outputs[stream] = training.predict(
-            model, data, stream, run.settings.max_snippets, torch.device("cpu")
-        )
-    detections = localization.detect(data, outputs, settings)
+    judge = choose.Judge(data, run_dir, torch.device("cpu"), settings.main_tiou)
+    looks = judge.looks(pair, settings, settings.model_choice)
+    detections = localization.detect(data, judge.outputs(pair, looks, settings), settings)
     activitynet.write_detections(out, detections)
     click.echo(f"{out}: {len(detections)} detections in {len(data.subset('test'))} videos")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from scipy.special import softmax
 from dgam_core.evaluate import Evaluation, mean_average_precision
 from dgam_core.localize import detect
 from dgam_core.outputs import Outputs
-from dgam_core.params import LocalizationSettings
+from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet, Video, to_seconds
 
 
@@ -24,12 +24,15 @@ def localize_and_evaluate(
 ) -> Evaluation:
     """Localize actions in the test videos and score the detections against their annotations.
 
+    Videos that `test_without` names are left out of both.
+
     Args:
         data: the data set.
         outputs: stream → test video → outputs.
         settings: how to localize.
         tiou_thresholds: (K,).
     """
+    data = data.without(settings.test_without)
     names = [video.name for video in data.subset("test")]
     detections = detect(data, outputs, settings)
     return mean_average_precision(detections, data.ground_truth("test"), names, tiou_thresholds)
@@ -45,17 +48,18 @@ def swap_modules(
         classifier_of: video → outputs of the model whose classifier to take, on the same snippets.
     Returns:
         video → outputs of the assembled model: both modules look at the features alone, so its
-        outputs are the one's attention and the other's logits.
+        outputs are the one's attention and the other's TCAM.
     Raises:
         ValueError: the two models saw different videos or snippets.
     """
     if set(attention_of) != set(classifier_of):
         raise ValueError("the two models were applied to different videos")
     for name, outputs in attention_of.items():
-        if len(outputs.attention) != len(classifier_of[name].logits):
+        if len(outputs.attention) != len(classifier_of[name].tcam):
             raise ValueError(f"{name}: the two models were applied to different snippets")
     return {
-        name: Outputs(outputs.attention, classifier_of[name].logits) for name, outputs in attention_of.items()
+        name: replace(classifier_of[name], attention=outputs.attention)
+        for name, outputs in attention_of.items()
     }
 
 

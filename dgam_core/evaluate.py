@@ -17,9 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dgam_core.segments import SegmentTable, tiou
-
-TOLERANCE = 1e-9  # of tIoU
+from dgam_core.segments import TOLERANCE, SegmentTable, tiou
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dgam_core.seeds import summarize
+
 # Okabe and Ito's palette, told apart by readers of any colour vision.
 OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
 SEED = "#E69F00"
@@ -71,9 +73,9 @@ def set_statistics(ours: pd.DataFrame, provenance: str, published: pd.DataFrame,
     """Table 2 as pairs of bars, without and with generative attention modeling.
 
     Args:
-        ours: columns statistic, model ("without" or "with"), seed and value.
+        ours: columns row (the statistic), model ("without" or "with"), seed and value.
         provenance: "simulated" or "measured on real features".
-        published: columns statistic, model and value.
+        published: columns row, model and value.
         published_on: what the published numbers were measured on.
     """
     set_style()
@@ -83,7 +85,7 @@ def set_statistics(ours: pd.DataFrame, provenance: str, published: pd.DataFrame,
         sns.barplot(
             values,
             x="value",
-            y="statistic",
+            y="row",
             hue="model",
             hue_order=["without", "with"],
             palette=[WITHOUT, OURS],
@@ -97,6 +99,34 @@ def set_statistics(ours: pd.DataFrame, provenance: str, published: pd.DataFrame,
         axes.set_xlabel("share of the action snippets")
         axes.set_ylabel("")
     panels[1].legend(title="generative modeling", loc="lower right", fontsize="small", title_fontsize="small")
+    return figure
+
+
+def effects(changes: pd.DataFrame, provenance: str, base: str, unit: str) -> Figure:
+    """What each of several changes does alone: the mean over seeds, its interval, and every seed.
+
+    Args:
+        changes: columns row (name of the change), seed and value, the difference that it makes; rows are
+            drawn from top to bottom in their order.
+        provenance: "simulated" or "measured on real features".
+        base: what is changed.
+        unit: what the differences are.
+    """
+    set_style()
+    rows = list(changes["row"].unique())
+    figure, axes = plt.subplots(figsize=(WIDTH_IN, 0.9 + 0.3 * len(rows)))
+    for y, row in enumerate(rows):
+        values = changes.loc[changes["row"] == row, "value"].to_numpy()
+        all_of_them = summarize(values)
+        axes.plot(values, np.full(len(values), y), "o", color=SEED, markersize=4, alpha=0.8)
+        axes.plot([all_of_them.low, all_of_them.high], [y, y], color=OURS, linewidth=3, alpha=0.6)
+        axes.plot(all_of_them.mean, y, "D", color=OURS, markersize=6, markeredgecolor="black")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    axes.set_title(f"Change from {base}, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
+    axes.grid(axis="x", alpha=0.4)
     return figure
 
 

@@ -30,9 +30,9 @@ def background_loss(logits_bg: Tensor) -> Tensor:
     return -logits_bg.log_softmax(-1)[..., BACKGROUND].mean()
 
 
-def discriminative_loss(l_fg: Tensor, l_bg: Tensor, alpha: float) -> Tensor:
-    """L_d = L_fg + α·L_bg, Eq. (6)."""
-    return l_fg + alpha * l_bg
+def discriminative_loss(l_fg: Tensor, l_bg: Tensor, alpha: float, fg_weight: float = 1.0) -> Tensor:
+    """L_d = L_fg + α·L_bg, Eq. (6); the weight of L_fg is departure 7."""
+    return fg_weight * l_fg + alpha * l_bg
 
 
 def log_likelihood(x: Tensor, x_hat: Tensor, sigma: float) -> Tensor:
@@ -69,7 +69,7 @@ def cvae_loss(log_p: Tensor, kl: Tensor, beta: float) -> Tensor:
         log_p: log p_ψ(x_t | λ_t, z_t⁽ˡ⁾), z from the posterior, (L, B, T).
         kl: divergence of the posterior from the prior, (B, T).
         beta: β.
-    Departs: the released code takes the mean over features and over latent dimensions.
+    Departs: the released code takes both means over their elements, log p / D and KL / Z (4).
     """
     return (-log_p.mean(0) + beta * kl).mean()
 
@@ -81,7 +81,7 @@ def reconstruction_loss(log_p: Tensor) -> Tensor:
         log_p: log p_ψ(x_t | λ_t, z_t⁽ˡ⁾), z from the prior, (L, B, T).
     Returns:
         Scalar: the sum over the snippets of a video.
-    Departs: the released code takes the mean over snippets and features.
+    Departs: the released code takes the mean over snippets and features (5).
     """
     return -(log_p.logsumexp(0) - math.log(log_p.shape[0])).sum(-1).mean()
 

@@ -1,4 +1,4 @@
-"""What training leaves behind: weights, losses, and what the network says of the test videos."""
+"""What a network says of a video, and what training leaves behind."""
 
 from __future__ import annotations
 
@@ -15,11 +15,41 @@ class Outputs:
 
     Attributes:
         attention: λ, (N,) in [0, 1].
-        logits: w_cᵀx of each snippet before the softmax, (N, C + 1).
+        tcam: w_cᵀx of each snippet, (N, C + 1), the background first.
+        bias: b_c, (C + 1,), zero for a classifier without.
     """
 
     attention: NDArray[np.float32]
-    logits: NDArray[np.float32]
+    tcam: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """What enters the softmax of p_θ, (N, C + 1)."""
+        return self.tcam + self.bias
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A training's model as it was at several epochs, K of them; the last is the end.
+
+    Attributes:
+        epochs: epochs done, (K,), rising.
+        held_out: mean −log p_θ(y | x_fg) on held-out training videos, of a second model trained without
+            them, (K,) in nats; empty where none were held out.
+        weights: name → weights of attention and classification, (K, ...).
+    """
+
+    epochs: NDArray[np.int64]
+    held_out: NDArray[np.float32]
+    weights: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def at(self, look: int) -> dict[str, Tensor]:
+        """Return the weights at one look."""
+        return {name: values[look] for name, values in self.weights.items()}
 
 
 @dataclass(frozen=True)
@@ -27,11 +57,11 @@ class Trained:
     """The result of one training.
 
     Attributes:
-        weights: the model's weights by name, on the CPU.
+        weights: the model's weights at the end by name, on the CPU.
         curves: loss → its mean over each epoch, (epochs,).
-        outputs: test video → outputs.
+        looks: the model on the way.
     """
 
     weights: dict[str, Tensor]
     curves: dict[str, NDArray[np.float32]]
-    outputs: dict[str, Outputs]
+    looks: Looks

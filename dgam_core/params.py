@@ -1,125 +1,34 @@
-"""Settings: frozen, strict, one field a choice, each with its source (sections 3 and 4.2).
-
-Values the paper leaves open are marked "unstated" and say what they rest on.
-"""
+"""The parameters of a notebook: read, checked, and refused with a sentence where they are wrong."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from dgam_core import departures
+from dgam_core.departures import Benchmark, Preset
 from dgam_core.errors import InputError
+from dgam_core.settings import Settings
 
-PerStream = float | dict[str, float]
-
-
-class Strict(BaseModel):
-    """A frozen group of settings that refuses unknown names, wrong types and values out of range."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    def for_stream(self, stream: str) -> Self:
-        """Return these settings with every per-stream value replaced by that of `stream`.
-
-        Raises:
-            InputError: a per-stream setting has no value for `stream`.
-        """
-        chosen: dict[str, float] = {}
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, dict):
-                if stream not in value:
-                    known = ", ".join(sorted(value))
-                    raise InputError(
-                        f"{name}: no value for the stream {stream!r}, only for {known}; "
-                        f"add one, or give one number for all streams"
-                    )
-                chosen[name] = value[stream]
-        return self.model_copy(update=chosen)
-
-
-class TrainingSettings(Strict):
-    """Everything that training depends on, apart from the data, the stream and the seed."""
-
-    attention_hidden: int = Field(256, ge=1)
-    """Hidden units of the attention module; unstated, the released code's."""
-    cvae_hidden: int = Field(128, ge=1)
-    """Hidden units of the encoder and the decoder; unstated, the released code's."""
-    latent_dim: int = Field(128, ge=1)
-    """Size Z of the latent code; the peak of Table 6."""
-
-    alpha: float = Field(0.03, ge=0)
-    """α, weight of L_bg, Eq. (6)."""
-    beta: float = Field(0.1, ge=0)
-    """β, weight of the KL divergence, Eq. (10)."""
-    gamma_re: PerStream = {"rgb": 0.5, "flow": 0.3}
-    """γ1, weight of L_re, Eq. (16)."""
-    gamma_re_per: Literal["element", "video"] = "element"
-    """Whether γ1 weighs the mean over snippets and features or, as in Eq. (12), the sum over a video.
-
-    As the weight of a sum, γ1 = 0.5 would make L_re outweigh L_d by the factor T·D = 400·1024."""
-    gamma_guide: float = Field(0.1, ge=0)
-    """γ2, weight of L_guide, Eq. (16)."""
-    prior_shift: float = 1.0
-    """r of the prior N(rλ·1, I); unstated outside Fig. 4, the released code's."""
-    sigma: float = Field(0.5**0.5, gt=0)
-    """σ of the decoder's Gaussian, Eq. (9), in units of the features; unstated.
-
-    At √½, −log p is ‖x − f(λ, z)‖² plus a constant: Eq. (12) holds with equality."""
-    sigma_tcam: float = Field(1.0, gt=0)
-    """σ_s of G in Eq. (13, 14), in snippets; unstated, the released code's."""
-    num_samples: int = Field(1, ge=1)
-    """L, Monte-Carlo samples in Eq. (10, 11)."""
-
-    num_snippets: int = Field(400, ge=1)
-    """T, snippets drawn from a training video."""
-    max_snippets: int = Field(400, ge=1)
-    """T_max, most snippets of a test video."""
-    batch_size: int = Field(32, ge=1)
-    """Videos in a batch; unstated, the released code's."""
-    epochs: int = Field(1000, ge=1)
-    """Passes of both stages over the training videos; unstated."""
-    warmup_epochs: int = Field(300, ge=0)
-    """Epochs over which the factor of L_CVAE and L_re rises to 1."""
-    learning_rate: float = Field(0.001, gt=0)
-    """Of Adam."""
-
-    @field_validator("gamma_re")
-    @classmethod
-    def _not_negative(cls, value: PerStream) -> PerStream:
-        if min(value.values() if isinstance(value, dict) else [value], default=0.0) < 0:
-            raise ValueError("Input should be greater than or equal to 0")
-        return value
-
-
-class LocalizationSettings(Strict):
-    """How attention becomes detections (section 3.5); training does not depend on these."""
-
-    attention_threshold: float = Field(0.5, ge=0, le=1)
-    """t_att; unstated, the threshold t* of section 4.3."""
-    class_threshold: float = Field(0.1, ge=0, le=1)
-    """Least video-level probability of a class that is localized; unstated, the released code's."""
-    eta: float = Field(0.3, ge=0)
-    """η, weight of the surroundings in Eq. (17); unstated, the released code's."""
-    nms_tiou: float = Field(0.5, ge=0, le=1)
-    """tIoU above which NMS drops a detection; unstated, the released code's."""
-
-
-class Settings(TrainingSettings, LocalizationSettings):
-    """All settings of the method."""
+BENCHMARKS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
 
 
 class Experiment(Settings):
     """The parameters of a notebook: the settings, and what to run them on.
 
-    Every field can be given to papermill, in a YAML file or by `-p`.
+    Every field can be given to papermill, in a YAML file or by `-p`. Settings that are not given are
+    those of the preset.
     """
 
+    preset: Preset = "paper"
+    """Where settings that are not given come from: the paper's text, or the authors' released code."""
+    benchmark: Benchmark = "thumos14"
+    """Whose preset: "thumos14" or "activitynet12"."""
     profile: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     """Folder of `params/` and of `results/`."""
     dataset: str = Field(min_length=1)
@@ -128,6 +37,27 @@ class Experiment(Settings):
     """One training of each stream a seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
+    workers: int = Field(1, ge=1)
+    """Processes that train side by side."""
+
+    @property
+    def summary(self) -> str:
+        """What a page says of its settings, in Markdown."""
+        start = departures.preset(self.preset, self.benchmark)
+        changes = [
+            f"`{name}` {_show(here)} instead of {_show(there)}"
+            for name, (here, there) in departures.difference(self, start).items()
+        ]
+        but = f", but {', '.join(changes)}" if changes else ""
+        return f"Settings: the preset `{self.preset}` for {BENCHMARKS[self.benchmark]}{but}."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_the_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        names = [values.get(name, cls.model_fields[name].default) for name in ("preset", "benchmark")]
+        if names[0] not in get_args(Preset) or names[1] not in get_args(Benchmark):
+            return values  # refused as a wrong value of the field
+        return departures.preset(*names).model_dump() | values
 
     @field_validator("seeds")
     @classmethod
@@ -135,6 +65,10 @@ class Experiment(Settings):
         if min(value) < 0 or len(set(value)) < len(value):
             raise ValueError("Input should be different whole numbers, none of them negative")
         return value
+
+
+def _show(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -149,7 +83,9 @@ def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
+        problems = error.errors()
+        # Where a field allows several types, those that the value does not have say less.
+        first = next((e for e in problems if not e["type"].endswith("_type")), problems[0])
         name = str(first["loc"][0]) if first["loc"] else model.__name__
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)

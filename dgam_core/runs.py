@@ -12,12 +12,11 @@ import hashlib
 import importlib.util
 import json
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import numpy as np
@@ -25,26 +24,17 @@ import safetensors
 import safetensors.torch
 import torch
 import yaml
-from tqdm import tqdm
 
+from dgam_core import departures
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file, whole_folder
-from dgam_core.outputs import Outputs, Trained
-from dgam_core.params import (
-    Experiment,
-    LocalizationSettings,
-    Settings,
-    TrainingSettings,
-    parse,
-    project_root,
-    read_yaml,
-)
+from dgam_core.outputs import Looks, Trained
+from dgam_core.params import Experiment, parse, project_root, read_yaml
+from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 
 # The modules whose code decides what a training computes.
-CODE = ("attention", "classifier", "cvae", "losses", "snippets", "train")
-
-Trainer = Callable[[DataSet, str, TrainingSettings, int, torch.device, Callable[[int], object]], Trained]
+CODE = ("attention", "classifier", "cvae", "losses", "model", "snippets", "stages", "train")
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,7 @@ class Spec:
         seed: seed of all randomness.
         settings: settings, resolved for the stream.
         device: "cpu" or "cuda"; their arithmetic differs in the last digits.
+        checkpoint: digest of the file that the weights were read from; "" for weights trained here.
     """
 
     data_digest: str
@@ -64,12 +55,12 @@ class Spec:
     seed: int
     settings: TrainingSettings
     device: str
+    checkpoint: str = ""
 
     @property
     def digest(self) -> str:
         """The name of the run, 20 hexadecimal digits that stand for this, the code and PyTorch's version."""
-        content = self.describe() | {"code": code_digest(), "torch": torch.__version__}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+        return digest_of(self.describe() | {"code": code_digest(CODE), "torch": torch.__version__})
 
     def describe(self) -> dict[str, Any]:
         """Return the specification as plain data."""
@@ -79,6 +70,7 @@ class Spec:
             "seed": self.seed,
             "settings": self.settings.model_dump(),
             "device": self.device,
+            "checkpoint": self.checkpoint,
         }
 
 
@@ -93,15 +85,19 @@ class Run:
 
 def specify(data: DataSet, stream: str, seed: int, settings: Settings, device: torch.device) -> Spec:
     """Specify a run; of `settings`, only what training depends on counts."""
-    values = {name: getattr(settings, name) for name in TrainingSettings.model_fields}
-    return Spec(data.digest, stream, seed, TrainingSettings(**values).for_stream(stream), device.type)
+    return Spec(data.digest, stream, seed, settings.training.for_stream(stream), device.type)
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Return 20 hexadecimal digits that stand for plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @cache
-def code_digest() -> str:
-    """Digest of the code that decides a training's numbers, without its comments and docstrings."""
+def code_digest(modules: tuple[str, ...]) -> str:
+    """Digest of the code of some modules, without its comments and docstrings."""
     hashes = hashlib.sha256()
-    for name in CODE:
+    for name in modules:
         found = importlib.util.find_spec(f"dgam_core.{name}")
         assert found is not None
         assert found.origin is not None
@@ -116,57 +112,35 @@ def code_digest() -> str:
     return hashes.hexdigest()
 
 
-def obtain(folder: Path, data: DataSet, specs: Sequence[Spec], trainer: Trainer) -> list[Run]:
-    """Return the runs of `specs`, reading those that exist in `folder` and training the others.
-
-    Shows a line of progress on a terminal. What is finished stays when this is interrupted.
-    """
-    missing = [spec for spec in dict.fromkeys(specs) if not (folder / spec.digest).is_dir()]
-    epochs = sum(spec.settings.epochs for spec in missing)
-    with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
-        for spec in missing:
-            line.set_postfix_str(f"{spec.stream}, seed {spec.seed}")
-            _train_and_write(folder / spec.digest, data, spec, trainer, lambda _: line.update())
-    return [read(folder / spec.digest) for spec in specs]
+def differences(settings: TrainingSettings, stream: str) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """Return preset → setting → (value here, value there), of the settings in which they differ."""
+    found = {}
+    for benchmark in get_args(departures.Benchmark):
+        for name in get_args(departures.Preset):
+            other = departures.preset(name, benchmark).training
+            # Presets know RGB and flow; on another stream their per-stream values differ as they are.
+            other = other.for_stream(stream) if stream in ("rgb", "flow") else other
+            found[f"{name}/{benchmark}"] = departures.difference(settings, other)
+    return found
 
 
-def obtain_models(
-    folder: Path,
-    data: DataSet,
-    variants: Mapping[str, Settings],
-    seeds: Sequence[int],
-    device: torch.device,
-    trainer: Trainer,
-) -> dict[tuple[str, int], dict[str, Run]]:
-    """Return a model, one run a stream, for each variant of the settings and each seed; see `obtain`."""
-    grid = [(name, seed, stream) for name in variants for seed in seeds for stream in data.streams]
-    specs = [specify(data, stream, seed, variants[name], device) for name, seed, stream in grid]
-    models: dict[tuple[str, int], dict[str, Run]] = {}
-    for (name, seed, stream), run in zip(grid, obtain(folder, data, specs, trainer), strict=True):
-        models.setdefault((name, seed), {})[stream] = run
-    return models
-
-
-def _train_and_write(
-    folder: Path, data: DataSet, spec: Spec, trainer: Trainer, progress: Callable[[int], object]
-) -> None:
-    """Train one run and write its folder, whole or not at all."""
-    before = time.perf_counter()
-    trained = trainer(data, spec.stream, spec.settings, spec.seed, torch.device(spec.device), progress)
+def write(folder: Path, data: DataSet, spec: Spec, trained: Trained, train_s: float) -> None:
+    """Write a run into the run store `folder`, whole or not at all."""
     record = {
         "digest": spec.digest,
         "spec": spec.describe(),
+        "differences": differences(spec.settings, spec.stream),
         "data": {"name": data.name, "source": data.source, "provenance": data.provenance},
         "classes": data.classes,
         "last_losses": {name: float(values[-1]) for name, values in trained.curves.items()},
-        "train_s": round(time.perf_counter() - before, 3),
+        "train_s": round(train_s, 3),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
     }
-    with whole_folder(folder) as temporary:
+    with whole_folder(folder / spec.digest) as temporary:
         _write(temporary, record, spec.settings, trained)
 
 
@@ -176,12 +150,13 @@ def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, tra
     )
     (folder / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     safetensors.torch.save_file(trained.weights, folder / "weights.safetensors")
+    safetensors.torch.save_file(trained.looks.weights, folder / "looks.safetensors")
     with h5py.File(folder / "curves.h5", "w") as file:
+        losses = file.create_group("losses")
         for name, values in trained.curves.items():
-            file.create_dataset(f"losses/{name}", data=values)
-        for video, outputs in trained.outputs.items():
-            file.create_dataset(f"test/{video}/attention", data=outputs.attention)
-            file.create_dataset(f"test/{video}/logits", data=outputs.logits)
+            losses.create_dataset(name, data=values)
+        file.create_dataset("looks/epochs", data=trained.looks.epochs)
+        file.create_dataset("looks/held_out", data=trained.looks.held_out)
 
 
 def read(folder: Path) -> Run:
@@ -195,21 +170,19 @@ def read(folder: Path) -> Run:
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
         weights = safetensors.torch.load_file(folder / "weights.safetensors")
+        snapshots = safetensors.torch.load_file(folder / "looks.safetensors")
         with h5py.File(folder / "curves.h5", "r") as file:
             curves = {name: values[:] for name, values in file["losses"].items()}
-            outputs = {
-                name: Outputs(video["attention"][:], video["logits"][:])
-                for name, video in file["test"].items()
-            }
+            looks = Looks(file["looks/epochs"][:], file["looks/held_out"][:], snapshots)
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(f"{folder}: is damaged ({error}); delete the folder and train again") from None
     settings = parse(TrainingSettings, read_yaml(folder / "settings.yaml"), str(folder / "settings.yaml"))
-    return Run(record, settings, Trained(weights, curves, outputs))
+    return Run(record, settings, Trained(weights, curves, looks))
 
 
-def write_pair(folder: Path, specs: Mapping[str, Spec], settings: LocalizationSettings) -> None:
+def write_pair(folder: Path, specs: Mapping[str, Spec], settings: Settings) -> None:
     """Note in a run store which runs, one a stream, localize together and how: `pair.yaml`."""
-    localization = {name: getattr(settings, name) for name in LocalizationSettings.model_fields}
+    localization = settings.localization.model_dump(mode="json")
     content = {"runs": {stream: spec.digest for stream, spec in specs.items()}, "localization": localization}
     with whole_file(folder / "pair.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -236,11 +209,13 @@ class Results:
 
     Attributes:
         runs: the run store, shared by all notebooks of a profile.
+        verdicts: which looks were chosen, and what they score.
         figures: tables and figures; those of a store given by its file have a folder of their own
             in it, so that a run on other data overwrites nothing.
     """
 
     runs: Path
+    verdicts: Path
     figures: Path
 
     @classmethod
@@ -248,8 +223,8 @@ class Results:
         """Return the places of an experiment's results, made where they are missing."""
         root = project_root() / "results" / experiment.profile
         own = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem
-        results = cls(root / "runs", root / "figures" / own)
-        for folder in (results.runs, results.figures):
+        results = cls(root / "runs", root / "verdicts", root / "figures" / own)
+        for folder in (results.runs, results.verdicts, results.figures):
             folder.mkdir(parents=True, exist_ok=True)
         return results
 

@@ -9,6 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+TOLERANCE = 1e-9  # of tIoU: above the error of double precision, below what annotations can tell apart
+
 
 @dataclass(frozen=True)
 class SegmentTable:

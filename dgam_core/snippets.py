@@ -6,8 +6,8 @@ A *snippet* is what the model sees, a stretch of `snippet_frames` frames of the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -106,6 +106,10 @@ class DataSet:
             f"streams {' and '.join(self.streams)}; {self.source}."
         )
 
+    def dim(self, stream: str) -> int:
+        """Return D, the size of a snippet's features in a stream."""
+        return int(self.load(stream, self.videos[0].name).shape[1])
+
     def subset(self, name: str) -> tuple[Video, ...]:
         """Return the videos of a subset, "train" or "test".
 
@@ -118,6 +122,10 @@ class DataSet:
                 f"{self.name}: no video in the subset {name!r}; a run needs train and test videos"
             )
         return chosen
+
+    def without(self, names: Collection[str]) -> DataSet:
+        """Return the data set without some videos; names that it does not have are ignored."""
+        return replace(self, videos=tuple(video for video in self.videos if video.name not in names))
 
     def load(self, stream: str, video: str) -> NDArray[Any]:
         """Read the features of one video, (T, D), as stored."""
@@ -220,33 +228,47 @@ def checked_features(
         yield video, values
 
 
-def sample_training(num_snippets: Tensor, T: int, generator: torch.Generator) -> Tensor:
-    """Draw T snippets of each video: one from each of T equal parts (section 4.2).
+def sample_training(num_snippets: Tensor, T: int, generator: torch.Generator, rule: str) -> Tensor:
+    """Draw T snippets of each video (section 4.2).
 
     Args:
-        num_snippets: snippets of each video, (B,) int64.
+        num_snippets: snippets v of each video, (B,) int64.
         T: snippets to draw.
         generator: source of randomness, on the device of `num_snippets`.
+        rule: "stratified" draws one from each of T equal parts of the video. "overlapping" is departure
+            12: between ⌊i·v / T⌋ and ⌊(i + 1)·v / T⌋, both included, or v − 1 for the last.
     Returns:
         Snippet indices, (B, T) int64, never decreasing along T. A video of fewer than T snippets
         repeats some.
     """
-    u = torch.rand(len(num_snippets), T, generator=generator, device=num_snippets.device, dtype=torch.float64)
-    position = (torch.arange(T, device=u.device) + u) / T * num_snippets[:, None]
-    # u < 1, but the product can round up to the number of snippets itself.
-    return position.long().minimum(num_snippets[:, None] - 1)
+    v = num_snippets[:, None]
+    u = torch.rand(len(v), T, generator=generator, device=v.device, dtype=torch.float64)
+    i = torch.arange(T, device=v.device)
+    if rule == "stratified":
+        index = ((i + u) / T * v).long()
+    else:
+        low, high = i * v // T, ((i + 1) * v // T).minimum(v - 1)
+        index = low + (u * (high - low + 1)).long()
+    # u < 1, but a product can round up to the number of snippets itself.
+    return index.minimum(v - 1)
 
 
-def sample_test(num_snippets: int, max_snippets: int) -> NDArray[np.int64]:
+def sample_test(num_snippets: int, max_snippets: int, min_snippets: int = 1) -> NDArray[np.int64]:
     """Choose the snippets of a test video: all of them, or `max_snippets` spread uniformly (section 4.2).
 
+    Args:
+        num_snippets: snippets of the video.
+        max_snippets: T_max.
+        min_snippets: fewest to return; a shorter video repeats some (departure 21).
     Returns:
-        Snippet indices, (N,) with N = min(num_snippets, max_snippets).
+        Snippet indices, (N,), never decreasing.
 
     >>> sample_test(10, 4).tolist()
     [0, 2, 5, 7]
+    >>> sample_test(2, 4, min_snippets=4).tolist()
+    [0, 0, 1, 1]
     """
-    count = min(num_snippets, max_snippets)
+    count = min(max(num_snippets, min_snippets), max_snippets)
     return np.arange(count) * num_snippets // count
 
 

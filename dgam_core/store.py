@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +87,17 @@ def read(path: Path) -> DataSet:
         file = h5py.File(path, "r")
     except OSError:
         raise InputError(f"{path}: is not a readable HDF5 file; make it again with `dgam import`") from None
-    if file.attrs.get("format") != FORMAT:
-        raise InputError(f"{path}: is an HDF5 file, but no data-set store; make one with `dgam import`")
-    if file.attrs["version"] != VERSION:
-        raise InputError(
-            f"{path}: has version {file.attrs['version']} of the store, this program reads {VERSION}"
-        )
-    try:
-        data = _read_tables(file)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: is damaged ({error}); make it again with `dgam import`") from None
+    with file:
+        if file.attrs.get("format") != FORMAT:
+            raise InputError(f"{path}: is an HDF5 file, but no data-set store; make one with `dgam import`")
+        if file.attrs["version"] != VERSION:
+            raise InputError(
+                f"{path}: has version {file.attrs['version']} of the store, this program reads {VERSION}"
+            )
+        try:
+            data = _read_tables(file)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: is damaged ({error}); make it again with `dgam import`") from None
     check(data)
     return data
 
@@ -122,10 +124,33 @@ def _read_tables(file: h5py.File) -> DataSet:
         snippet_frames=int(attrs["snippet_frames"]),
         classes=classes,
         videos=tuple(videos),
-        features=dict(file["features"].items()),
+        features={stream: _Stored(Path(file.filename), stream) for stream in file["features"]},
         kinds={name: values[:] for name, values in file["kinds"].items()} if "kinds" in file else {},
         digest=str(attrs["digest"]),
     )
+
+
+class _Stored(Mapping[str, h5py.Dataset]):
+    """Video name → features of one stream, read when asked for; can be sent to another process."""
+
+    def __init__(self, path: Path, stream: str) -> None:
+        self._path, self._stream = path, stream
+
+    @cached_property
+    def _group(self) -> h5py.Group:
+        return h5py.File(self._path, "r")[f"features/{self._stream}"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Stored, (self._path, self._stream)  # an open file stays where it is
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._group)
+
+    def __len__(self) -> int:
+        return len(self._group)
+
+    def __getitem__(self, video: str) -> h5py.Dataset:
+        return self._group[video]
 
 
 def open_data_set(name: str) -> DataSet:

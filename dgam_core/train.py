@@ -1,39 +1,25 @@
-"""Training: the two alternating stages (sections 3.3 and 3.4, Fig. 3), one model a stream."""
+"""Training: both stages in turn, one model a stream (section 3.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from dgam_core import losses
-from dgam_core.attention import AttentionModule, pool_background, pool_foreground
-from dgam_core.classifier import Classifier, background_tcam, foreground_tcam
-from dgam_core.cvae import CVAE, prior_mean, sample
+from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
-from dgam_core.outputs import Outputs, Trained
-from dgam_core.params import TrainingSettings
+from dgam_core.model import Model, new_model
+from dgam_core.outputs import Looks, Trained
+from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet, checked_features, sample_test, sample_training
-
-
-class Model(nn.Module):
-    """The modules of Fig. 3: attention and classification, updated in stage (a), and the CVAE, in (b)."""
-
-    def __init__(self, dim: int, num_classes: int, settings: TrainingSettings) -> None:
-        super().__init__()
-        self.attention = AttentionModule(dim, settings.attention_hidden)
-        self.classifier = Classifier(dim, num_classes)
-        self.cvae = CVAE(dim, settings.cvae_hidden, settings.latent_dim)
-
-    def stage_parameters(self, stage: str) -> list[nn.Parameter]:
-        """Weights that stage "a" or "b" updates."""
-        if stage == "b":
-            return list(self.cvae.parameters())
-        return [*self.attention.parameters(), *self.classifier.parameters()]
+from dgam_core.stages import stage_a_losses, stage_b_losses
+from dgam_core.threads import threads_for
 
 
 @dataclass(frozen=True)
@@ -42,24 +28,25 @@ class TrainingData:
 
     Attributes:
         features: snippets of all videos, (S, D) float32.
-        start: index of each video's first snippet, (N,).
-        count: snippets of each video, (N,).
         target: label distribution over background and classes, (N, C + 1).
+        start: index of each video's first snippet, (N,), on the CPU, where snippets are drawn.
+        count: snippets of each video, (N,), on the CPU.
     """
 
     features: Tensor
+    target: Tensor
     start: Tensor
     count: Tensor
-    target: Tensor
 
+    def take(self, videos: NDArray[np.int64]) -> TrainingData:
+        """Return the videos of the given indices."""
+        chosen = torch.from_numpy(videos)
+        target = self.target[chosen.to(self.target.device)]
+        return TrainingData(self.features, target, self.start[chosen], self.count[chosen])
 
-def choose_device(name: str) -> torch.device:
-    """Return the device that "auto", "cpu" or "cuda" means on this machine."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device = 'cuda': this machine has no CUDA device; use 'auto' or 'cpu'")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    def snippets(self, videos: Tensor, index: Tensor) -> Tensor:
+        """Return snippets of some videos, (B, T, D), by their indices within each video, (B, T)."""
+        return self.features[(self.start[videos, None] + index).to(self.features.device)]
 
 
 def load_training_data(data: DataSet, stream: str, device: torch.device) -> TrainingData:
@@ -75,88 +62,92 @@ def load_training_data(data: DataSet, stream: str, device: torch.device) -> Trai
         [[0, *(c in video.labels for c in data.classes)] for video in videos], dtype=torch.float32
     )
     target /= target.sum(1, keepdim=True)
-    return TrainingData(
-        torch.cat(arrays).to(device),
-        (count.cumsum(0) - count).to(device),
-        count.to(device),
-        target.to(device),
-    )
+    return TrainingData(torch.cat(arrays).to(device), target.to(device), count.cumsum(0) - count, count)
 
 
-def new_model(dim: int, num_classes: int, settings: TrainingSettings, seed: int) -> Model:
-    """Build a model whose first weights depend on `seed` alone; the global random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Model(dim, num_classes, settings)
+class Fit:
+    """One model on its way through training: both stages in turn, an epoch at a time (section 3.3).
 
-
-@contextmanager
-def only_updating(model: Model, stage: str) -> Iterator[None]:
-    """Freeze all weights but those of `stage`; gradients still pass through frozen modules."""
-    model.requires_grad_(False)
-    for parameter in model.stage_parameters(stage):
-        parameter.requires_grad_(True)
-    try:
-        yield
-    finally:
-        model.requires_grad_(True)
-
-
-def stage_a_losses(
-    model: Model, x: Tensor, target: Tensor, s: TrainingSettings, warmup: float, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Losses of stage (a), Eq. (16): attention and classifier learn, the CVAE is frozen.
-
-    Args:
-        x: snippet features, (B, T, D).
-        target: label distribution, (B, C + 1).
-        s: settings, resolved for the stream; a loss of weight 0 is not computed.
-        warmup: factor of L_re in [0, 1] (section 4.2).
-        generator: source of z.
-    Returns:
-        Each loss by name; "total" is the one to minimize.
+    Attributes:
+        model: the model as it is now.
     """
-    lam = model.attention(x)
-    out = {"fg": losses.foreground_loss(model.classifier(pool_foreground(x, lam)), target)}
-    zero = x.new_zeros(())
-    out["bg"] = losses.background_loss(model.classifier(pool_background(x, lam))) if s.alpha else zero
-    out["re"] = _reconstruction(model, x, lam, s, generator) if s.gamma_re else zero
-    out["guide"] = _guide(model, x, lam, target, s) if s.gamma_guide else zero
-    l_d = losses.discriminative_loss(out["fg"], out["bg"], s.alpha)
-    per = x.shape[-2] * x.shape[-1] if s.gamma_re_per == "element" else 1
-    gamma_re = warmup * _scalar(s.gamma_re) / per
-    out["total"] = losses.total_loss(l_d, out["re"], out["guide"], gamma_re, s.gamma_guide)
-    return out
+
+    def __init__(
+        self, data: TrainingData, settings: TrainingSettings, seed: int, device: torch.device
+    ) -> None:
+        self._data, self._s, self._seed = data, settings, seed
+        self.model = new_model(data.features.shape[1], data.target.shape[1] - 1, settings, seed).to(device)
+        self._adams = {
+            stage: torch.optim.Adam(
+                self.model.stage_parameters(stage),
+                lr=settings.learning_rate,
+                betas=(settings.adam_beta1, 0.999),
+            )
+            for stage in ("a", "b")
+        }
+        # Sources of their own, so that settings with and without z see the same snippets and batches.
+        self._crops, self._order = (_generator(seed, purpose, torch.device("cpu")) for purpose in (0, 1))
+        self._noise = _generator(seed, 2, device)
+        self._history: list[dict[str, Tensor]] = []
+
+    def epoch(self) -> None:
+        """Go through stage (b), then through stage (a)."""
+        s, done = self._s, len(self._history)
+        if done % s.crop_epochs == 0:
+            self._draw()
+        warmup = min(1.0, done // s.warmup_step * s.warmup_step / s.warmup_epochs) if s.warmup_epochs else 1.0
+        sums: dict[str, Tensor] = {}
+        # Without L_re in Eq. (16) the CVAE touches nothing, and Table 4's rows leave it out.
+        for stage in ("b", "a") if s.gamma_re else ("a",):
+            with self.model.only_updating(stage):
+                for _ in range(s.stage_passes):
+                    self._pass(stage, warmup, sums)
+        steps = len(self.batches) * s.stage_passes
+        self._history.append({name: value / steps for name, value in sums.items()})
+
+    def curves(self) -> dict[str, NDArray[np.float32]]:
+        """Return loss → its mean over the batches of each epoch, (epochs,)."""
+        return {
+            name: torch.stack([row[name] for row in self._history]).cpu().numpy() for name in self._history[0]
+        }
+
+    def _draw(self) -> None:
+        """Draw the snippets of each video and put the videos into batches."""
+        s = self._s
+        if s.repeat_draws:
+            self._crops = _generator(self._seed, 0, torch.device("cpu"))
+        order = torch.randperm(len(self._data.count), generator=self._order)
+        # In the order of the batches: random numbers that repeat then fall to other videos.
+        index = sample_training(self._data.count[order], s.num_snippets, self._crops, s.crops)
+        batches = zip(torch.split(order, s.batch_size), torch.split(index, s.batch_size), strict=True)
+        self.batches = [pair for pair in batches if len(pair[0]) == s.batch_size or not s.drop_last]
+        if not self.batches:
+            raise InputError(
+                f"drop_last: {len(order)} training videos do not fill a batch of {s.batch_size}; "
+                "lower batch_size"
+            )
+
+    def _pass(self, stage: str, warmup: float, sums: dict[str, Tensor]) -> None:
+        """Take a step for each batch and add its losses to `sums`."""
+        for k in torch.randperm(len(self.batches), generator=self._order).tolist():
+            videos, index = self.batches[k]
+            x = self._data.snippets(videos, index)
+            if stage == "b":
+                out = stage_b_losses(self.model, x, self._s, warmup, self._noise)
+            else:
+                target = self._data.target[videos.to(x.device)]
+                out = stage_a_losses(self.model, x, target, self._s, warmup, self._noise)
+            self._adams[stage].zero_grad()
+            out.pop("total").backward()  # type: ignore[no-untyped-call]
+            self._adams[stage].step()
+            for name, value in out.items():
+                sums[name] = sums.get(name, 0) + value.detach()
 
 
-def _reconstruction(
-    model: Model, x: Tensor, lam: Tensor, s: TrainingSettings, generator: torch.Generator
-) -> Tensor:
-    z = sample(prior_mean(lam, s.prior_shift, s.latent_dim), None, s.num_samples, generator)
-    return losses.reconstruction_loss(losses.log_likelihood(x, model.cvae.decode(lam, z), s.sigma))
-
-
-def _guide(model: Model, x: Tensor, lam: Tensor, target: Tensor, s: TrainingSettings) -> Tensor:
-    logits = model.classifier(x)
-    lam_fg = foreground_tcam(logits, target > 0, s.sigma_tcam)
-    return losses.guide_loss(lam, lam_fg, background_tcam(logits, s.sigma_tcam))
-
-
-def stage_b_losses(
-    model: Model, x: Tensor, s: TrainingSettings, warmup: float, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Losses of stage (b), Eq. (10): the CVAE learns from the attention as a pseudo label.
-
-    Arguments and result as in `stage_a_losses`.
-    """
-    with torch.no_grad():
-        lam = model.attention(x)
-    mu, log_var = model.cvae.encode(x, lam)
-    z = sample(mu, log_var, s.num_samples, generator)
-    log_p = losses.log_likelihood(x, model.cvae.decode(lam, z), s.sigma)
-    kl = losses.kl_divergence(mu, log_var, prior_mean(lam, s.prior_shift, s.latent_dim))
-    l_cvae = losses.cvae_loss(log_p, kl, s.beta)
-    return {"log_likelihood": log_p.mean(), "kl": kl.mean(), "cvae": l_cvae, "total": warmup * l_cvae}
+def _generator(seed: int, purpose: int, device: torch.device) -> torch.Generator:
+    """Return a source of randomness that has nothing to do with those of other purposes or seeds."""
+    (state,) = np.random.SeedSequence((seed, purpose)).generate_state(1, np.uint32)
+    return torch.Generator(device).manual_seed(int(state))
 
 
 def train(
@@ -165,9 +156,12 @@ def train(
     settings: TrainingSettings,
     seed: int,
     device: torch.device,
-    progress: Callable[[int], object],
+    progress: Callable[[], object],
 ) -> Trained:
-    """Train one stream's model by the two stages in turn and apply it to the test videos.
+    """Train one stream's model, and a second one to tell from video labels alone when to stop.
+
+    The second is trained by the same settings and seed, without some of the videos: its loss on them,
+    look by look, is the only view of the test that training has. The first has all videos.
 
     Args:
         data: the data set.
@@ -175,97 +169,81 @@ def train(
         settings: settings, resolved for the stream.
         seed: seed of the first weights, the batches, the snippets drawn and z.
         device: where to compute.
-        progress: called with the epochs done, after each.
+        progress: called after each epoch of either, `settings.total_epochs` times.
     """
-    train_data = load_training_data(data, stream, device)
-    dim = train_data.features.shape[1]
-    model = new_model(dim, len(data.classes), settings, seed).to(device)
-    adams = {
-        stage: torch.optim.Adam(model.stage_parameters(stage), lr=settings.learning_rate)
-        for stage in ("a", "b")
-    }
-    generator = torch.Generator(device).manual_seed(seed)
-    history: list[dict[str, Tensor]] = []
-    with _threads_for(settings.batch_size * settings.num_snippets * dim):
-        for epoch in range(1, settings.epochs + 1):
-            history.append(_epoch(model, adams, train_data, settings, epoch, generator))
-            progress(epoch)
-    curves = {name: torch.stack([row[name] for row in history]).cpu().numpy() for name in history[0]}
-    if broken := [name for name, values in curves.items() if not np.isfinite(values).all()]:
-        raise InputError(
-            f"{data.name}, {stream}, seed {seed}: the loss {broken[0]!r} is infinite or undefined after "
-            f"{int(np.argmin(np.isfinite(curves[broken[0]])))} epochs; lower learning_rate"
-        )
-    outputs = predict(model, data, stream, settings.max_snippets, device)
-    return Trained({name: value.cpu() for name, value in model.state_dict().items()}, curves, outputs)
+    everything = load_training_data(data, stream, device)
+    epochs = settings.look_at
+    with threads_for(settings.batch_size * settings.num_snippets * everything.features.shape[1]):
+        first = Fit(everything, settings, seed, device)
+        snapshots = _watch(first, settings, progress, Model.inference_weights)
+        curves = first.curves()
+        if broken := [name for name, values in curves.items() if not np.isfinite(values).all()]:
+            raise InputError(
+                f"{data.name}, {stream}, seed {seed}: the loss {broken[0]!r} is infinite or undefined after "
+                f"{int(np.argmin(np.isfinite(curves[broken[0]])))} epochs; lower learning_rate"
+            )
+        held_out: list[float] = []
+        if settings.held_out:
+            kept, others = hold_out(everything.target, settings.held_out, seed)
+            second = Fit(everything.take(kept), settings, seed, device)
+            left = everything.take(others)
+            held_out = _watch(
+                second, settings, progress, lambda model: classification_loss(model, left, settings)
+            )
+    looks = Looks(
+        np.array(epochs),
+        np.array(held_out, dtype=np.float32),
+        {name: torch.stack([weights[name] for weights in snapshots]) for name in snapshots[0]},
+    )
+    return Trained({name: value.cpu() for name, value in first.model.state_dict().items()}, curves, looks)
 
 
-@contextmanager
-def _threads_for(batch_elements: int) -> Iterator[None]:
-    """Use one CPU thread for small batches: a second one gains nothing there and, where other
-    programs run, waiting for it takes longer than the work."""
-    before = torch.get_num_threads()
-    if batch_elements < 200_000:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+Seen = TypeVar("Seen")
 
 
-def _epoch(
-    model: Model,
-    adams: dict[str, torch.optim.Adam],
-    data: TrainingData,
-    s: TrainingSettings,
-    epoch: int,
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """One pass of stage (b), then one of stage (a), over the same batches; mean losses by name."""
-    warmup = min(1.0, epoch / s.warmup_epochs) if s.warmup_epochs else 1.0
-    index = data.start[:, None] + sample_training(data.count, s.num_snippets, generator)
-    order = torch.randperm(len(index), generator=generator, device=index.device)
-    sums: dict[str, Tensor] = {}
-    # Without L_re in Eq. (16) the CVAE touches nothing, and Table 4's rows leave it out.
-    for stage in ("b", "a") if s.gamma_re else ("a",):
-        with only_updating(model, stage):
-            for batch in torch.split(order, s.batch_size):
-                x = data.features[index[batch]]
-                if stage == "b":
-                    out = stage_b_losses(model, x, s, warmup, generator)
-                else:
-                    out = stage_a_losses(model, x, data.target[batch], s, warmup, generator)
-                adams[stage].zero_grad()
-                out.pop("total").backward()  # type: ignore[no-untyped-call]
-                adams[stage].step()
-                for name, value in out.items():
-                    sums[name] = sums.get(name, 0) + value.detach() * len(batch) / len(order)
-    return sums
+def _watch(
+    fit: Fit, settings: TrainingSettings, progress: Callable[[], object], see: Callable[[Model], Seen]
+) -> list[Seen]:
+    """Train to the end, and see the model at every look."""
+    seen = []
+    for epoch in range(1, settings.epochs + 1):
+        fit.epoch()
+        progress()
+        if epoch in settings.look_at:
+            seen.append(see(fit.model))
+    return seen
 
 
-def restore(weights: dict[str, Tensor], settings: TrainingSettings) -> Model:
-    """Rebuild a trained model; the sizes that settings do not hold are those of the weights."""
-    num_classes_and_background, dim = weights["classifier.fc1.weight"].shape
-    model = Model(dim, num_classes_and_background - 1, settings)
-    model.load_state_dict(weights)
-    return model
+def hold_out(target: Tensor, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split training videos at random, each class about alike.
+
+    Args:
+        target: label distribution, (N, C + 1).
+        share: share to hold out; at least one video is, and one is not.
+        seed: seed of the choice.
+    Returns:
+        Indices of the videos that are kept and of those held out.
+    Raises:
+        InputError: there is only one video.
+    """
+    total = len(target)
+    if total < 2:
+        raise InputError("held_out: a single training video cannot be split; set held_out to 0")
+    by_class = np.lexsort((np.random.default_rng(seed).random(total), target.argmax(1).cpu().numpy()))
+    count = min(max(round(share * total), 1), total - 1)
+    out = by_class[((np.arange(count) + 0.5) * total / count).astype(np.int64)]
+    return np.setdiff1d(np.arange(total), out), np.sort(out)
 
 
 @torch.no_grad()
-def predict(
-    model: Model, data: DataSet, stream: str, max_snippets: int, device: torch.device
-) -> dict[str, Outputs]:
-    """Apply a model to the test videos: all their snippets, or `max_snippets` of them (section 4.2)."""
-    outputs = {}
-    dim = model.classifier.fc1.in_features
-    for video, values in checked_features(data, stream, data.subset("test"), dim):
-        index = sample_test(len(values), max_snippets)
-        x = torch.from_numpy(np.asarray(values[index], dtype=np.float32)).to(device)
-        outputs[video.name] = Outputs(model.attention(x).cpu().numpy(), model.classifier(x).cpu().numpy())
-    return outputs
-
-
-def _scalar(value: float | dict[str, float]) -> float:
-    if isinstance(value, dict):
-        raise TypeError("per-stream settings must be resolved with `for_stream` first")
-    return value
+def classification_loss(model: Model, data: TrainingData, settings: TrainingSettings) -> float:
+    """L_fg of Eq. (6) over whole videos, T snippets spread uniformly over each, pooled as in a test."""
+    T = settings.num_snippets
+    index = torch.from_numpy(np.stack([sample_test(v, T, T) for v in data.count.tolist()]))
+    total = 0.0
+    for videos in torch.split(torch.arange(len(index)), settings.batch_size):
+        x = data.snippets(videos, index[videos])
+        logits = model.classifier(pool_foreground(x, model.attention(x)))
+        target = data.target[videos.to(x.device)]
+        total += len(videos) / len(index) * losses.foreground_loss(logits, target).item()
+    return total

@@ -4,10 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dgam_core.params import Settings
+from dgam_core.outputs import Outputs
+from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet, Segment, Video
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def outputs_of(attention, tcam) -> Outputs:
+    """Outputs of a classifier without a bias."""
+    tcam = np.asarray(tcam, dtype=np.float32)
+    return Outputs(np.asarray(attention, dtype=np.float32), tcam, np.zeros(tcam.shape[1], dtype=np.float32))
 
 
 @pytest.fixture(scope="session")
@@ -47,4 +54,6 @@ def settings() -> Settings:
         batch_size=2,
         epochs=3,
         warmup_epochs=2,
+        look_epochs=2,
+        held_out=0.5,
     )

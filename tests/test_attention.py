@@ -29,6 +29,21 @@ def test_pooling_refuses_what_has_no_mean():
         pool_foreground(X, torch.ones(1, 2))
 
 
+def test_the_offset_shrinks_a_mean_by_the_share_of_the_attention():
+    lam = 2 * LAM  # Σλ = 2
+    assert torch.allclose(pool_foreground(X, lam, 1.0), pool_foreground(X, lam) * 2 / 3)  # Σλ / (Σλ + 1)
+    assert torch.allclose(pool_background(X, LAM, 1.0), pool_background(X, LAM) * 2 / 3)  # Σ(1 − λ) = 2
+
+
+def test_attention_leaves_something_to_both_means_however_sure_it_is():
+    module = AttentionModule(dim=2, hidden=4)
+    for logit in (-200.0, 200.0):
+        torch.nn.init.constant_(module.fc2.bias, logit)
+        lam = module(X)
+        assert torch.isfinite(pool_foreground(X, lam)).all()
+        assert torch.isfinite(pool_background(X, lam)).all()
+
+
 def test_gradient_of_the_foreground_reaches_attention_by_the_quotient_rule():
     lam = LAM.clone().requires_grad_()
     pool_foreground(X, lam)[0, 0].backward()

@@ -16,6 +16,23 @@ def test_classifier_is_a_weight_for_each_class_and_the_background():
     assert [tuple(p.shape) for p in classifier.parameters()] == [(4, 2)]  # w_c and no bias
 
 
+def test_the_background_comes_first_wherever_the_weights_have_it():
+    first = Classifier(dim=2, num_classes=2, bias=True)
+    last = Classifier(dim=2, num_classes=2, background="last", bias=True)
+    with torch.no_grad():
+        first.fc1.weight.copy_(torch.tensor([[9.0, 9.0], [1.0, 0.0], [0.0, 2.0]]))
+        first.fc1.bias.copy_(torch.tensor([0.5, 0.1, 0.2]))
+        last.fc1.weight.copy_(first.fc1.weight[[1, 2, 0]])
+        last.fc1.bias.copy_(first.fc1.bias[[1, 2, 0]])
+    x = torch.tensor([[1.0, 3.0]])
+    # background 9 + 27 + 0.5, class 1 gives 1 + 0.1, class 2 gives 6 + 0.2
+    for module in (first, last):
+        assert module(x)[0].tolist() == approx([36.5, 1.1, 6.2])
+        assert module.tcam(x)[0].tolist() == approx([36, 1, 6])  # no bias in a TCAM
+        assert module.bias().tolist() == approx([0.5, 0.1, 0.2])
+    assert Classifier(dim=2, num_classes=2).bias().tolist() == [0, 0, 0]
+
+
 def test_tcams_are_softmax_probabilities_eq_13_and_14():
     # exp: background 1, class 1 gives 2, class 2 gives 1; probabilities 1/4, 2/4, 1/4
     logits = torch.tensor([[[0.0, LOG2, 0.0]]])

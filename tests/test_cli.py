@@ -37,7 +37,8 @@ def refused(*arguments, cwd=None):
 @pytest.fixture
 def params(tmp_path, settings):
     path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(settings.model_dump() | {"profile": "p", "dataset": "d", "seeds": [0]}))
+    values = settings.model_dump(mode="json") | {"profile": "p", "dataset": "d", "seeds": [0]}
+    path.write_text(yaml.safe_dump(values))
     return path
 
 
@@ -129,8 +130,9 @@ def test_wrong_usage_gets_one_sentence(tmp_path):
 
 def test_help_for_everything():
     assert dgam().returncode == 2
-    for command in ("", "import", "simulate", "inspect", "train", "localize", "evaluate"):
-        done = dgam(*filter(None, [command]), "--help")
+    commands = ("", "import", "simulate", "inspect", "train", "localize", "evaluate")
+    for command in (*commands, "checkpoint", "checkpoint import", "checkpoint export"):
+        done = dgam(*command.split(), "--help")
         assert done.returncode == 0
         assert "Usage: dgam" in done.stdout
 
@@ -145,6 +147,46 @@ def test_odd_detections_are_counted_in_a_warning(tmp_path):
     assert done.returncode == 0
     assert "1 detections lie in videos outside the ground truth" in done.stderr
     assert "1 detections have labels without ground truth" in done.stderr
+
+
+def test_checkpoints_go_out_and_come_back(tmp_path, tiny, params):
+    store.write(tmp_path / "tiny.h5", tiny)
+    assert dgam("train", "tiny.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
+    assert dgam("checkpoint", "export", "run", "--out", "theirs", cwd=tmp_path).returncode == 0
+    back = ("checkpoint", "import", "tiny.h5", "--rgb", "theirs/rgb.pth", "--flow", "theirs/flow.pth")
+    assert dgam(*back, "--out", "again", "--preset", "paper", cwd=tmp_path).returncode == 0
+    for name in ("run", "again"):
+        assert dgam("localize", name, "tiny.h5", "--out", f"{name}.json", cwd=tmp_path).returncode == 0
+    first, again = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("run", "again"))
+    assert first["results"].keys() == again["results"].keys()
+    for video, rows in first["results"].items():
+        for a, b in zip(rows, again["results"][video], strict=True):
+            assert (a["label"], a["segment"]) == (b["label"], b["segment"])
+            assert a["score"] == approx(b["score"], abs=1e-5)
+    assert "give a checkpoint with --rgb or --flow" in refused(
+        "checkpoint", "import", "tiny.h5", "--out", "x", cwd=tmp_path
+    )
+    assert "none.pth: no such file" in refused(
+        "checkpoint", "import", "tiny.h5", "--rgb", "none.pth", "--out", "x", cwd=tmp_path
+    )
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("choice", ["label_only", "test_oracle"])
+def test_localization_by_another_model_choice(tmp_path, tiny, params, choice):
+    content = yaml.safe_load(params.read_text())
+    params.write_text(yaml.safe_dump(content | {"model_choice": choice, "epochs": 6}))
+    store.write(tmp_path / "tiny.h5", tiny)
+    assert dgam("train", "tiny.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
+    assert dgam("localize", "run", "tiny.h5", "--out", "d.json", cwd=tmp_path).returncode == 0
+    bare = replace(tiny, videos=tuple(replace(video, segments=()) for video in tiny.videos))
+    store.write(tmp_path / "bare.h5", bare)
+    if choice == "test_oracle":
+        assert "test_oracle needs test videos with annotated segments" in refused(
+            "localize", "run", "bare.h5", "--out", "e.json", cwd=tmp_path
+        )
+    else:
+        assert dgam("localize", "run", "bare.h5", "--out", "e.json", cwd=tmp_path).returncode == 0
 
 
 def test_other_classes_are_refused(tmp_path, tiny, params):

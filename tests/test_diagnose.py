@@ -5,16 +5,16 @@ import pytest
 from pytest import approx
 
 from dgam_core.diagnose import localize_and_evaluate, set_statistics, swap_modules
-from dgam_core.outputs import Outputs
-from dgam_core.params import LocalizationSettings
+from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import Segment
+from tests.conftest import outputs_of
 
 
 def outputs(attention, own, label):
     """Outputs with probability `own` for the video's class, column 1 or 2, the rest on the background."""
     p = np.full((len(own), 3), 1e-9)
     p[:, 1 + label], p[:, 0] = own, 1 - np.array(own)
-    return Outputs(np.array(attention, dtype=np.float32), np.log(p).astype(np.float32))
+    return outputs_of(attention, np.log(p))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_perfect_model_has_no_errors(tiny):
 
 
 def test_the_classifier_counts_for_the_videos_own_classes_alone(tiny, found):
-    wrong = {name: Outputs(o.attention, o.logits[:, [0, 2, 1]]) for name, o in found.items()}
+    wrong = {name: outputs_of(o.attention, o.tcam[:, [0, 2, 1]]) for name, o in found.items()}
     s = set_statistics(tiny, wrong)
     assert s.filtered_by_attention == 0  # the classifier finds nothing of the right class
     assert s.rescued_by_attention == approx(3 / 4)  # all that attention finds: 2; 2, 3
@@ -78,18 +78,18 @@ def test_without_action_there_is_nothing_to_compare(tiny, found):
         set_statistics(replace(tiny, videos=videos), found)
 
 
-def test_swapping_takes_attention_from_one_and_logits_from_the_other(found):
-    other = {name: Outputs(1 - o.attention, -o.logits) for name, o in found.items()}
+def test_swapping_takes_attention_from_one_and_class_scores_from_the_other(found):
+    other = {name: outputs_of(1 - o.attention, -o.tcam) for name, o in found.items()}
     mixed = swap_modules(found, other)
     for name in found:
         assert np.array_equal(mixed[name].attention, found[name].attention)
-        assert np.array_equal(mixed[name].logits, other[name].logits)
+        assert np.array_equal(mixed[name].tcam, other[name].tcam)
     same = swap_modules(found, found)
-    assert all(np.array_equal(same[name].logits, found[name].logits) for name in found)
+    assert all(np.array_equal(same[name].tcam, found[name].tcam) for name in found)
 
 
 def test_models_on_different_snippets_cannot_be_swapped(found):
-    shorter = {name: Outputs(o.attention[:-1], o.logits[:-1]) for name, o in found.items()}
+    shorter = {name: outputs_of(o.attention[:-1], o.tcam[:-1]) for name, o in found.items()}
     with pytest.raises(ValueError, match="v2: the two models were applied to different snippets"):
         swap_modules(found, shorter)
     with pytest.raises(ValueError, match="different videos"):

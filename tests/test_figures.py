@@ -48,7 +48,7 @@ def test_bars_of_one_seed_has_no_spread():
 
 
 def test_figures_are_saved_whole_as_vectors_and_pixels(tmp_path):
-    Results(tmp_path, tmp_path).save_figure("x", beside(scores([0, 1])))
+    Results(tmp_path, tmp_path, tmp_path).save_figure("x", beside(scores([0, 1])))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.png", "x.svg"]
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
@@ -62,7 +62,7 @@ def test_set_statistics_show_both_models_of_ours_and_the_papers():
         for model, value in values.items()
         for seed in (0, 1)
     ]
-    ours = pd.DataFrame(rows, columns=["statistic", "model", "seed", "value"])
+    ours = pd.DataFrame(rows, columns=["row", "model", "seed", "value"])
     theirs = ours[ours["seed"] == 0].drop(columns="seed")
     figure = figures.set_statistics(ours, "simulated", theirs, "THUMOS14")
     left, right = figure.axes

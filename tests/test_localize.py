@@ -4,10 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
 
-from dgam_core.localize import detect, find_segments, nms, pooled_scores, segment_scores, video_classes
-from dgam_core.outputs import Outputs
-from dgam_core.params import LocalizationSettings
+from dgam_core.departures import preset
+from dgam_core.localize import (
+    detect,
+    find_segments,
+    interpolate,
+    nms,
+    propose,
+    segment_scores,
+    surroundings,
+    video_classes,
+    weighted_means,
+)
 from dgam_core.segments import tiou
+from dgam_core.settings import LocalizationSettings
+from tests.conftest import outputs_of
 
 
 def test_segments_are_maximal_runs_above_the_threshold():
@@ -17,29 +28,53 @@ def test_segments_are_maximal_runs_above_the_threshold():
     assert find_segments(attention, 0.95).tolist() == []
 
 
-def test_pooled_score_is_the_attention_weighted_mean():
-    attention, logits = np.array([0.2, 0.6, 0.2]), np.array([[1.0], [3.0], [5.0]])
+def test_class_score_is_that_of_the_attention_pooled_features():
+    attention, scores = np.array([0.2, 0.6, 0.2]), np.array([1.0, 3.0, 5.0])
     # (0.2·1 + 0.6·3) / 0.8 = 2.5
-    assert pooled_scores(attention, logits, np.array([[0.0, 2.0]]))[0, 0] == approx(2.5)
+    assert weighted_means(attention, scores, np.array([[0.0, 2.0]]))[0] == approx(2.5)
 
 
-def test_pooled_score_counts_a_cut_snippet_in_part():
-    attention, logits = np.array([0.5, 0.5]), np.array([[1.0], [3.0]])
-    # all of snippet 0 and half of snippet 1: (0.5·1 + 0.25·3) / 0.75
-    assert pooled_scores(attention, logits, np.array([[0.0, 1.5]]))[0, 0] == approx(1.25 / 0.75)
+def test_a_mean_counts_a_cut_cell_in_part():
+    attention, scores = np.array([0.5, 0.5]), np.array([1.0, 3.0])
+    # all of cell 0 and half of cell 1: (0.5·1 + 0.25·3) / 0.75
+    assert weighted_means(attention, scores, np.array([[0.0, 1.5]]))[0] == approx(1.25 / 0.75)
+
+
+def test_a_mean_of_nothing_is_zero():
+    # before the time line, after it, without weight, without length
+    attention, scores = np.array([0.0, 0.5]), np.array([1.0, 3.0])
+    outside = np.array([[-2.0, 0.0], [2.0, 3.0], [0.0, 1.0], [1.0, 1.0]])
+    assert weighted_means(attention, scores, outside).tolist() == [0, 0, 0, 0]
+
+
+def test_surroundings_are_a_quarter_of_the_length_or_whole_cells():
+    segments = np.array([[4.0, 10.0]])
+    assert [w.tolist() for w in surroundings(segments, "quarter")] == [[[2.5, 4]], [[10, 11.5]]]  # 6 / 4
+    assert [w.tolist() for w in surroundings(segments, "cells")] == [[[2, 4]], [[10, 12]]]  # ⌊6 / 4⌋ + 1
 
 
 def test_score_subtracts_the_surroundings_eq_17():
     attention = np.ones(12)
-    logits = np.array([0, 0, 0, 1, 5, 5, 5, 5, 2, 0, 0, 0.0])[:, None]
+    scores = np.array([0, 0, 0, 1, 5, 5, 5, 5, 2, 0, 0, 0.0])
     # [4, 8] scores 5; a quarter of its length is 1: [3, 4] scores 1, [8, 9] scores 2
-    found = segment_scores(attention, logits, np.array([[4.0, 8.0]]), eta=0.3)
-    assert found[0, 0] == approx(5 - 0.3 * 1 - 0.3 * 2)
+    found = segment_scores(attention, scores, np.array([[4.0, 8.0]]), 0.3, "quarter")
+    assert found[0] == approx(5 - 0.3 * 1 - 0.3 * 2)
+    # ⌊4 / 4⌋ + 1 = 2 cells: [2, 4] scores 1/2, [8, 10] scores 1
+    found = segment_scores(attention, scores, np.array([[4.0, 8.0]]), 0.3, "cells")
+    assert found[0] == approx(5 - 0.3 * 0.5 - 0.3 * 1)
 
 
 def test_surroundings_beyond_the_video_count_nothing():
-    attention, logits = np.ones(4), np.full((4, 1), 5.0)
-    assert segment_scores(attention, logits, np.array([[0.0, 4.0]]), eta=0.3)[0, 0] == approx(5.0)
+    attention, scores = np.ones(4), np.full(4, 5.0)
+    for context in ("quarter", "cells"):
+        assert segment_scores(attention, scores, np.array([[0.0, 4.0]]), 0.3, context)[0] == approx(5.0)
+
+
+def test_interpolation_draws_lines_and_goes_on_beyond_the_last():
+    found = interpolate(np.array([[0.0, 1.0], [1.0, 1.0], [3.0, 1.0]]), 4)
+    assert found[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5]
+    assert found[:, 1].tolist() == [1] * 12
+    assert interpolate(np.array([2.0]), 3).tolist() == [2, 2, 2]  # one snippet has no slope
 
 
 def test_video_classes_are_those_likely_enough_or_else_the_likeliest():
@@ -77,7 +112,7 @@ def outputs(tiny):
         attention[2:4] = 0.9
         logits = np.zeros((video.num_snippets, 3), dtype=np.float32)
         logits[2:4, 1 + tiny.classes.index(video.labels[0])] = 6
-        found[video.name] = Outputs(attention, logits)
+        found[video.name] = outputs_of(attention, logits)
     return found
 
 
@@ -94,10 +129,39 @@ def test_detect_works_with_one_stream_and_with_nothing_found(tiny, outputs):
 
 
 def test_detections_stay_within_the_video(tiny, outputs):
-    everything = {name: Outputs(np.ones_like(o.attention), o.logits) for name, o in outputs.items()}
+    everything = {name: outputs_of(np.ones_like(o.attention), o.tcam) for name, o in outputs.items()}
     found = detect(tiny, {"rgb": everything}, LocalizationSettings(class_threshold=0.2))
     durations = {video.name: video.duration_s for video in tiny.videos}
     assert len(found) == 2
     for video, start_s, end_s in zip(found.video, found.start_s, found.end_s, strict=True):
         assert start_s == 0
         assert end_s == durations[video]
+
+
+def test_several_thresholds_propose_side_by_side():
+    outputs = outputs_of([0.2, 0.6, 0.9, 0.6, 0.1], np.tile([0.0, 3.0, 0.0], (5, 1)))
+    found = propose(outputs, outputs, LocalizationSettings(attention_threshold=(0.5, 0.8)))
+    assert (5 * found.segments).tolist() == [[1, 4], [2, 3]]
+    one = propose(outputs, outputs, LocalizationSettings(attention_threshold=0.8))
+    assert (5 * one.segments).tolist() == [[2, 3]]
+
+
+def test_a_video_of_one_snippet_is_localized():
+    outputs = outputs_of([0.9], [[0.0, 3.0, 0.0]])
+    for settings in (preset(name, "thumos14").for_stream("rgb") for name in ("paper", "released")):
+        found = propose(outputs, outputs, settings)
+        assert found.segments.tolist() == [[0, 1]]
+        assert found.classes.tolist() == [1]
+
+
+def test_per_stream_thresholds_are_those_of_the_stream(tiny, outputs):
+    settings = LocalizationSettings(attention_threshold={"rgb": 0.95, "flow": 0.5})
+    assert len(detect(tiny, {"rgb": outputs}, settings)) == 0
+    assert len(detect(tiny, {"flow": outputs}, settings)) == 2
+
+
+def test_what_lies_beyond_the_end_is_no_detection(tiny, outputs):
+    # 8 snippets said to last 3 s each: the action from 6 s to 12 s is cut at 8 s, in the video of 9 at 9 s
+    long = detect(tiny, {"rgb": outputs}, LocalizationSettings(assumed_snippet_s=3.0))
+    assert sorted(zip(long.start_s.tolist(), long.end_s.tolist(), strict=True)) == [(6, 8), (6, 9)]
+    assert len(detect(tiny, {"rgb": outputs}, LocalizationSettings(assumed_snippet_s=5.0))) == 0

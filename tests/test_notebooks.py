@@ -73,13 +73,14 @@ def papermill(checkout: Path, name: str, *arguments: str):
 
 QUICK = [
     *("-p", "epochs", "2", "-p", "warmup_epochs", "1", "-p", "num_snippets", "4", "-p", "latent_dim", "2"),
-    *("-p", "seeds", "[0, 1]"),
+    *("-p", "look_epochs", "1", "-p", "seeds", "[0, 1]", "-p", "workers", "1", "-p", "batch_size", "1"),
 ]
 # Runs that a notebook needs (variants of the settings) and lines of its table a seed.
 SIZES = {
-    "table1_module_swap": (2, 4 * 5),  # pairs of modules, thresholds
-    "table2_attention_statistics": (2, 4 * 2 * 2),  # statistics, models, streams
-    "table4_ablation": (4, 4 * 7),  # rows, thresholds
+    "departures": (11, 21 * 3),  # variants, choices
+    "table1_module_swap": (2, 4 * 5 * 3),  # pairs of modules, thresholds, choices
+    "table2_attention_statistics": (2, 4 * 2 * 2 * 3),  # statistics, models, streams, choices
+    "table4_ablation": (4, 4 * 7 * 3),  # rows, thresholds, choices
 }
 
 

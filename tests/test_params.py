@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dgam_core.departures import difference, preset
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment, Settings, parse, read_parameters, read_published, read_yaml
+from dgam_core.params import Experiment, parse, read_parameters, read_published, read_yaml
 from tests.conftest import ROOT
 
 FILES = sorted(path for path in (ROOT / "params").rglob("*.yaml") if path.parent.name != "params")
@@ -28,29 +29,49 @@ def test_thumos14_has_the_papers_sizes():
     assert experiment.warmup_epochs == 300
 
 
-def test_defaults_are_the_files_of_the_papers_sizes():
-    values = read_yaml(ROOT / "params/thumos14/table4_ablation.yaml")
-    for name, field in Settings.model_fields.items():
-        assert values.get(name, field.default) == field.default, name
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_settings_that_are_not_given_are_those_of_the_preset(name):
+    values = GIVEN | {"preset": name, "benchmark": "activitynet12"}
+    experiment = parse(Experiment, values, "here")
+    start = preset(name, "activitynet12")
+    assert {field: getattr(experiment, field) for field in type(start).model_fields} == start.model_dump()
+    assert parse(Experiment, values | {"alpha": 0.7}, "here").alpha == 0.7
 
 
-def test_settings_are_frozen():
-    with pytest.raises(ValueError, match="frozen"):
-        Settings().alpha = 1.0
+def test_the_files_of_the_papers_sizes_are_the_preset():
+    for path in FILES:
+        if path.parent.name == "thumos14":
+            experiment = parse(Experiment, read_yaml(path), str(path))
+            assert difference(experiment, preset("paper", "thumos14")) == {}, path
+
+
+def test_the_summary_shows_the_difference_from_the_preset():
+    plain = parse(Experiment, GIVEN, "here")
+    assert plain.summary == "Settings: the preset `paper` for THUMOS14."
+    values = GIVEN | {"alpha": 0.5, "preset": "released", "benchmark": "activitynet12"}
+    assert parse(Experiment, values, "here").summary == (
+        "Settings: the preset `released` for ActivityNet1.2, but `alpha` 0.5 instead of 1."
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ({"epohcs": 3}, "here: unknown parameter 'epohcs'; did you mean 'epochs'?"),
-        ({"zzz": 3}, "here: unknown parameter 'zzz'; known are alpha, "),
+        ({"zzz": 3}, "here: unknown parameter 'zzz'; known are adam_beta1, alpha, "),
         ({"epochs": 0}, "here: epochs = 0: should be greater than or equal to 1"),
         ({"epochs": "9"}, "here: epochs = '9': should be a valid integer"),
         ({"epochs": 2.5}, "here: epochs = 2.5: should be a valid integer"),
         ({"learning_rate": "1e-3"}, "here: learning_rate = '1e-3': should be a valid number"),
         ({"alpha": float("nan")}, "here: alpha = nan: should be a finite number"),
         ({"gamma_re": {"rgb": -1.0}}, "here: gamma_re = {'rgb': -1.0}: should be greater than or equal to 0"),
-        ({"gamma_re_per": "snippet"}, "here: gamma_re_per = 'snippet': should be 'element' or 'video'"),
+        ({"gamma_re_per": "snippet"}, "here: gamma_re_per = 'snippet': should be 'video' or 'element'"),
+        ({"gamma_re": "x"}, "here: gamma_re = 'x': should be a valid number"),
+        ({"attention_threshold": []}, "here: attention_threshold = []: "),
+        ({"main_tiou": [0.5, 1.5]}, "here: main_tiou = [0.5, 1.5]: should be less than or equal to 1"),
+        ({"preset": "ours"}, "here: preset = 'ours': should be 'paper' or 'released'"),
+        ({"benchmark": "hacs"}, "here: benchmark = 'hacs': should be 'thumos14' or 'activitynet12'"),
+        ({"held_out": 1.0}, "here: held_out = 1.0: should be less than 1"),
         ({"seeds": []}, "here: seeds = []: "),
         ({"seeds": [1, 1]}, "here: seeds = [1, 1]: should be different whole numbers, none of them negative"),
         ({"profile": "../x"}, "here: profile = '../x': "),
@@ -67,14 +88,6 @@ def test_wrong_parameters_get_a_sentence(change, sentence):
 def test_a_missing_parameter_is_named():
     with pytest.raises(InputError, match="here: the parameter 'seeds' is missing"):
         parse(Experiment, {"profile": "demo", "dataset": "x"}, "here")
-
-
-def test_per_stream_values_are_resolved():
-    settings = Settings(gamma_re={"rgb": 0.5, "flow": 0.3})
-    assert settings.for_stream("flow").gamma_re == 0.3
-    assert Settings(gamma_re=0.4).for_stream("anything").gamma_re == 0.4
-    with pytest.raises(InputError, match="gamma_re: no value for the stream 'depth', only for flow, rgb"):
-        settings.for_stream("depth")
 
 
 def test_a_notebooks_parameters_are_its_plain_variables():

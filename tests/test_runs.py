@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import runs, train
+from dgam_core import batch, runs, train
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
 
@@ -18,55 +18,20 @@ def specs(tiny, settings):
     return [runs.specify(data, stream, seed, settings, CPU) for stream in data.streams for seed in (0, 1)]
 
 
-class Trainer:
-    """Counts trainings, and is interrupted at one of them."""
-
-    def __init__(self, interrupted_at=None):
-        self.count, self.interrupted_at = 0, interrupted_at
-
-    def __call__(self, *arguments):
-        self.count += 1
-        if self.count == self.interrupted_at:
-            raise KeyboardInterrupt
-        return train.train(*arguments)
-
-
-def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs):
-    trainer = Trainer()
-    first = runs.obtain(tmp_path, tiny, specs, trainer)
-    again = runs.obtain(tmp_path, tiny, specs, trainer)
-    assert trainer.count == 4
-    for a, b in zip(first, again, strict=True):
-        assert a.record == b.record
-        for name, values in a.trained.curves.items():
-            assert np.array_equal(values, b.trained.curves[name])
-
-
 def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
-    (run,) = runs.obtain(tmp_path, tiny, specs[:1], train.train)
     spec = specs[0]
-    trained = train.train(tiny, spec.stream, spec.settings, spec.seed, CPU, lambda _: None)
+    trained = train.train(tiny, spec.stream, spec.settings, spec.seed, CPU, lambda: None)
+    runs.write(tmp_path, tiny, spec, trained, 1.0)
+    run = runs.read(tmp_path / spec.digest)
     assert run.settings == spec.settings
     assert all(torch.equal(trained.weights[name], value) for name, value in run.trained.weights.items())
     assert set(run.trained.weights) == set(trained.weights)
-    for name, outputs in trained.outputs.items():
-        assert np.array_equal(outputs.attention, run.trained.outputs[name].attention)
-        assert np.array_equal(outputs.logits, run.trained.outputs[name].logits)
-
-
-def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs):
-    with pytest.raises(KeyboardInterrupt):
-        runs.obtain(tmp_path, tiny, specs, Trainer(interrupted_at=3))
-    assert len(list(tmp_path.iterdir())) == 2  # nothing half-written
-    trainer = Trainer()
-    assert len(runs.obtain(tmp_path, tiny, specs, trainer)) == 4
-    assert trainer.count == 2
-
-
-def test_equal_requests_are_one_run(tmp_path, tiny, specs):
-    trainer = Trainer()
-    assert len(runs.obtain(tmp_path, tiny, [specs[0], specs[0]], trainer)) == 2
-    assert trainer.count == 1
+    for name, values in trained.curves.items():
+        assert np.array_equal(values, run.trained.curves[name])
+    assert np.array_equal(run.trained.looks.epochs, trained.looks.epochs)
+    assert np.array_equal(run.trained.looks.held_out, trained.looks.held_out)
+    for name, value in trained.looks.weights.items():
+        assert torch.equal(value, run.trained.looks.weights[name])
 
 
 def test_the_digest_covers_what_changes_the_numbers_and_nothing_else(tiny, settings):
@@ -85,12 +50,14 @@ def test_the_digest_covers_what_changes_the_numbers_and_nothing_else(tiny, setti
         digest(epochs=4),
     ]
     assert len({digest(), *different}) == 7
-    assert digest(eta=0.9, attention_threshold=0.2) == digest()  # localization needs no training
+    assert (
+        digest(eta=0.9, attention_threshold=0.2, max_snippets=9) == digest()
+    )  # localization needs no training
     assert digest(gamma_re={"rgb": 0.5, "flow": 9.0}) == digest()  # another stream's weight
 
 
 def test_the_digest_covers_the_code_but_not_its_comments(monkeypatch, tmp_path):
-    before = runs.code_digest.__wrapped__()
+    before = runs.code_digest.__wrapped__(runs.CODE)
     source = tmp_path / "losses.py"
 
     def find_spec(name, real=runs.importlib.util.find_spec):
@@ -102,18 +69,19 @@ def test_the_digest_covers_the_code_but_not_its_comments(monkeypatch, tmp_path):
     original = open(runs.importlib.util.find_spec("dgam_core.losses").origin).read()  # noqa: PTH123, SIM115
     monkeypatch.setattr(runs.importlib.util, "find_spec", find_spec)
     source.write_text("# a comment\n" + original.replace("nats", "units of information"))
-    assert runs.code_digest.__wrapped__() == before
+    assert runs.code_digest.__wrapped__(runs.CODE) == before
     source.write_text(original.replace("0.5 * (log_var.exp()", "-0.5 * (log_var.exp()"))
-    assert runs.code_digest.__wrapped__() != before
+    assert runs.code_digest.__wrapped__(runs.CODE) != before
 
 
 def test_the_record_says_what_was_run(tmp_path, tiny, specs):
-    (run,) = runs.obtain(tmp_path, tiny, specs[:1], train.train)
+    (run,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
     folder = tmp_path / specs[0].digest
     assert {path.name for path in folder.iterdir()} == {
         "settings.yaml",
         "record.json",
         "weights.safetensors",
+        "looks.safetensors",
         "curves.h5",
     }
     assert run.record["spec"]["stream"] == "flow"
@@ -122,8 +90,20 @@ def test_the_record_says_what_was_run(tmp_path, tiny, specs):
     assert run.record["last_losses"]["fg"] == pytest.approx(float(run.trained.curves["fg"][-1]))
 
 
+def test_the_record_shows_the_difference_from_every_preset(tmp_path, tiny, specs):
+    (run,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
+    differences = run.record["differences"]
+    assert set(differences) == {
+        f"{a}/{b}" for a in ("paper", "released") for b in ("thumos14", "activitynet12")
+    }
+    assert differences["paper/thumos14"]["latent_dim"] == [3, 128]
+    assert "gamma_re" not in differences["paper/thumos14"]  # resolved for flow, 0.3 in both
+    assert differences["paper/thumos14"].keys() < differences["released/thumos14"].keys()
+    assert differences["released/thumos14"]["cvae_per"] == ["snippet", "element"]
+
+
 def test_a_damaged_run_is_named(tmp_path, tiny, specs):
-    runs.obtain(tmp_path, tiny, specs[:1], train.train)
+    batch.obtain(tmp_path, tiny, specs[:1], train.train)
     folder = tmp_path / specs[0].digest
     (folder / "curves.h5").write_bytes(b"")
     with pytest.raises(InputError, match="is damaged"):
@@ -134,7 +114,7 @@ def test_a_damaged_run_is_named(tmp_path, tiny, specs):
 
 def test_a_pair_of_runs_is_noted_and_read(tmp_path, tiny, settings, specs):
     chosen = {spec.stream: spec for spec in specs if spec.seed == 0}
-    runs.obtain(tmp_path, tiny, list(chosen.values()), train.train)
+    batch.obtain(tmp_path, tiny, list(chosen.values()), train.train)
     runs.write_pair(tmp_path, chosen, settings.model_copy(update={"eta": 0.7}))
     pair, localization = runs.read_pair(tmp_path)
     assert {stream: run.record["digest"] for stream, run in pair.items()} == {
@@ -160,19 +140,6 @@ def test_results_on_a_store_do_not_overwrite_simulated_ones(tmp_path, monkeypatc
 
 
 def test_the_record_is_plain_json(tmp_path, tiny, specs):
-    runs.obtain(tmp_path, tiny, specs[:1], train.train)
+    batch.obtain(tmp_path, tiny, specs[:1], train.train)
     content = json.loads((tmp_path / specs[0].digest / "record.json").read_text())
     assert content["digest"] == specs[0].digest
-
-
-def test_models_are_one_run_a_stream_for_every_variant_and_seed(tmp_path, tiny, settings):
-    variants = {"old": settings.model_copy(update={"gamma_re": 0.0}), "new": settings}
-    data = replace(tiny, digest="d")
-    models = runs.obtain_models(tmp_path, data, variants, [0, 1], CPU, train.train)
-    assert set(models) == {("old", 0), ("old", 1), ("new", 0), ("new", 1)}
-    for (name, seed), model in models.items():
-        for stream, run in model.items():
-            assert run.record["spec"]["stream"] == stream
-            assert run.record["spec"]["seed"] == seed
-            assert ("cvae" in run.trained.curves) == (name == "new")
-    assert set(models["new", 0]) == {"flow", "rgb"}

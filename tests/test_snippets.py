@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,12 @@ from pytest import approx
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment, check, sample_test, sample_training, to_seconds
 
+RULES = pytest.mark.parametrize("rule", ["stratified", "overlapping"])
+
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99))
 def test_training_draws_one_snippet_from_each_part(count, T, seed):
-    index = sample_training(torch.tensor([count]), T, torch.Generator().manual_seed(seed))[0]
+    index = sample_training(torch.tensor([count]), T, torch.Generator().manual_seed(seed), "stratified")[0]
     for t, i in enumerate(index.tolist()):
         # part t covers [t, t + 1] · count / T of the video; snippet i covers [i, i + 1]
         assert i <= (t + 1) * count / T
@@ -23,19 +26,43 @@ def test_training_draws_one_snippet_from_each_part(count, T, seed):
 
 def test_training_reaches_every_snippet():
     generator = torch.Generator().manual_seed(0)
-    seen = {i for _ in range(50) for i in sample_training(torch.tensor([12]), 4, generator)[0].tolist()}
+    seen = {
+        i
+        for _ in range(50)
+        for i in sample_training(torch.tensor([12]), 4, generator, "stratified")[0].tolist()
+    }
     assert seen == set(range(12))
 
 
-def test_a_draw_at_the_very_end_stays_inside(monkeypatch):
+@RULES
+def test_a_draw_at_the_very_end_stays_inside(monkeypatch, rule):
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 1 - 2**-53, dtype=torch.float64))
-    assert sample_training(torch.tensor([3]), 400, torch.Generator()).max() == 2
+    assert sample_training(torch.tensor([3]), 400, torch.Generator(), rule).max() == 2
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99))
+def test_the_released_crops_lie_between_neighbouring_positions(v, T, seed):
+    index = sample_training(torch.tensor([v]), T, torch.Generator().manual_seed(seed), "overlapping")[0]
+    for i, found in enumerate(index.tolist()):
+        low, high = math.floor(i * v / T), math.floor((i + 1) * v / T) if i < T - 1 else v - 1
+        assert low <= found <= high if low != high else found == low
+    assert (index.diff() >= 0).all()
+
+
+def test_the_released_crops_draw_both_ends_alike():
+    # v = 4, T = 2: the first of 0, 1, 2, the second of 2, 3, each as often as the others
+    counts = torch.full((3000,), 4)
+    index = sample_training(counts, 2, torch.Generator().manual_seed(0), "overlapping")
+    assert torch.bincount(index[:, 0], minlength=4).tolist() == approx([1000, 1000, 1000, 0], abs=100)
+    assert torch.bincount(index[:, 1], minlength=4).tolist() == approx([0, 0, 1500, 1500], abs=110)
 
 
 def test_test_videos_are_whole_or_sampled_uniformly():
     assert sample_test(5, 400).tolist() == [0, 1, 2, 3, 4]
     assert sample_test(10, 4).tolist() == [0, 2, 5, 7]  # floor of 0, 2.5, 5, 7.5
     assert len(np.unique(sample_test(401, 400))) == 400
+    assert sample_test(3, 400, 5).tolist() == [0, 0, 1, 1, 2]  # floor of 0, 0.6, 1.2, 1.8, 2.4
+    assert sample_test(1, 400).tolist() == [0]
 
 
 def test_positions_become_seconds():

@@ -1,4 +1,3 @@
-import copy
 import math
 from dataclasses import replace
 
@@ -8,9 +7,8 @@ import torch
 from pytest import approx
 
 from dgam_core import train
-from dgam_core.attention import pool_background, pool_foreground
+from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
-from dgam_core.snippets import sample_training
 
 CPU = torch.device("cpu")
 
@@ -20,130 +18,12 @@ def s(settings):
     return settings.for_stream("rgb")
 
 
-@pytest.fixture
-def model(s):
-    return train.new_model(5, 2, s, seed=0)
-
-
-@pytest.fixture
-def batch():
-    torch.manual_seed(1)
-    return torch.rand(2, 6, 5), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.5, 0.5]])
-
-
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def weights(module):
-    return copy.deepcopy(module.state_dict())
-
-
 def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
-
-
-def one_step(model, stage, total):
-    with train.only_updating(model, stage):
-        adam = torch.optim.Adam(model.stage_parameters(stage), lr=0.01)
-        total().backward()
-        adam.step()
-
-
-def test_stage_a_changes_no_cvae_weight(model, batch, s):
-    before = weights(model)
-    one_step(model, "a", lambda: train.stage_a_losses(model, *batch, s, 1.0, generator())["total"])
-    after = weights(model)
-    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("cvae"))
-    assert not any(torch.equal(before[name], after[name]) for name in before if not name.startswith("cvae"))
-
-
-def test_stage_b_changes_no_attention_or_classifier_weight(model, batch, s):
-    before = weights(model)
-    one_step(model, "b", lambda: train.stage_b_losses(model, batch[0], s, 1.0, generator())["total"])
-    after = weights(model)
-    assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("cvae"))
-    assert not any(torch.equal(before[name], after[name]) for name in before if name.startswith("cvae"))
-
-
-def test_gradient_of_l_re_reaches_the_attention_through_the_frozen_decoder(model, batch, s):
-    with train.only_updating(model, "a"):
-        train.stage_a_losses(model, *batch, s, 1.0, generator())["re"].backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.attention.parameters())
-    assert all(p.grad is None for p in model.cvae.parameters())
-    assert all(p.grad is None for p in model.classifier.parameters())
-
-
-def test_gradient_of_l_re_agrees_with_finite_differences(model, batch, s):
-    model, x = model.double(), batch[0].double()
-    bias = model.attention.fc2.bias
-
-    def l_re():
-        return train.stage_a_losses(model, x, batch[1].double(), s, 1.0, generator())["re"]
-
-    l_re().backward()
-    step = 1e-6
-    with torch.no_grad():
-        bias += step
-        above = l_re()
-        bias -= 2 * step
-        below = l_re()
-    assert bias.grad.item() == approx(((above - below) / (2 * step)).item(), rel=1e-5)
-
-
-def test_stage_b_gives_the_attention_no_gradient_even_when_it_is_not_frozen(model, batch, s):
-    train.stage_b_losses(model, batch[0], s, 1.0, generator())["total"].backward()
-    assert all(p.grad is None for p in model.attention.parameters())
-
-
-def test_guide_reaches_attention_and_classifier(model, batch, s):
-    # Between both maps, |λ − λ̂fg| + |λ − λ̂bg| is flat in λ; above both it is not.
-    torch.nn.init.constant_(model.attention.fc2.bias, 5.0)
-    train.stage_a_losses(model, *batch, s, 1.0, generator())["guide"].backward()
-    assert all(
-        p.grad.abs().sum() > 0 for p in [*model.attention.parameters(), *model.classifier.parameters()]
-    )
-
-
-def test_total_of_stage_a_is_eq_16_with_warm_up(model, batch, s):
-    s = s.model_copy(update={"alpha": 0.2, "gamma_re": 0.7, "gamma_guide": 0.4})
-    out = train.stage_a_losses(model, *batch, s, 0.25, generator())
-    elements = 6 * 5  # γ1 weighs the mean over T and D
-    expected = out["fg"] + 0.2 * out["bg"] + 0.25 * 0.7 * out["re"] / elements + 0.4 * out["guide"]
-    assert out["total"].item() == approx(expected.item())
-    literal = train.stage_a_losses(
-        model, *batch, s.model_copy(update={"gamma_re_per": "video"}), 0.25, generator()
-    )
-    expected = out["fg"] + 0.2 * out["bg"] + 0.25 * 0.7 * out["re"] + 0.4 * out["guide"]
-    assert literal["total"].item() == approx(expected.item())
-
-
-def test_losses_of_stage_a_come_from_the_pooled_features(model, batch, s):
-    x, target = batch
-    out = train.stage_a_losses(model, x, target, s, 1.0, generator())
-    lam, w = model.attention(x), model.classifier.fc1.weight
-    log_p_fg = (pool_foreground(x, lam) @ w.T).log_softmax(-1)
-    # the first video is of class 1 alone, the second shares its target between both classes
-    fg = -(log_p_fg[0, 1] + 0.5 * log_p_fg[1, 1] + 0.5 * log_p_fg[1, 2]) / 2
-    assert out["fg"].item() == approx(fg.item(), rel=1e-5)
-    bg = -(pool_background(x, lam) @ w.T).log_softmax(-1)[:, 0].mean()
-    assert out["bg"].item() == approx(bg.item(), rel=1e-5)
-
-
-def test_a_loss_without_weight_is_not_computed(model, batch, s):
-    off = s.model_copy(update={"alpha": 0.0, "gamma_re": 0.0, "gamma_guide": 0.0})
-    out = train.stage_a_losses(model, *batch, off, 1.0, generator())
-    assert out["bg"] == out["re"] == out["guide"] == 0
-    assert out["total"] == out["fg"]
-
-
-def test_first_weights_depend_on_the_seed_and_leave_the_global_state_alone(s):
-    torch.manual_seed(5)
-    state = torch.random.get_rng_state()
-    a, b, c = (weights(train.new_model(5, 2, s, seed)) for seed in (0, 0, 1))
-    assert torch.equal(state, torch.random.get_rng_state())
-    assert same(a, b)
-    assert not same(a, c)
 
 
 def test_training_data_holds_the_videos_end_to_end(tiny):
@@ -155,29 +35,86 @@ def test_training_data_holds_the_videos_end_to_end(tiny):
 
 
 def test_training_twice_gives_the_same_bits(tiny, s):
-    first, again = (train.train(tiny, "rgb", s, 3, CPU, lambda _: None) for _ in range(2))
+    first, again = (train.train(tiny, "rgb", s, 3, CPU, lambda: None) for _ in range(2))
     assert same(first.weights, again.weights)
-    for name in first.outputs:
-        assert np.array_equal(first.outputs[name].attention, again.outputs[name].attention)
+    assert same(first.looks.weights, again.looks.weights)
+    assert np.array_equal(first.looks.held_out, again.looks.held_out)
+    other = train.train(tiny, "rgb", s, 4, CPU, lambda: None)
+    assert not same(first.weights, other.weights)
 
 
 def test_training_reports_every_epoch_and_each_loss(tiny, s):
-    epochs = []
-    trained = train.train(tiny, "rgb", s, 0, CPU, epochs.append)
-    assert epochs == [1, 2, 3]
+    calls = []
+    trained = train.train(tiny, "rgb", s, 0, CPU, lambda: calls.append(1))
+    assert len(calls) == 3 + 3  # the second model's epochs too
     assert set(trained.curves) == {"fg", "bg", "re", "guide", "log_likelihood", "kl", "cvae"}
     assert all(values.shape == (3,) for values in trained.curves.values())
-    assert {name: len(o.attention) for name, o in trained.outputs.items()} == {"v2": 8, "v3": 9}
+
+
+def test_looks_are_snapshots_of_the_training(tiny, s):
+    trained = train.train(tiny, "rgb", s, 0, CPU, lambda: None)
+    shorter = train.train(tiny, "rgb", s.model_copy(update={"epochs": 2}), 0, CPU, lambda: None)
+    assert trained.looks.epochs.tolist() == [2, 3]
+    assert not any(name.startswith("cvae") for name in trained.looks.weights)
+    for name, values in trained.looks.weights.items():
+        assert torch.equal(values[0], shorter.weights[name])
+        assert torch.equal(values[1], trained.weights[name])
+
+
+def test_the_second_model_changes_nothing_about_the_first(tiny, s):
+    alone = train.train(tiny, "rgb", s.model_copy(update={"held_out": 0.0}), 0, CPU, lambda: None)
+    assert same(alone.weights, train.train(tiny, "rgb", s, 0, CPU, lambda: None).weights)
+    assert len(alone.looks.held_out) == 0
+
+
+def test_the_second_model_is_scored_on_videos_it_has_not_seen(tiny, s):
+    trained = train.train(tiny, "rgb", s, 0, CPU, lambda: None)
+    data = train.load_training_data(tiny, "rgb", CPU)
+    kept, left_out = train.hold_out(data.target, s.held_out, 0)
+    second = train.Fit(data.take(kept), s, 0, CPU)
+    for _ in range(3):
+        second.epoch()
+    (video,) = left_out
+    x = torch.from_numpy(tiny.features["rgb"][f"v{video}"])
+    x = x[[math.floor(i * len(x) / 5) for i in range(5)]]  # T = 5, spread uniformly
+    with torch.no_grad():
+        x_fg = pool_foreground(x[None], second.model.attention(x)[None])
+        log_p = second.model.classifier(x_fg).log_softmax(-1)
+    assert trained.looks.held_out[-1] == approx(-log_p[0, 1 + video].item(), rel=1e-5)  # v0 jumps, v1 throws
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
+def test_videos_are_held_out_from_all_classes_alike(share):
+    target = torch.eye(5)[torch.arange(100) % 4 + 1]  # 25 videos of each of 4 classes
+    kept, out = train.hold_out(target, share, 0)
+    assert sorted([*kept, *out]) == list(range(100))
+    assert len(out) == round(100 * share)
+    per_class = np.bincount(out % 4, minlength=4)
+    assert per_class.max() - per_class.min() <= 1
+
+
+def test_which_videos_are_held_out_depends_on_the_seed():
+    target = torch.eye(5)[torch.arange(100) % 4 + 1]
+    (_, a), (_, b), (_, c) = (train.hold_out(target, 0.2, seed) for seed in (0, 0, 1))
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_a_single_video_cannot_be_split(tiny, s):
+    one = replace(tiny, videos=tiny.videos[1:])
+    with pytest.raises(InputError, match="a single training video cannot be split; set held_out to 0"):
+        train.train(one, "rgb", s, 0, CPU, lambda: None)
 
 
 def test_small_trainings_use_one_thread_and_leave_the_number_as_it_was(tiny, s):
     before, seen = torch.get_num_threads(), []
-    train.train(tiny, "rgb", s, 0, CPU, lambda _: seen.append(torch.get_num_threads()))
+    train.train(tiny, "rgb", s, 0, CPU, lambda: seen.append(torch.get_num_threads()))
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
 
 
-def test_warm_up_rises_linearly_and_scales_the_first_steps(tiny, s, monkeypatch):
+def factors_of(tiny, s, monkeypatch):
+    """The warm-up factor of each epoch; one batch an epoch."""
     factors = []
     real = train.stage_b_losses
 
@@ -186,35 +123,28 @@ def test_warm_up_rises_linearly_and_scales_the_first_steps(tiny, s, monkeypatch)
         return real(model, x, s, warmup, generator)
 
     monkeypatch.setattr(train, "stage_b_losses", listening)
-    train.train(tiny, "rgb", s.model_copy(update={"epochs": 4, "warmup_epochs": 3}), 0, CPU, lambda _: None)
-    assert factors == approx([1 / 3, 2 / 3, 1, 1])  # one batch an epoch
+    train.train(tiny, "rgb", s.model_copy(update={"held_out": 0.0}), 0, CPU, lambda: None)
+    return factors
+
+
+def test_warm_up_rises_linearly_from_zero(tiny, s, monkeypatch):
+    s = s.model_copy(update={"epochs": 5, "warmup_epochs": 3})
+    assert factors_of(tiny, s, monkeypatch) == approx([0, 1 / 3, 2 / 3, 1, 1])
+    assert factors_of(tiny, s.model_copy(update={"warmup_epochs": 0}), monkeypatch) == [1] * 5
 
 
 def test_training_learns_to_classify_and_to_reconstruct(tiny, s):
     long = s.model_copy(update={"epochs": 200, "learning_rate": 0.01})
-    trained = train.train(tiny, "rgb", long, 0, CPU, lambda _: None)
+    trained = train.train(tiny, "rgb", long, 0, CPU, lambda: None)
     assert trained.curves["fg"][0] == approx(math.log(3), abs=0.3)  # three classes, nothing known
     assert trained.curves["fg"][-1] < 0.1
     assert trained.curves["log_likelihood"][-1] > trained.curves["log_likelihood"][0]
 
 
-def test_prediction_is_restored_from_weights(tiny, s):
-    trained = train.train(tiny, "rgb", s, 0, CPU, lambda _: None)
-    again = train.predict(train.restore(trained.weights, s), tiny, "rgb", s.max_snippets, CPU)
-    for name, outputs in trained.outputs.items():
-        assert np.array_equal(outputs.attention, again[name].attention)
-        assert np.array_equal(outputs.logits, again[name].logits)
-
-
-def test_prediction_samples_long_videos(tiny, s):
-    trained = train.train(tiny, "rgb", s.model_copy(update={"max_snippets": 4}), 0, CPU, lambda _: None)
-    assert {len(outputs.attention) for outputs in trained.outputs.values()} == {4}
-
-
 def test_features_that_are_not_finite_stop_the_training_with_a_sentence(tiny, s):
     broken = {**tiny.features["rgb"], "v1": np.full((7, 5), np.nan, dtype=np.float32)}
     with pytest.raises(InputError, match=r"v1: rgb features hold nan at snippet 0, dimension 0"):
-        train.train(replace(tiny, features={"rgb": broken}), "rgb", s, 0, CPU, lambda _: None)
+        train.train(replace(tiny, features={"rgb": broken}), "rgb", s, 0, CPU, lambda: None)
 
 
 def test_a_training_that_diverges_says_so(tiny, s):
@@ -222,33 +152,32 @@ def test_a_training_that_diverges_says_so(tiny, s):
     with pytest.raises(
         InputError, match=r"tiny, rgb, seed 0: the loss '\w+' is infinite or undefined after 0"
     ):
-        train.train(replace(tiny, features={"rgb": huge}), "rgb", s, 0, CPU, lambda _: None)
+        train.train(replace(tiny, features={"rgb": huge}), "rgb", s, 0, CPU, lambda: None)
 
 
-def test_device_that_is_not_there_is_refused():
-    if torch.cuda.is_available():
-        assert train.choose_device("auto").type == "cuda"
-    else:
-        assert train.choose_device("auto").type == "cpu"
-        with pytest.raises(InputError, match="no CUDA device"):
-            train.choose_device("cuda")
-
-
-@pytest.mark.gpu
-def test_a_step_on_the_gpu_equals_one_on_the_cpu(model, batch, s):
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    x, target = batch
-    off = s.model_copy(update={"gamma_re": 0.0})  # the devices draw different random numbers
-    here = train.stage_a_losses(model, x, target, off, 1.0, generator())["total"]
-    there = train.stage_a_losses(model.cuda(), x.cuda(), target.cuda(), off, 1.0, torch.Generator("cuda"))[
-        "total"
-    ]
-    assert there.item() == approx(here.item(), rel=1e-5)
-
-
-def test_crops_index_each_video_within_itself(tiny):
+def test_snippets_are_taken_from_the_right_video(tiny):
     data = train.load_training_data(tiny, "rgb", CPU)
-    index = data.start[:, None] + sample_training(data.count, 50, generator())
-    assert index[0].max() < 6 <= index[1].min()
-    assert index[1].max() < 13
+    found = data.snippets(torch.tensor([1, 0]), torch.tensor([[0, 6], [5, 2]]))
+    assert np.array_equal(found[0].numpy(), tiny.features["rgb"]["v1"][[0, 6]])
+    assert np.array_equal(found[1].numpy(), tiny.features["rgb"]["v0"][[5, 2]])
+    second = data.take(np.array([1]))
+    assert second.target.tolist() == [[0, 0, 1]]
+    assert np.array_equal(second.snippets(torch.tensor([0]), torch.tensor([[3]]))[0].numpy(),
+                          tiny.features["rgb"]["v1"][[3]])  # fmt: skip
+
+
+def test_videos_of_one_snippet_and_classes_without_a_video_can_be_trained_on(tiny, s):
+    features = {"rgb": {name: values[:1] for name, values in tiny.features["rgb"].items()}}
+    videos = tuple(replace(v, num_snippets=1, duration_s=1.0, segments=()) for v in tiny.videos)
+    odd = replace(tiny, videos=videos, features=features, classes=("jump", "swim", "throw"))
+    trained = train.train(odd, "rgb", s, 0, CPU, lambda: None)
+    assert trained.weights["classifier.fc1.weight"].shape == (4, 5)
+    assert all(torch.isfinite(value).all() for value in trained.weights.values())
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_samples": 4}, {"latent_dim": 1}, {"prior_shift": -2.5}, {"beta": 0.0}]
+)
+def test_the_probabilistic_model_trains_at_any_size(tiny, s, change):
+    trained = train.train(tiny, "rgb", s.model_copy(update=change), 0, CPU, lambda: None)
+    assert all(np.isfinite(values).all() for values in trained.curves.values())

@@ -116,13 +116,20 @@ def test_mathematics_is_rendered(page, address, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("table1_module_swap", 8), ("table2_attention_statistics", 4), ("table4_ablation", 4)]
+    ("name", "rows"),
+    [
+        ("departures", 24 + 21),  # departures; variants
+        ("table1_module_swap", 4),
+        ("table2_attention_statistics", 4),
+        ("table4_ablation", 4),
+    ],
 )
 def test_a_result_page_shows_its_table_and_chart(page, address, name, rows):
     page.goto(f"{address}book/notebooks/{name}.html", wait_until="networkidle")
     text = page.inner_text("article")
     assert "Every number of this run is " in text
-    assert "published" in text
+    for words in ("last", "label_only", "test_oracle", "published"):
+        assert words in text
     assert page.locator("table.dataframe tbody tr").count() == rows
     chart = page.locator("article img").first
     assert chart.evaluate("image => image.complete && image.naturalWidth") > 500

@@ -1,0 +1,203 @@
+"""Model choice: which of the models that training passes through is the result.
+
+`last`
+    The model of the final epoch. Nothing is looked at; the main number of every table.
+`label_only`
+    The look at which a second model, trained without a share of the training videos, classifies those
+    best: the least mean −log p_θ(y | x_fg), Eq. (6). It needs video labels alone, so anyone may choose so.
+    The weights are those of the first model, which saw all training videos, at that look; of equal
+    losses the earliest. Each stream chooses for itself.
+`test_oracle`
+    The look that localizes best on the *test* set, by mAP at `main_tiou`, as the released code chooses:
+    the streams' looks in turn, each against the best of the other so far. An optimistic maximum, for
+    comparison with numbers that were chosen so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from dgam_core.diagnose import localize_and_evaluate
+from dgam_core.errors import InputError
+from dgam_core.files import whole_file
+from dgam_core.model import load_test_features, predict, restore
+from dgam_core.outputs import Looks, Outputs
+from dgam_core.runs import Run, code_digest, digest_of
+from dgam_core.settings import LocalizationSettings
+from dgam_core.snippets import DataSet
+
+CHOICES = ("last", "label_only", "test_oracle")
+
+# The modules that decide what a trained model scores.
+CODE = (
+    "attention", "choose", "classifier", "diagnose", "evaluate", "localize", "model", "segments", "snippets",
+)  # fmt: skip
+
+
+def label_only(looks: Looks) -> int:
+    """Return the look with the least loss on held-out videos; the last where none were held out."""
+    return int(looks.held_out.argmin()) if len(looks.held_out) else len(looks) - 1
+
+
+def oracle(streams: Sequence[str], count: int, score: Callable[[Mapping[str, int]], float]) -> dict[str, int]:
+    """Choose a look for each stream by their score together, as the released code does.
+
+    Args:
+        streams: their names, in the order in which they take turns.
+        count: looks of each.
+        score: stream → look, to be scored; higher is better.
+    """
+    best, highest = dict.fromkeys(streams, 0), -np.inf
+    for look in tqdm(range(count), unit="look", desc="test_oracle", disable=None, leave=False):
+        for stream in streams:
+            candidate = best | {stream: look}
+            value = score(candidate)
+            if value > highest:
+                best, highest = candidate, value
+    return best
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one choice comes to for a model of one or two streams.
+
+    Attributes:
+        looks: stream → chosen look.
+        epochs: stream → epochs of training at that look.
+        map: mean average precision at each threshold, (K,), a fraction.
+        main: its mean over `main_tiou`.
+    """
+
+    looks: dict[str, int]
+    epochs: dict[str, int]
+    map: list[float]
+    main: float
+
+
+class Judge:
+    """Chooses among a training's models and scores them on the test videos.
+
+    Args:
+        data: the data set.
+        folder: where verdicts are kept; the same question is answered from there.
+        device: where to compute.
+        thresholds: tIoU thresholds of the scores, (K,).
+    """
+
+    def __init__(
+        self, data: DataSet, folder: Path, device: torch.device, thresholds: Sequence[float]
+    ) -> None:
+        self.data, self.thresholds = data, [round(float(t), 9) for t in thresholds]
+        self._folder, self._device = folder, device
+        self._features: dict[tuple[str, int, int], dict[str, torch.Tensor]] = {}
+
+    def outputs(
+        self, model: Mapping[str, Run], looks: Mapping[str, int], settings: LocalizationSettings
+    ) -> dict[str, dict[str, Outputs]]:
+        """Return stream → test video → outputs of a model, one run a stream, at the given looks."""
+        found = {}
+        for stream, run in model.items():
+            weights = run.trained.looks.at(looks[stream])
+            network = restore(weights, run.settings).to(self._device)
+            found[stream] = predict(network, self._test_features(stream, settings))
+        return found
+
+    def verdicts(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Verdict]:
+        """Return choice → verdict on a model, one run a stream."""
+        question = {
+            "runs": {stream: run.record["digest"] for stream, run in model.items()},
+            "settings": {name: getattr(settings, name) for name in sorted(LocalizationSettings.model_fields)},
+            "thresholds": self.thresholds,
+            "code": code_digest(CODE),
+        }
+        path = self._folder / f"{digest_of(question)}.json"
+        if path.is_file():
+            kept = json.loads(path.read_text(encoding="utf-8"))["verdicts"]
+            return {choice: Verdict(**values) for choice, values in kept.items()}
+        found = {choice: self._decide(model, settings, choice) for choice in CHOICES}
+        with whole_file(path) as temporary:
+            content = question | {"verdicts": {choice: asdict(verdict) for choice, verdict in found.items()}}
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        return found
+
+    def chosen_outputs(
+        self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str
+    ) -> dict[str, dict[str, Outputs]]:
+        """Return stream → test video → outputs of the model that a choice falls on."""
+        return self.outputs(model, self.verdicts(model, settings)[choice].looks, settings)
+
+    def table(
+        self,
+        models: Mapping[tuple[str, int], Mapping[str, Run]],
+        settings: Mapping[str, LocalizationSettings],
+    ) -> pd.DataFrame:
+        """Score many models, with a line of progress on a terminal.
+
+        Args:
+            models: (row, seed) → a model, one run a stream.
+            settings: row → how to localize.
+        Returns:
+            Columns row, seed, choice, tiou, map, main (mAP, fractions) and provenance.
+        """
+        records = [
+            (row, seed, choice, tiou, value, verdict.main, self.data.provenance)
+            for (row, seed), model in tqdm(models.items(), unit="model", desc="scoring", disable=None)
+            for choice, verdict in self.verdicts(model, settings[row]).items()
+            for tiou, value in zip(self.thresholds, verdict.map, strict=True)
+        ]
+        columns = ["row", "seed", "choice", "tiou", "map", "main", "provenance"]
+        return pd.DataFrame(records, columns=columns)
+
+    def looks(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> dict[str, int]:
+        """Return stream → the look that a choice falls on.
+
+        Raises:
+            InputError: `test_oracle` has no annotated test video to look at.
+        """
+        looks = {stream: run.trained.looks for stream, run in model.items()}
+        if choice == "last":
+            return {stream: len(values) - 1 for stream, values in looks.items()}
+        if choice == "label_only":
+            return {stream: label_only(values) for stream, values in looks.items()}
+        if not any(video.segments for video in self.data.subset("test")):
+            raise InputError(f"{self.data.name}: test_oracle needs test videos with annotated segments")
+
+        @lru_cache(maxsize=4)  # the look at hand and the best so far, of each stream
+        def outputs(stream: str, look: int) -> dict[str, Outputs]:
+            return self.outputs({stream: model[stream]}, {stream: look}, settings)[stream]
+
+        def score(chosen: Mapping[str, int]) -> float:
+            both = {stream: outputs(stream, look) for stream, look in chosen.items()}
+            return float(localize_and_evaluate(self.data, both, settings, settings.main_tiou).map.mean())
+
+        # RGB first, as in the released code.
+        streams = sorted(looks, reverse=True)
+        return oracle(streams, min(len(values) for values in looks.values()), score)
+
+    def _decide(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Verdict:
+        chosen = self.looks(model, settings, choice)
+        outputs = self.outputs(model, chosen, settings)
+        tiou = [*self.thresholds, *settings.main_tiou]
+        values = localize_and_evaluate(self.data, outputs, settings, tiou).map
+        count = len(self.thresholds)
+        return Verdict(
+            looks=chosen,
+            epochs={stream: int(model[stream].trained.looks.epochs[look]) for stream, look in chosen.items()},
+            map=values[:count].tolist(),
+            main=float(values[count:].mean()),
+        )
+
+    def _test_features(self, stream: str, settings: LocalizationSettings) -> dict[str, torch.Tensor]:
+        key = (stream, settings.min_snippets, settings.max_snippets)
+        if key not in self._features:
+            self._features[key] = load_test_features(self.data, stream, settings, self._device)
+        return self._features[key]

@@ -1,0 +1,281 @@
+"""The two presets, `paper` and `released`, and every difference between them.
+
+The authors' released code departs from the paper's text in ways that the text does not mention. Each
+departure has a number and the settings that switch it; `released` is `paper` with all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from dgam_core.settings import Settings, Strict
+
+Benchmark = Literal["thumos14", "activitynet12"]
+Preset = Literal["paper", "released"]
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One row of the comparison.
+
+    Attributes:
+        number: its number.
+        title: what differs, in a few words.
+        paper: what the paper says; "unstated" where it says nothing.
+        released: what the released code does.
+        settings: setting → its value in the released code, of those that differ from the paper's or
+            from the default where the paper is silent; empty where both agree.
+        activitynet12: the same on ActivityNet1.2 where it differs from THUMOS14.
+    """
+
+    number: int
+    title: str
+    paper: str
+    released: str
+    settings: Mapping[str, Any]
+    activitynet12: Mapping[str, Any] | None = None
+
+    def values(self, benchmark: Benchmark) -> Mapping[str, Any]:
+        """Return setting → value in the released code on a benchmark."""
+        if benchmark == "activitynet12" and self.activitynet12 is not None:
+            return self.activitynet12
+        return self.settings
+
+
+# What section 4.2 says of ActivityNet1.2, and the measure of Table 5.
+PAPER_ACTIVITYNET12 = {
+    "max_snippets": 200,
+    "main_tiou": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95),
+    "test_without": (),
+}
+
+# The number of a bug that neither preset has; it can be switched on, so that its cost can be measured.
+CLASS0_BUG = 23
+
+DEPARTURES = (
+    Departure(
+        1,
+        "pooling offset",
+        "the weighted means of Eq. (4, 5) divide by Σλ and Σ(1 − λ)",
+        "in training they divide by Σλ + 1 and Σ(1 − λ) + 1e-6",
+        {"pool_offset_fg": 1.0, "pool_offset_bg": 1e-6},
+    ),
+    Departure(
+        2,
+        "background's place",
+        "the background is class 0",
+        "the background is the last class",
+        {"background": "last"},
+    ),
+    Departure(
+        3,
+        "prior shift r",
+        "r of the prior N(rλ1, I) is swept in Fig. 4; its default is unstated",
+        "r = 1",
+        {},
+    ),
+    Departure(
+        4,
+        "scale of L_CVAE",
+        "Eq. (10) is −log p + β KL of a snippet",
+        "mean over features of the squared error + 0.1 × mean over latent dimensions of the KL",
+        {"cvae_per": "element"},
+    ),
+    Departure(
+        5,
+        "scale of L_re",
+        "Eq. (12) sums over the snippets and features of a video",
+        "mean over both",
+        {"gamma_re_per": "element"},
+    ),
+    Departure(
+        6,
+        "warm-up",
+        "L_CVAE and L_re are warmed up over 300 epochs",
+        "the factor rises in steps of 10 epochs, and L_CVAE weighs 10",
+        {"warmup_step": 10, "cvae_weight": 10.0},
+    ),
+    Departure(
+        7,
+        "loss weights",
+        "γ1 is 0.5 for RGB and 0.3 for flow, γ2 0.1, α 0.03; ActivityNet1.2 is not mentioned",
+        "the same on THUMOS14; on ActivityNet1.2 α is 1, L_fg of flow weighs 0.3, γ1 is 0.1, and L_re "
+        "is not warmed up",
+        {},
+        {"alpha": 1.0, "fg_weight": {"rgb": 1.0, "flow": 0.3}, "gamma_re": 0.1, "warmup_re": False},
+    ),
+    Departure(
+        8, "filter of the TCAM", "σ of the filter G is unstated", "one snippet, ends mirrored, cut at 4σ", {}
+    ),
+    Departure(
+        9,
+        "bias, detached guide",
+        "TCAMs come from w_cᵀx, and L_guide trains attention and classifier",
+        "the classifier has a bias, left out of the TCAMs, and L_guide trains the attention alone",
+        {"classifier_bias": True, "guide_detach": True},
+    ),
+    Departure(
+        10, "alternation", "both stages are repeated for several iterations", "one epoch each, in turn", {}
+    ),
+    Departure(
+        11,
+        "optimizer",
+        "Adam at 1e-3; everything else is unstated",
+        "Adam's β1 is 0.8, the batch 32, 6000 epochs, no schedule",
+        {"adam_beta1": 0.8, "epochs": 6000},
+    ),
+    Departure(
+        12,
+        "crops and batches",
+        "T snippets are drawn from each video in training",
+        "one draw serves 10 epochs, by a rule of its own, and an incomplete batch is left out",
+        {"crops": "overlapping", "crop_epochs": 10, "drop_last": True},
+    ),
+    Departure(
+        13, "repeated crops", "unstated", "every draw repeats the same random numbers", {"repeat_draws": True}
+    ),
+    Departure(
+        14,
+        "choice on the test set",
+        "the mean of five runs",
+        "the best of up to 1200 looks at the test set, a look every 10 epochs",
+        {"look_epochs": 10, "model_choice": "test_oracle"},
+    ),
+    Departure(
+        15,
+        "test set",
+        "212 test videos without the wrongly annotated 0000270",
+        "0000270 and 0001496 are left out",
+        {"test_without": ("video_test_0000270", "video_test_0001496")},
+        {},
+    ),
+    Departure(
+        16,
+        "proposals",
+        "segments are runs of λ > t_att",
+        "runs of 0.8·λσ(TCAM_c) + 0.2·λ² above 0.03 (RGB) and 0.08 (flow); on ActivityNet1.2 above 0.01 "
+        "after a Gaussian of 25 cells",
+        {"proposals": "class_aware", "attention_threshold": {"rgb": 0.03, "flow": 0.08}},
+        {"proposals": "class_aware", "attention_threshold": 0.01, "proposal_sigma": 25.0},
+    ),
+    Departure(
+        17,
+        "segment score",
+        "Eq. (17) scores by the class score of attention-pooled features, before the softmax",
+        "by the mean of λ·(a·λσ(TCAM_c) + (1 − a)·λσ(TCAM_c of the other stream)), a = 0.35 for RGB, 0.65 "
+        "for flow; 0.5 on ActivityNet1.2",
+        {"score": "cross_stream", "score_mix": {"rgb": 0.35, "flow": 0.65}},
+        {"score": "cross_stream"},
+    ),
+    Departure(
+        18,
+        "surroundings",
+        "the surroundings are a quarter of the length; η is unstated",
+        "⌊cells / 4⌋ + 1 cells; η is 0.3",
+        {"context": "cells"},
+    ),
+    Departure(
+        19,
+        "interpolation",
+        "unstated",
+        "attention and TCAMs are interpolated × 20, a snippet lasts 16/25 s",
+        {"upsampling": 20, "assumed_snippet_s": 16 / 25},
+    ),
+    Departure(
+        20, "classes of a video", "unstated", "classes of a probability above 0.1, else the likeliest", {}
+    ),
+    Departure(
+        21,
+        "short test videos",
+        "all snippets of a test video, up to T_max",
+        "but at least 50 on THUMOS14, 2 on ActivityNet1.2",
+        {"min_snippets": 50},
+        {"min_snippets": 2},
+    ),
+    Departure(
+        22,
+        "fusion",
+        "the streams' proposals are combined by NMS",
+        "NMS at tIoU 0.5, only for classes that both streams propose",
+        {"nms_classes": "shared"},
+    ),
+    Departure(
+        CLASS0_BUG,
+        "bug of class 0",
+        "unstated",
+        "a video whose only class is that of index 0 emits nothing, nor does a class whose only cell above "
+        "the threshold is the first",
+        {"released_class0_bug": True},
+    ),
+    Departure(
+        24, "layer sizes", "layer sizes are unstated", "1024-256-1, 1025-128-128-256 and 129-128-128-1024", {}
+    ),
+)
+
+
+def preset(name: Preset, benchmark: Benchmark) -> Settings:
+    """Return the settings of a preset on a benchmark.
+
+    Args:
+        name: "paper" or "released".
+        benchmark: "thumos14" or "activitynet12".
+    """
+    values: dict[str, Any] = dict(PAPER_ACTIVITYNET12 if benchmark == "activitynet12" else {})
+    if name == "released":
+        for departure in DEPARTURES:
+            if departure.number != CLASS0_BUG:
+                values |= departure.values(benchmark)
+    return Settings(**values)
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def switch(settings: AnySettings, departure: Departure, benchmark: Benchmark) -> AnySettings:
+    """Return `settings` with one departure as in the released code."""
+    return settings.model_copy(update=dict(departure.values(benchmark)))
+
+
+def one_by_one(base: AnySettings, benchmark: Benchmark) -> dict[str, AnySettings]:
+    """Return `base` with each departure alone, with all, and with all and the bug of class 0.
+
+    The length of training and the number of looks stay as in `base`. Departures in which both presets
+    agree on the benchmark have nothing to switch and are left out.
+
+    Args:
+        base: where to start.
+        benchmark: "thumos14" or "activitynet12".
+    Returns:
+        Name of the variant → settings; the first, "base", is where to start.
+    """
+    length = {name: getattr(base, name) for name in ("epochs", "look_epochs")}
+    variants = {"base": base}
+    every = base
+    for departure in DEPARTURES:
+        if departure.values(benchmark):
+            alone = switch(base, departure, benchmark).model_copy(update=length)
+            variants[f"{departure.number} {departure.title}"] = alone
+        if departure.number != CLASS0_BUG:
+            every = switch(every, departure, benchmark).model_copy(update=length)
+    variants[f"all but {CLASS0_BUG}"] = every
+    variants[f"all and {CLASS0_BUG}"] = every.model_copy(update={"released_class0_bug": True})
+    return variants
+
+
+def difference(settings: Strict, other: Strict) -> dict[str, tuple[Any, Any]]:
+    """Return setting of `other` → (its value here, its value there) where the two differ."""
+    pairs = {name: (getattr(settings, name), getattr(other, name)) for name in type(other).model_fields}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def effective_beta(settings: Settings, dim: int) -> float:
+    """Return the β of Eq. (10) that gives the same optimum as these settings, for features of size D.
+
+    Means over D features and Z latent dimensions make it β·D / Z: 0.1 is 0.8 at D = 1024 and Z = 128,
+    and a sweep of Z (Table 6) is a sweep of β (Table 7) as well.
+    """
+    if settings.cvae_per == "snippet":
+        return settings.beta
+    return settings.beta * dim / settings.latent_dim

@@ -1,0 +1,151 @@
+"""Interchange with the authors' released code: its checkpoints, read and written.
+
+A checkpoint is a PyTorch file with the weights of one stream's attention, `att_head.fc1` and
+`att_head.fc2`, and classifier, `clf_head.fc1`, by their names, some with `module.` before them. The
+background is the last class; the classifier has a bias.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dgam_core.errors import InputError
+from dgam_core.files import whole_file
+from dgam_core.outputs import Looks, Trained
+from dgam_core.runs import Spec, write, write_pair
+from dgam_core.settings import Settings, TrainingSettings
+from dgam_core.snippets import DataSet
+
+# Name there → name here.
+HEADS = {"att_head.fc1": "attention.fc1", "att_head.fc2": "attention.fc2", "clf_head.fc1": "classifier.fc1"}
+
+
+def read_checkpoint(
+    path: Path, background: Literal["first", "last"] = "last"
+) -> tuple[Trained, TrainingSettings]:
+    """Read a checkpoint as a trained model; whatever else it holds is left alone.
+
+    Args:
+        path: the file. Only tensors are read from it, never code.
+        background: where it has the background among the classes.
+    Returns:
+        The model, without CVAE, and the settings that fit it.
+    Raises:
+        InputError: the file is no such checkpoint, or its shapes do not fit together.
+    """
+    theirs = _tensors(path)
+    ours = {
+        f"{here}.{kind}": theirs[f"{there}.{kind}"].float()
+        for there, here in HEADS.items()
+        for kind in ("weight", "bias")
+        if f"{there}.{kind}" in theirs
+    }
+    for there, here in HEADS.items():
+        if f"{here}.weight" not in ours or (here != "classifier.fc1" and f"{here}.bias" not in ours):
+            raise InputError(f"{path}: has no {there}; it holds {_some(theirs)}")
+    hidden, dim = ours["attention.fc1.weight"].shape
+    classes = len(ours["classifier.fc1.weight"])
+    expected = {
+        "attention.fc1.bias": (hidden,),
+        "attention.fc2.weight": (1, hidden),
+        "attention.fc2.bias": (1,),
+        "classifier.fc1.weight": (classes, dim),
+        "classifier.fc1.bias": (classes,),
+    }
+    for name, value in ours.items():
+        if tuple(value.shape) != expected.get(name, (hidden, dim)):
+            raise InputError(f"{path}: {name} is {tuple(value.shape)}; it should be {expected[name]}")
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: {name} holds a value that is not finite")
+    settings = TrainingSettings(
+        attention_hidden=hidden, background=background, classifier_bias="classifier.fc1.bias" in ours
+    )
+    looks = Looks(np.array([0]), np.zeros(0, dtype=np.float32), {n: v[None] for n, v in ours.items()})
+    return Trained(ours, {}, looks), settings
+
+
+def import_checkpoints(
+    folder: Path,
+    data: DataSet,
+    paths: Mapping[str, Path],
+    background: Literal["first", "last"],
+    settings: Settings,
+) -> None:
+    """Make a run store of checkpoints, so that they localize like models trained here.
+
+    Args:
+        folder: the run store.
+        data: a data set whose classes the checkpoints know, in its order.
+        paths: stream → checkpoint.
+        background: where they have the background among the classes.
+        settings: how to localize.
+    Raises:
+        InputError: a file is no such checkpoint, or it knows another number of classes.
+    """
+    found = {stream: read_checkpoint(path, background) for stream, path in paths.items()}
+    for stream, (trained, _) in found.items():
+        classes = len(trained.weights["classifier.fc1.weight"]) - 1
+        if classes != len(data.classes):
+            raise InputError(f"{paths[stream]}: knows {classes} classes, {data.name} has {len(data.classes)}")
+    specs = {}
+    for stream, (trained, training) in found.items():
+        digest = hashlib.sha256(paths[stream].read_bytes()).hexdigest()
+        specs[stream] = Spec(data.digest, stream, 0, training, "cpu", digest)
+        write(folder, data, specs[stream], trained, 0.0)
+    # Only its authors know how a checkpoint was chosen; here it is the only one.
+    write_pair(folder, specs, settings.model_copy(update={"model_choice": "last"}))
+
+
+def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Literal["first", "last"]) -> None:
+    """Write a model's attention and classifier as such a checkpoint, the background last, with a bias.
+
+    Args:
+        path: the file; one that is there is replaced.
+        weights: the model's weights by name.
+        background: where they have the background among the classes.
+    """
+    weights = dict(weights)
+    rows = weights["classifier.fc1.weight"]
+    weights.setdefault("classifier.fc1.bias", rows.new_zeros(len(rows)))
+    if background == "first":
+        for name in ("classifier.fc1.weight", "classifier.fc1.bias"):
+            weights[name] = weights[name].roll(-1, 0)
+    theirs = {
+        f"{there}.{kind}": weights[f"{here}.{kind}"].contiguous()
+        for there, here in HEADS.items()
+        for kind in ("weight", "bias")
+    }
+    with whole_file(path) as temporary:
+        torch.save(theirs, temporary)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file's tensors by name, without `module.`."""
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+        raise InputError(f"{path}: is no PyTorch file of tensors alone; nothing else is read") from None
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}; it should hold weights by name")
+    return {
+        str(name).removeprefix("module."): value
+        for name, value in content.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _some(theirs: Mapping[str, Tensor]) -> str:
+    names = sorted(theirs)
+    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "") if names else "no tensor"

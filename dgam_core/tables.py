@@ -1,0 +1,117 @@
+"""Records → the tables and sentences of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from dgam_core.choose import CHOICES
+from dgam_core.departures import Benchmark, Departure
+from dgam_core.seeds import Summary, paired_difference
+
+
+def mean_and_sd(
+    records: pd.DataFrame, rows: Sequence[str], column: str, value: str, scale: float = 100, digits: int = 1
+) -> pd.DataFrame:
+    """Mean ± standard deviation over the seeds, as text.
+
+    Args:
+        records: columns row, seed, and those named.
+        rows: rows of the table, in order.
+        column: what the columns of the table are.
+        value: what to average.
+        scale: factor, 100 for a percentage.
+        digits: digits after the point.
+    """
+    groups = scale * records.groupby(["row", column])[value].agg(["mean", "std"]).fillna(0.0)
+    text = groups.map(f"{{:.{digits}f}}".format)
+    return (
+        (text["mean"] + " ± " + text["std"]).unstack().loc[list(rows)].rename_axis(index=None, columns=None)
+    )
+
+
+def map_table(
+    scores: pd.DataFrame, published: Mapping[str, Sequence[float]], columns: Sequence[str], main: str
+) -> pd.DataFrame:
+    """mAP of the last epoch at each threshold, the other model choices beside it, and what is published.
+
+    Args:
+        scores: as `Judge.table` makes them, in fractions.
+        published: row → percentages; the table keeps this order.
+        columns: what the published percentages are.
+        main: name of the number by which models are chosen, such as mAP@0.5.
+    """
+    rows = list(published)
+    (provenance,) = scores["provenance"].unique()
+    last = scores[scores["choice"] == "last"]
+    parts = {
+        f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(last, rows, "tiou", "map"),
+        f"{main} (%) by model choice, {provenance}": choices(scores, rows),
+        "published": pd.DataFrame(dict(published), index=list(columns)).T.map("{:.1f}".format),
+    }
+    return pd.concat(parts, axis=1)
+
+
+def choices(scores: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
+    """The number by which models are chosen, in percent, for each model choice; see `map_table`."""
+    once = scores[scores["tiou"] == scores["tiou"].iloc[0]]  # `main` is the same at every threshold
+    return mean_and_sd(once, rows, "choice", "main")[list(CHOICES)]
+
+
+def departures(rows: Sequence[Departure], benchmark: Benchmark) -> pd.DataFrame:
+    """What the paper says, what the released code does, and the settings that switch it."""
+    columns = ["", "what", "paper", "released code", "settings of the released code"]
+    return pd.DataFrame(
+        [
+            (
+                row.number,
+                row.title,
+                row.paper,
+                row.released,
+                ", ".join(f"{name}: {value}" for name, value in row.values(benchmark).items())
+                or "as the paper's",
+            )
+            for row in rows
+        ],
+        columns=columns,
+    ).set_index("")
+
+
+def compare(
+    what: str, after: ArrayLike, before: ArrayLike, unit: str, better: int = 1, digits: int = 1
+) -> str:
+    """Say in a line of Markdown what a change does, seed by seed.
+
+    Args:
+        what: the change.
+        after: a number a seed with it, (S,).
+        before: without it, (S,).
+        unit: what the numbers are, such as "points of mAP@0.5".
+        better: 1 where higher is better, −1 where lower is.
+        digits: digits after the point.
+    """
+    step = paired_difference(after, before)
+    if step.low == step.high == 0:
+        return f"- {what} changes nothing"
+    verdict = {1: "helps", -1: "harms", 0: "is undecided"}[better * step.sign]
+    return f"- {what} {verdict}: {_signed(step, digits)} {unit}, {_interval(step, digits)}"
+
+
+def _signed(step: Summary, digits: int) -> str:
+    return f"{step.mean:+.{digits}f}"
+
+
+def _interval(step: Summary, digits: int) -> str:
+    return f"95 % interval {step.low:+.{digits}f} to {step.high:+.{digits}f}"
+
+
+def seed_by_seed(lines: Iterable[str], provenance: str, count: int) -> str:
+    """Put lines of `compare` together and say how far they can be trusted."""
+    few = "; with so few they are too narrow, and say nothing of other data" if count < 20 else ""
+    return (
+        f"Seed by seed ({provenance}):\n\n"
+        + "\n".join(lines)
+        + f"\n\nThe intervals are bootstrapped over {count} seeds{few}."
+    )

@@ -1,0 +1,120 @@
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dgam_core import batch, runs, store, train
+from dgam_core.errors import InputError
+from dgam_core.params import Experiment
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def specs(tiny, settings):
+    data = replace(tiny, digest="d")
+    return [runs.specify(data, stream, seed, settings, CPU) for stream in data.streams for seed in (0, 1)]
+
+
+class Trainer:
+    """Counts trainings, and is interrupted at one of them."""
+
+    def __init__(self, interrupted_at=None):
+        self.count, self.interrupted_at = 0, interrupted_at
+
+    def __call__(self, *arguments):
+        self.count += 1
+        if self.count == self.interrupted_at:
+            raise KeyboardInterrupt
+        return train.train(*arguments)
+
+
+def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs):
+    trainer = Trainer()
+    first = batch.obtain(tmp_path, tiny, specs, trainer)
+    again = batch.obtain(tmp_path, tiny, specs, trainer)
+    assert trainer.count == 4
+    for a, b in zip(first, again, strict=True):
+        assert a.record == b.record
+        for name, values in a.trained.curves.items():
+            assert np.array_equal(values, b.trained.curves[name])
+
+
+def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs):
+    with pytest.raises(KeyboardInterrupt):
+        batch.obtain(tmp_path, tiny, specs, Trainer(interrupted_at=3))
+    assert len(list(tmp_path.iterdir())) == 2  # nothing half-written
+    trainer = Trainer()
+    assert len(batch.obtain(tmp_path, tiny, specs, trainer)) == 4
+    assert trainer.count == 2
+
+
+def test_equal_requests_are_one_run(tmp_path, tiny, specs):
+    trainer = Trainer()
+    assert len(batch.obtain(tmp_path, tiny, [specs[0], specs[0]], trainer)) == 2
+    assert trainer.count == 1
+
+
+def test_models_are_one_run_a_stream_for_every_variant_and_seed(tmp_path, tiny, settings):
+    variants = {"old": settings.model_copy(update={"gamma_re": 0.0}), "new": settings}
+    data = replace(tiny, digest="d")
+    experiment = Experiment(profile="p", dataset="d", seeds=(0, 1), device="cpu")
+    models = batch.obtain_models(tmp_path, data, variants, experiment, train.train)
+    assert set(models) == {("old", 0), ("old", 1), ("new", 0), ("new", 1)}
+    for (name, seed), model in models.items():
+        for stream, run in model.items():
+            assert run.record["spec"]["stream"] == stream
+            assert run.record["spec"]["seed"] == seed
+            assert ("cvae" in run.trained.curves) == (name == "new")
+    assert set(models["new", 0]) == {"flow", "rgb"}
+
+
+def test_workers_train_the_same_bits_side_by_side(tmp_path, tiny, specs):
+    store.write(tmp_path / "x.h5", tiny)
+    data = store.read(tmp_path / "x.h5")
+    alone = batch.obtain(tmp_path / "alone", data, specs, train.train)
+    beside = batch.obtain(tmp_path / "beside", data, specs, train.train, workers=2)
+    for a, b in zip(alone, beside, strict=True):
+        assert a.record["digest"] == b.record["digest"]
+        assert all(torch.equal(a.trained.weights[name], value) for name, value in b.trained.weights.items())
+
+
+KILLED = """
+from pathlib import Path
+from dgam_core import batch, train
+from dgam_core.params import Experiment
+from dgam_core.store import read
+if __name__ == "__main__":
+    data = read(Path("x.h5"))
+    many = Experiment(profile="p", dataset="d", seeds=tuple(range(50)), workers=2, epochs=40, num_snippets=64)
+    batch.obtain_models(Path("runs"), data, {"x": many}, many, train.train)
+"""
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path, tiny):
+    store.write(tmp_path / "x.h5", tiny)
+    (tmp_path / "script.py").write_text(KILLED)
+    process = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, start_new_session=True)
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/[!.]*")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(2)
+    finished = len(list(tmp_path.glob("runs/[!.]*")))
+    assert 0 < finished < 100
+    time.sleep(3)
+    assert len(list(tmp_path.glob("runs/[!.]*"))) == finished
+
+
+def test_an_error_in_a_worker_reaches_the_user_and_keeps_what_was_finished(tmp_path, tiny, specs):
+    broken = {**tiny.features["rgb"], "v1": np.full((7, 5), np.nan, dtype=np.float32)}
+    data = replace(tiny, features={**tiny.features, "rgb": broken})
+    with pytest.raises(InputError, match="v1: rgb features hold nan"):
+        batch.obtain(tmp_path, data, specs, train.train, workers=2)
+    for folder in tmp_path.iterdir():
+        assert runs.read(folder).record["spec"]["stream"] == "flow"
