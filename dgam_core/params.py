@@ -26,9 +26,9 @@ class Experiment(Settings):
     """
 
     preset: Preset = "paper"
-    """Where settings that are not given come from: the paper's text, or the authors' released code."""
+    """Where settings that are not given come from, the paper's text or the authors' released code."""
     benchmark: Benchmark = "thumos14"
-    """Whose preset: "thumos14" or "activitynet12"."""
+    """Whose preset, "thumos14" or "activitynet12"."""
     profile: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     """Folder of `params/` and of `results/`."""
     dataset: str = Field(min_length=1)

@@ -98,7 +98,7 @@ class TrainingSettings(Strict):
     num_snippets: Count = 400
     """T, snippets drawn from a training video."""
     crops: Literal["stratified", "overlapping"] = "stratified"
-    """How they are drawn: one from each of T equal parts, or by the released code's rule (12)."""
+    """How they are drawn, one from each of T equal parts or by the released code's rule (12)."""
     crop_epochs: Count = 1
     """Epochs that share one draw of snippets and batches (12)."""
     repeat_draws: bool = False
@@ -156,18 +156,18 @@ class LocalizationSettings(Strict):
     """Fewest snippets of a test video; a shorter one repeats some (21)."""
 
     proposals: Literal["attention", "class_aware"] = "attention"
-    """What is thresholded: λ, or 0.8·λσ(TCAM_c) + 0.2·λ² for each class c (16)."""
+    """What is thresholded, λ or 0.8·λσ(TCAM_c) + 0.2·λ² for each class c (16)."""
     attention_threshold: Thresholds | dict[str, Thresholds] = 0.5
     """t_att, or several; unstated, the threshold t* of section 4.3 (16)."""
     proposal_sigma: Weight = 0.0
     """Standard deviation of the Gaussian that smooths what is thresholded, in cells (16)."""
     score: Literal["attention_pooled", "cross_stream"] = "attention_pooled"
-    """s of Eq. (17): the class score of attention-pooled features, or the mean of
+    """s of Eq. (17), the class score of attention-pooled features or the mean of
     λ·(a·λσ(TCAM_c) + (1 − a)·λσ(TCAM_c of the other stream)) (17)."""
     score_mix: Share | dict[str, Share] = 0.5
-    """a of the released code's score: the share of the own stream (17)."""
+    """a of the released code's score, the share of the own stream (17)."""
     context: Literal["quarter", "cells"] = "quarter"
-    """Surroundings in Eq. (17): a quarter of the length, or the released code's ⌊cells / 4⌋ + 1 (18)."""
+    """Surroundings in Eq. (17), a quarter of the length or the released code's ⌊cells / 4⌋ + 1 (18)."""
     eta: Weight = 0.3
     """η, weight of the surroundings in Eq. (17); unstated, the released code's (18)."""
     upsampling: Count = 1

@@ -35,7 +35,7 @@ def mean_and_sd(
 def map_table(
     scores: pd.DataFrame, published: Mapping[str, Sequence[float]], columns: Sequence[str], main: str
 ) -> pd.DataFrame:
-    """mAP of the last epoch at each threshold, the other model choices beside it, and what is published.
+    """The main number by model choice, what is published, and mAP of the last epoch at each threshold.
 
     Args:
         scores: as `Judge.table` makes them, in fractions.
@@ -47,9 +47,9 @@ def map_table(
     (provenance,) = scores["provenance"].unique()
     last = scores[scores["choice"] == "last"]
     parts = {
-        f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(last, rows, "tiou", "map"),
         f"{main} (%) by model choice, {provenance}": choices(scores, rows),
         "published": pd.DataFrame(dict(published), index=list(columns)).T.map("{:.1f}".format),
+        f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(last, rows, "tiou", "map"),
     }
     return pd.concat(parts, axis=1)
 

@@ -111,8 +111,8 @@ results.save_table("table1_module_swap", scores.to_csv(index=False))
 # %% [markdown]
 # ## Result
 #
-# Attention module / classification module, mean ± standard deviation over the seeds. The last columns are printed
-# in the paper, measured on THUMOS14.
+# Attention module / classification module, mean ± standard deviation over the seeds. The published columns are
+# the paper's, measured on THUMOS14.
 
 # %% tags=["hide-input"]
 tables.map_table(scores, published["rows"], published["columns"], "mAP@0.5")

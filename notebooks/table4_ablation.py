@@ -109,7 +109,7 @@ results.save_table("table4_ablation", scores.to_csv(index=False))
 tables.map_table(scores, published["rows"], published["columns"], "mAP@0.5")
 
 # %% [markdown]
-# Mean ± standard deviation over the seeds. The last column is printed in the paper; it was measured on
+# Mean ± standard deviation over the seeds. The published column is the paper's; it was measured on
 # THUMOS14 and is no target for this run.
 
 # %% tags=["hide-input"]

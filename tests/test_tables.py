@@ -22,7 +22,7 @@ def scores():
 def test_the_table_of_map_has_the_choices_side_by_side_and_the_published_beside(scores):
     table = tables.map_table(scores, {"b": [28.8], "a": [26.7]}, ["mAP@0.5"], "mAP@0.5")
     assert table.index.tolist() == ["b", "a"]
-    ours, chosen, published = table.columns.levels[0][table.columns.codes[0]].unique()
+    chosen, published, ours = table.columns.levels[0][table.columns.codes[0]].unique()
     assert ours == "mAP at tIoU (%), last epoch, simulated"
     # mean of 10 and 30, sample standard deviation √200; 20 more at tIoU 0.3
     assert table.loc["a", ours].tolist() == ["40.0 ± 14.1", "20.0 ± 14.1"]
