@@ -21,8 +21,15 @@ from dgam_core.params import Experiment
 from dgam_core.runs import Run, Spec, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
+from dgam_core.stages import stack_key
 
-Trainer = Callable[[DataSet, str, TrainingSettings, int, torch.device, Callable[[], object]], Trained]
+Trainer = Callable[
+    [DataSet, str, Sequence[TrainingSettings], int, torch.device, Callable[[], object]], list[Trained]
+]
+Stack = list[Spec]
+
+# Runs in a stack. More gain little, and each needs memory.
+LARGEST = 16
 
 
 def obtain(
@@ -36,19 +43,29 @@ def obtain(
         folder: the run store.
         data: the data set of all specs.
         specs: runs wanted.
-        trainer: how to train one.
-        workers: processes that train side by side, a run each; they share the CPU's threads.
+        trainer: how to train a stack of runs.
+        workers: processes that train side by side, a stack each; they share the CPU's threads.
     """
     missing = [spec for spec in dict.fromkeys(specs) if not (folder / spec.digest).is_dir()]
-    epochs = sum(spec.settings.total_epochs for spec in missing)
+    stacks = put_together(missing)
+    epochs = sum(stack[0].settings.total_epochs for stack in stacks)
     with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
-        if workers > 1 and len(missing) > 1:
-            _train_side_by_side(folder, data, missing, trainer, workers, line)
+        if workers > 1 and len(stacks) > 1:
+            _train_side_by_side(folder, data, stacks, trainer, workers, line)
         else:
-            for spec in missing:
-                line.set_postfix_str(f"{spec.stream}, seed {spec.seed}")
-                _train_and_write(folder, data, spec, trainer, line.update)
+            for stack in stacks:
+                line.set_postfix_str(f"{stack[0].stream}, seed {stack[0].seed}, {len(stack)} runs")
+                _train_and_write(folder, data, stack, trainer, line.update)
     return [read(folder / spec.digest) for spec in specs]
+
+
+def put_together(specs: Sequence[Spec]) -> list[Stack]:
+    """Group runs that can train as a stack; the stacks that take longest come first."""
+    groups: dict[tuple[str, int, str, TrainingSettings], Stack] = {}
+    for spec in specs:
+        groups.setdefault((spec.stream, spec.seed, spec.device, stack_key(spec.settings)), []).append(spec)
+    stacks = [group[i : i + LARGEST] for group in groups.values() for i in range(0, len(group), LARGEST)]
+    return sorted(stacks, key=lambda stack: -len(stack) * stack[0].settings.total_epochs)
 
 
 def obtain_models(
@@ -73,19 +90,19 @@ def obtain_models(
 
 
 def _train_side_by_side(
-    folder: Path, data: DataSet, specs: Sequence[Spec], trainer: Trainer, workers: int, line: tqdm[Any]
+    folder: Path, data: DataSet, stacks: Sequence[Stack], trainer: Trainer, workers: int, line: tqdm[Any]
 ) -> None:
-    """Train and write several runs at a time, each in a process of its own."""
+    """Train and write several stacks at a time, each in a process of its own."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(specs)), context, _start_worker, (threads,)) as pool:
+    with ProcessPoolExecutor(min(workers, len(stacks)), context, _start_worker, (threads,)) as pool:
         waiting = {
-            pool.submit(_train_and_write, folder, data, spec, trainer, _nothing): spec for spec in specs
+            pool.submit(_train_and_write, folder, data, stack, trainer, _nothing): stack for stack in stacks
         }
         try:
             for done in as_completed(waiting):
                 done.result()
-                line.update(waiting[done].settings.total_epochs)
+                line.update(waiting[done][0].settings.total_epochs)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
@@ -112,8 +129,11 @@ def _nothing() -> None:
 
 
 def _train_and_write(
-    folder: Path, data: DataSet, spec: Spec, trainer: Trainer, progress: Callable[[], object]
+    folder: Path, data: DataSet, stack: Stack, trainer: Trainer, progress: Callable[[], object]
 ) -> None:
     before = time.perf_counter()
-    trained = trainer(data, spec.stream, spec.settings, spec.seed, torch.device(spec.device), progress)
-    write(folder, data, spec, trained, time.perf_counter() - before)
+    first, settings = stack[0], [spec.settings for spec in stack]
+    found = trainer(data, first.stream, settings, first.seed, torch.device(first.device), progress)
+    train_s = (time.perf_counter() - before) / len(stack)
+    for spec, trained in zip(stack, found, strict=True):
+        write(folder, data, spec, trained, train_s)

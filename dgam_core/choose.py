@@ -40,6 +40,7 @@ CHOICES = ("last", "label_only", "test_oracle")
 # The modules that decide what a trained model scores.
 CODE = (
     "attention", "choose", "classifier", "diagnose", "evaluate", "localize", "model", "segments", "snippets",
+    "stack",
 )  # fmt: skip
 
 

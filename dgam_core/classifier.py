@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgam_core.stack import along, products
+
 BACKGROUND = 0
 
 
@@ -29,17 +31,29 @@ class Classifier(nn.Module):
         self._background_last = background == "last"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return w_cᵀx + b_c before the softmax, (..., C + 1), of features x, (..., D)."""
-        return self._background_first(self.fc1(x))
+        """Return w_cᵀx + b_c before the softmax, (..., C + 1), of features x, (..., D).
+
+        In a stack there is an axis of runs in front, here and below.
+        """
+        return self.logits(self.tcam(x))
 
     def tcam(self, x: Tensor) -> Tensor:
         """Return w_cᵀx, without a bias, (..., C + 1), of features x, (..., D)."""
-        return self._background_first(x @ self.fc1.weight.T)
+        (product,) = products(x, [self.fc1.weight])
+        return self.of_product(product)
+
+    def of_product(self, product: Tensor) -> Tensor:
+        """Return what `tcam` does, of x·Wᵀ, the features times the weights as they are stored."""
+        return self._background_first(product)
+
+    def logits(self, tcam: Tensor) -> Tensor:
+        """Return w_cᵀx + b_c, (..., C + 1), of w_cᵀx."""
+        return tcam if self.fc1.bias is None else tcam + along(self.bias(), tcam)
 
     def bias(self) -> Tensor:
         """Return b_c, (C + 1,), zero for a module without."""
         return self._background_first(
-            self.fc1.weight.new_zeros(len(self.fc1.weight)) if self.fc1.bias is None else self.fc1.bias
+            self.fc1.weight.new_zeros(self.fc1.weight.shape[:-1]) if self.fc1.bias is None else self.fc1.bias
         )
 
     def _background_first(self, values: Tensor) -> Tensor:
@@ -50,11 +64,11 @@ def foreground_tcam(logits: Tensor, present: Tensor, sigma_s: float) -> Tensor:
     """Foreground TCAM λ̂^fg, Eq. (13): smoothed probability of the video's class.
 
     Args:
-        logits: w_cᵀx_t, (B, T, C + 1).
+        logits: w_cᵀx_t, (..., B, T, C + 1).
         present: which classes each video has, (B, C + 1) bool, the background's never set.
         sigma_s: σ_s of the Gaussian filter, in snippets.
     Returns:
-        λ̂^fg in [0, 1], (B, T). The paper takes one class a video; of several, the most likely one
+        λ̂^fg in [0, 1], (..., B, T). The paper takes one class a video; of several, the most likely one
         at each snippet counts.
     """
     p = logits.softmax(-1)
@@ -70,7 +84,7 @@ def gaussian_filter(signal: Tensor, sigma: float) -> Tensor:
     """Convolve with G(σ) along the last axis; the ends are mirrored.
 
     Args:
-        signal: (B, T).
+        signal: (..., T).
         sigma: standard deviation in samples; the filter ends at 4σ, where its weight is below 4e-4.
     """
     radius = int(4 * sigma + 0.5)
@@ -80,4 +94,5 @@ def gaussian_filter(signal: Tensor, sigma: float) -> Tensor:
     length = signal.shape[-1]
     index = torch.arange(-radius, length + radius, device=signal.device) % (2 * length)
     mirrored = signal[..., index.minimum(2 * length - 1 - index)]
-    return F.conv1d(mirrored[:, None], (weight / weight.sum())[None, None])[:, 0]
+    filtered = F.conv1d(mirrored.reshape(-1, 1, mirrored.shape[-1]), (weight / weight.sum())[None, None])
+    return filtered.view(signal.shape)

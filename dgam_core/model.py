@@ -46,7 +46,10 @@ class Model(nn.Module):
             self.requires_grad_(True)
 
     def inference_weights(self) -> dict[str, Tensor]:
-        """Return a copy of the weights that localization needs, those of attention and classification."""
+        """Return a copy of the weights that localization needs, those of attention and classification.
+
+        In a stack they have an axis of runs in front.
+        """
         return {
             name: value.detach().cpu().clone()
             for name, value in self.state_dict().items()

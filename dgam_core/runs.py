@@ -34,7 +34,7 @@ from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 
 # The modules whose code decides what a training computes.
-CODE = ("attention", "classifier", "cvae", "losses", "model", "snippets", "stages", "train")
+CODE = ("attention", "classifier", "cvae", "losses", "model", "snippets", "stack", "stages", "train")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
-"""Training: both stages in turn, one model a stream (section 3.3)."""
+"""Training: both stages in turn, one model a stream (section 3.3).
+
+Runs of the same data, stream, seed and sizes train as a stack: they see the same snippets and random
+numbers, each has weights of its own, and every step computes all of them at once. A run comes out as
+it would alone, but for rounding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +23,8 @@ from dgam_core.model import Model, new_model
 from dgam_core.outputs import Looks, Trained
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet, checked_features, sample_test, sample_training
-from dgam_core.stages import stage_a_losses, stage_b_losses
+from dgam_core.stack import stack
+from dgam_core.stages import Batch, Factors, stack_key, stage_a_losses, stage_b_losses, warmup
 from dgam_core.threads import threads_for
 
 
@@ -28,12 +34,14 @@ class TrainingData:
 
     Attributes:
         features: snippets of all videos, (S, D) float32.
+        norm: ‖x‖² of each snippet, (S,).
         target: label distribution over background and classes, (N, C + 1).
         start: index of each video's first snippet, (N,), on the CPU, where snippets are drawn.
         count: snippets of each video, (N,), on the CPU.
     """
 
     features: Tensor
+    norm: Tensor
     target: Tensor
     start: Tensor
     count: Tensor
@@ -42,11 +50,13 @@ class TrainingData:
         """Return the videos of the given indices."""
         chosen = torch.from_numpy(videos)
         target = self.target[chosen.to(self.target.device)]
-        return TrainingData(self.features, target, self.start[chosen], self.count[chosen])
+        return TrainingData(self.features, self.norm, target, self.start[chosen], self.count[chosen])
 
-    def snippets(self, videos: Tensor, index: Tensor) -> Tensor:
-        """Return snippets of some videos, (B, T, D), by their indices within each video, (B, T)."""
-        return self.features[(self.start[videos, None] + index).to(self.features.device)]
+    def batch(self, videos: Tensor, index: Tensor) -> Batch:
+        """Return snippets of some videos, by their indices within each video, (B, T)."""
+        device = self.features.device
+        rows = (self.start[videos, None] + index).to(device)
+        return Batch(self.features[rows], self.norm[rows], self.target[videos.to(device)])
 
 
 def load_training_data(data: DataSet, stream: str, device: torch.device) -> TrainingData:
@@ -62,26 +72,36 @@ def load_training_data(data: DataSet, stream: str, device: torch.device) -> Trai
         [[0, *(c in video.labels for c in data.classes)] for video in videos], dtype=torch.float32
     )
     target /= target.sum(1, keepdim=True)
-    return TrainingData(torch.cat(arrays).to(device), target.to(device), count.cumsum(0) - count, count)
+    features = torch.cat(arrays).to(device)
+    norm = features.square().sum(-1)
+    return TrainingData(features, norm, target.to(device), count.cumsum(0) - count, count)
 
 
 class Fit:
-    """One model on its way through training: both stages in turn, an epoch at a time (section 3.3).
+    """A stack of models on its way through training: both stages in turn, an epoch at a time (section 3.3).
 
     Attributes:
-        model: the model as it is now.
+        model: the stack as it is now.
     """
 
     def __init__(
-        self, data: TrainingData, settings: TrainingSettings, seed: int, device: torch.device
+        self, data: TrainingData, runs: Sequence[TrainingSettings], seed: int, device: torch.device
     ) -> None:
-        self._data, self._s, self._seed = data, settings, seed
-        self.model = new_model(data.features.shape[1], data.target.shape[1] - 1, settings, seed).to(device)
+        if len({stack_key(run) for run in runs}) != 1:
+            raise ValueError("the settings of these runs differ in more than a stack allows")
+        self._data, self._runs, self._seed = data, runs, seed
+        # Whatever one of them needs is computed for all.
+        self._s = runs[0].model_copy(
+            update={name: max(getattr(run, name) for run in runs) for name in ("alpha", "gamma_guide")}
+        )
+        dim, classes = data.features.shape[1], data.target.shape[1] - 1
+        self.model = stack(new_model(dim, classes, self._s, seed), len(runs)).to(device, data.features.dtype)
         self._adams = {
             stage: torch.optim.Adam(
                 self.model.stage_parameters(stage),
-                lr=settings.learning_rate,
-                betas=(settings.adam_beta1, 0.999),
+                lr=self._s.learning_rate,
+                betas=(self._s.adam_beta1, 0.999),
+                fused=True,
             )
             for stage in ("a", "b")
         }
@@ -95,18 +115,21 @@ class Fit:
         s, done = self._s, len(self._history)
         if done % s.crop_epochs == 0:
             self._draw()
-        warmup = min(1.0, done // s.warmup_step * s.warmup_step / s.warmup_epochs) if s.warmup_epochs else 1.0
+        T, D = s.num_snippets, self._data.features.shape[1]
+        factors = Factors.stack(
+            [Factors.of(run, warmup(run, done), T, D) for run in self._runs], self._data.features
+        )
         sums: dict[str, Tensor] = {}
         # Without L_re in Eq. (16) the CVAE touches nothing, and Table 4's rows leave it out.
         for stage in ("b", "a") if s.gamma_re else ("a",):
             with self.model.only_updating(stage):
                 for _ in range(s.stage_passes):
-                    self._pass(stage, warmup, sums)
+                    self._pass(stage, factors, sums)
         steps = len(self.batches) * s.stage_passes
         self._history.append({name: value / steps for name, value in sums.items()})
 
     def curves(self) -> dict[str, NDArray[np.float32]]:
-        """Return loss → its mean over the batches of each epoch, (epochs,)."""
+        """Return loss → its mean over the batches of each epoch, (epochs, R)."""
         return {
             name: torch.stack([row[name] for row in self._history]).cpu().numpy() for name in self._history[0]
         }
@@ -127,18 +150,14 @@ class Fit:
                 "lower batch_size"
             )
 
-    def _pass(self, stage: str, warmup: float, sums: dict[str, Tensor]) -> None:
+    def _pass(self, stage: str, factors: Factors, sums: dict[str, Tensor]) -> None:
         """Take a step for each batch and add its losses to `sums`."""
+        losses = {"a": stage_a_losses, "b": stage_b_losses}[stage]
         for k in torch.randperm(len(self.batches), generator=self._order).tolist():
-            videos, index = self.batches[k]
-            x = self._data.snippets(videos, index)
-            if stage == "b":
-                out = stage_b_losses(self.model, x, self._s, warmup, self._noise)
-            else:
-                target = self._data.target[videos.to(x.device)]
-                out = stage_a_losses(self.model, x, target, self._s, warmup, self._noise)
+            out = losses(self.model, self._data.batch(*self.batches[k]), self._s, factors, self._noise)
             self._adams[stage].zero_grad()
-            out.pop("total").backward()  # type: ignore[no-untyped-call]
+            # No run's loss depends on another's weights: the gradient of the sum is each one's own.
+            out.pop("total").sum().backward()  # type: ignore[no-untyped-call]
             self._adams[stage].step()
             for name, value in out.items():
                 sums[name] = sums.get(name, 0) + value.detach()
@@ -153,12 +172,12 @@ def _generator(seed: int, purpose: int, device: torch.device) -> torch.Generator
 def train(
     data: DataSet,
     stream: str,
-    settings: TrainingSettings,
+    runs: Sequence[TrainingSettings],
     seed: int,
     device: torch.device,
     progress: Callable[[], object],
-) -> Trained:
-    """Train one stream's model, and a second one to tell from video labels alone when to stop.
+) -> list[Trained]:
+    """Train a stack of runs, each with a second model to tell from video labels alone when to stop.
 
     The second is trained by the same settings and seed, without some of the videos: its loss on them,
     look by look, is the only view of the test that training has. The first has all videos.
@@ -166,36 +185,47 @@ def train(
     Args:
         data: the data set.
         stream: which of its streams.
-        settings: settings, resolved for the stream.
+        runs: settings of each run, resolved for the stream, with equal `stack_key`.
         seed: seed of the first weights, the batches, the snippets drawn and z.
         device: where to compute.
-        progress: called after each epoch of either, `settings.total_epochs` times.
+        progress: called after each epoch of either, `total_epochs` times.
+    Returns:
+        What each run left behind.
     """
     everything = load_training_data(data, stream, device)
-    epochs = settings.look_at
-    with threads_for(settings.batch_size * settings.num_snippets * everything.features.shape[1]):
-        first = Fit(everything, settings, seed, device)
-        snapshots = _watch(first, settings, progress, Model.inference_weights)
+    s = runs[0]
+    with threads_for(len(runs) * s.batch_size * s.num_snippets * everything.features.shape[1]):
+        first = Fit(everything, runs, seed, device)
+        snapshots = _watch(first, s, progress, Model.inference_weights)
         curves = first.curves()
-        if broken := [name for name, values in curves.items() if not np.isfinite(values).all()]:
-            raise InputError(
-                f"{data.name}, {stream}, seed {seed}: the loss {broken[0]!r} is infinite or undefined after "
-                f"{int(np.argmin(np.isfinite(curves[broken[0]])))} epochs; lower learning_rate"
-            )
-        held_out: list[float] = []
-        if settings.held_out:
-            kept, others = hold_out(everything.target, settings.held_out, seed)
-            second = Fit(everything.take(kept), settings, seed, device)
+        _check(curves, f"{data.name}, {stream}, seed {seed}")
+        held_out = np.zeros((0, len(runs)), dtype=np.float32)
+        if s.held_out:
+            kept, others = hold_out(everything.target, s.held_out, seed)
+            second = Fit(everything.take(kept), runs, seed, device)
             left = everything.take(others)
-            held_out = _watch(
-                second, settings, progress, lambda model: classification_loss(model, left, settings)
+            seen = _watch(second, s, progress, lambda model: classification_loss(model, left, s))
+            held_out = torch.stack(seen).cpu().numpy()
+    looks = {name: torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
+    return [
+        Trained(
+            {name: value[r].cpu().clone() for name, value in first.model.state_dict().items()},
+            {name: values[:, r] for name, values in curves.items()},
+            Looks(np.array(s.look_at), held_out[:, r], {name: v[:, r].clone() for name, v in looks.items()}),
+        )
+        for r in range(len(runs))
+    ]
+
+
+def _check(curves: dict[str, NDArray[np.float32]], where: str) -> None:
+    """Refuse losses, (epochs, R), that are not finite."""
+    for name, values in curves.items():
+        finite = np.isfinite(values).all(1)
+        if not finite.all():
+            raise InputError(
+                f"{where}: the loss {name!r} is infinite or undefined after {int(np.argmin(finite))} epochs; "
+                "lower learning_rate"
             )
-    looks = Looks(
-        np.array(epochs),
-        np.array(held_out, dtype=np.float32),
-        {name: torch.stack([weights[name] for weights in snapshots]) for name in snapshots[0]},
-    )
-    return Trained({name: value.cpu() for name, value in first.model.state_dict().items()}, curves, looks)
 
 
 Seen = TypeVar("Seen")
@@ -204,7 +234,7 @@ Seen = TypeVar("Seen")
 def _watch(
     fit: Fit, settings: TrainingSettings, progress: Callable[[], object], see: Callable[[Model], Seen]
 ) -> list[Seen]:
-    """Train to the end, and see the model at every look."""
+    """Train to the end, and see the models at every look."""
     seen = []
     for epoch in range(1, settings.epochs + 1):
         fit.epoch()
@@ -236,14 +266,14 @@ def hold_out(target: Tensor, share: float, seed: int) -> tuple[NDArray[np.int64]
 
 
 @torch.no_grad()
-def classification_loss(model: Model, data: TrainingData, settings: TrainingSettings) -> float:
+def classification_loss(model: Model, data: TrainingData, settings: TrainingSettings) -> Tensor:
     """L_fg of Eq. (6) over whole videos, T snippets spread uniformly over each, pooled as in a test."""
     T = settings.num_snippets
     index = torch.from_numpy(np.stack([sample_test(v, T, T) for v in data.count.tolist()]))
-    total = 0.0
+    total = torch.zeros((), device=data.features.device)
     for videos in torch.split(torch.arange(len(index)), settings.batch_size):
-        x = data.snippets(videos, index[videos])
-        logits = model.classifier(pool_foreground(x, model.attention(x)))
-        target = data.target[videos.to(x.device)]
-        total += len(videos) / len(index) * losses.foreground_loss(logits, target).item()
+        batch = data.batch(videos, index[videos])
+        lam, tcam = model.attention(batch.x), model.classifier.tcam(batch.x)
+        logits = model.classifier.logits(pool_foreground(tcam, lam))
+        total = total + len(videos) / len(index) * losses.foreground_loss(logits, batch.target)
     return total

@@ -22,6 +22,7 @@ ORDER = (
     "store",
     "activitynet",
     "layouts",
+    "stack",
     "attention",
     "classifier",
     "cvae",

@@ -44,6 +44,30 @@ def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs):
             assert np.array_equal(values, b.trained.curves[name])
 
 
+def test_runs_that_can_are_put_together_the_longest_first(tiny, settings):
+    data = replace(tiny, digest="d")
+
+    def spec(seed, **change):
+        return runs.specify(data, "rgb", seed, settings.model_copy(update=change), CPU)
+
+    one, other, short = spec(0), spec(0, beta=0.5), spec(0, epochs=1)
+    without, another_seed = spec(0, gamma_re=0.0), spec(1)
+    stacks = batch.put_together([short, one, without, other, another_seed])
+    assert stacks == [[one, other], [without], [another_seed], [short]]
+    many = [spec(0, beta=float(i)) for i in range(20)]
+    assert [len(stack) for stack in batch.put_together(many)] == [16, 4]
+
+
+def test_what_trains_together_is_written_apart(tmp_path, tiny, settings):
+    data = replace(tiny, digest="d")
+    both = [runs.specify(data, "rgb", 0, settings.model_copy(update={"beta": b}), CPU) for b in (0.1, 0.5)]
+    trainer = Trainer()
+    found = batch.obtain(tmp_path, tiny, both, trainer)
+    assert trainer.count == 1
+    assert [run.settings.beta for run in found] == [0.1, 0.5]
+    assert not np.array_equal(found[0].trained.curves["cvae"], found[1].trained.curves["cvae"])
+
+
 def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs):
     with pytest.raises(KeyboardInterrupt):
         batch.obtain(tmp_path, tiny, specs, Trainer(interrupted_at=3))

@@ -17,13 +17,13 @@ def test_prior_mean_is_r_lambda_in_every_dimension():
 
 
 def test_samples_have_the_mean_and_variance_asked_for():
-    mean, log_var = torch.tensor([1.0, -2.0]), torch.tensor([0.0, 2.0])
+    mean, log_var = torch.tensor([[[1.0, -2.0]]]), torch.tensor([[[0.0, 2.0]]])  # (B 1, T 1, Z 2)
     z = sample(mean, log_var, 200_000, torch.Generator().manual_seed(0))
     # the standard error of a mean is sd / √200000, at most e / 447 = 0.006
     assert torch.allclose(z.mean(0), mean, atol=0.03)
     assert torch.allclose(z.var(0), log_var.exp(), rtol=0.02)
     unit = sample(mean, None, 200_000, torch.Generator().manual_seed(0))
-    assert torch.allclose(unit.var(0), torch.ones(2), rtol=0.02)
+    assert torch.allclose(unit.var(0), torch.ones(1, 1, 2), rtol=0.02)
 
 
 def test_attention_matters_to_the_decoder_both_through_z_and_directly():

@@ -9,7 +9,7 @@ from pytest import approx
 
 from dgam_core import stages, train
 from dgam_core.attention import pool_background, pool_foreground
-from dgam_core.classifier import background_tcam
+from dgam_core.classifier import background_tcam, foreground_tcam
 from dgam_core.departures import (
     CLASS0_BUG,
     DEPARTURES,
@@ -22,6 +22,8 @@ from dgam_core.departures import (
 from dgam_core.errors import InputError
 from dgam_core.model import load_test_features, new_model
 from dgam_core.settings import Settings
+from dgam_core.stages import warmup
+from tests import plain
 
 CPU = torch.device("cpu")
 BY_NUMBER = {departure.number: departure for departure in DEPARTURES}
@@ -43,8 +45,8 @@ def both_stages(settings, batch, warmup=0.5, stream="rgb"):
     """Losses of both stages on the batch, from the same first weights and the same z."""
     s = settings.for_stream(stream)
     model = new_model(D, 2, s, seed=0)
-    a = stages.stage_a_losses(model, *batch, s, warmup, torch.Generator().manual_seed(0))
-    b = stages.stage_b_losses(model, batch[0], s, warmup, torch.Generator().manual_seed(0))
+    a = plain.stage_a(model, *batch, s, warmup, torch.Generator().manual_seed(0))
+    b = plain.stage_b(model, *batch, s, warmup, torch.Generator().manual_seed(0))
     return a, b, model
 
 
@@ -59,7 +61,7 @@ def changed(before, after):
 
 
 def trained(data, settings):
-    return train.train(data, "rgb", settings.for_stream("rgb"), 0, CPU, lambda: None)
+    return train.train(data, "rgb", [settings.for_stream("rgb")], 0, CPU, lambda: None)[0]
 
 
 def same(a, b):
@@ -97,8 +99,7 @@ def test_02_the_background_moves_to_the_last_row_and_nothing_else_does(settings,
     with torch.no_grad():  # with its rows in the other order, it is the same classifier
         last.classifier.fc1.weight.copy_(rows[[1, 2, 0]])
     before, after = (
-        stages.stage_a_losses(model, *batch, s, 1.0, torch.Generator().manual_seed(0))
-        for model in (first, last)
+        plain.stage_a(model, *batch, s, 1.0, torch.Generator().manual_seed(0)) for model in (first, last)
     )
     for name in before:
         assert before[name].item() == approx(after[name].item())
@@ -134,15 +135,12 @@ def test_05_gamma_1_weighs_a_mean_instead_of_a_sum(settings, batch):
     assert removed == approx(share * (1 - 1 / (T * D)), rel=1e-4)
 
 
-def test_06_warm_up_goes_in_steps_of_10_and_l_cvae_weighs_10(settings, batch, tiny, monkeypatch):
+def test_06_warm_up_goes_in_steps_of_10_and_l_cvae_weighs_10(settings, batch):
     before, after = both_stages(settings, batch), both_stages(on(settings, 6), batch)
     assert changed(before, after) == {"b.total"}
     assert after[1]["total"].item() == approx(10 * before[1]["total"].item())
-    factors = []
-    real = train.stage_b_losses
-    monkeypatch.setattr(train, "stage_b_losses", lambda *x: factors.append(x[3]) or real(*x))
-    long = settings.model_copy(update={"epochs": 35, "warmup_epochs": 30, "held_out": 0.0})
-    trained(tiny, on(long, 6))
+    long = on(settings.model_copy(update={"warmup_epochs": 30}), 6)
+    factors = [warmup(long, epoch) for epoch in range(35)]
     # the epoch in which the block of ten begins: 0, 10, 20, 30
     assert factors == approx([0] * 10 + [1 / 3] * 10 + [2 / 3] * 10 + [1] * 5)
 
@@ -165,14 +163,14 @@ def test_09_a_bias_that_no_tcam_has_and_a_guide_for_the_attention_alone(settings
         model.classifier.fc1.bias.copy_(torch.tensor([5.0, -5.0, 0.0]))
         model.attention.fc2.bias.fill_(5.0)  # above both maps, where the guide is not flat
     x, target = batch
-    out = stages.stage_a_losses(model, x, target, s, 1.0, torch.Generator().manual_seed(0))
+    out = plain.stage_a(model, x, target, s, 1.0, torch.Generator().manual_seed(0))
     lam = model.attention(x)
     with_bias = pool_foreground(x, lam) @ model.classifier.fc1.weight.T + model.classifier.fc1.bias
     l_fg = -(target * with_bias.log_softmax(-1)).sum(-1).mean()
     assert out["fg"].item() == approx(l_fg.item(), rel=1e-5)
     without_bias = x @ model.classifier.fc1.weight.T
     own = without_bias.softmax(-1).masked_fill(target[:, None] == 0, 0).amax(-1)
-    filtered = stages.foreground_tcam(without_bias, target > 0, 1.0)
+    filtered = foreground_tcam(without_bias, target > 0, 1.0)
     assert filtered.mean().item() == approx(own.mean().item(), rel=0.1)  # smoothed
     guide = (lam - filtered).abs().mean() + (lam - background_tcam(without_bias, 1.0)).abs().mean()
     assert out["guide"].item() == approx(guide.item(), rel=1e-5)
@@ -201,7 +199,7 @@ def test_11_adam_has_another_beta_1(settings, tiny, monkeypatch):
     monkeypatch.setattr(torch.optim, "Adam", lambda p, **kw: seen.append(kw) or real(p, **kw))
     data = train.load_training_data(tiny, "rgb", CPU)
     for s in (settings, on(settings, 11)):
-        train.Fit(data, s.for_stream("rgb"), 0, CPU)
+        train.Fit(data, [s.for_stream("rgb")], 0, CPU)
     assert [arguments["betas"] for arguments in seen] == [(0.9, 0.999)] * 2 + [(0.8, 0.999)] * 2
     assert [arguments["lr"] for arguments in seen] == [0.001] * 4
     assert set(difference(on(settings, 11), settings)) == {"adam_beta1", "epochs"}
@@ -212,7 +210,7 @@ def draws(data, settings, epochs):
     videos = tuple(replace(data.videos[i % 2], name=f"c{i}") for i in range(5))
     features = {"rgb": {f"c{i}": data.features["rgb"][f"v{i % 2}"] for i in range(5)}}
     loaded = train.load_training_data(replace(data, videos=videos, features=features), "rgb", CPU)
-    fit = train.Fit(loaded, settings.for_stream("rgb"), 0, CPU)
+    fit = train.Fit(loaded, [settings.for_stream("rgb")], 0, CPU)
     found = []
     for _ in range(epochs):
         fit.epoch()

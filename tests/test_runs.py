@@ -20,7 +20,7 @@ def specs(tiny, settings):
 
 def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
     spec = specs[0]
-    trained = train.train(tiny, spec.stream, spec.settings, spec.seed, CPU, lambda: None)
+    (trained,) = train.train(tiny, spec.stream, [spec.settings], spec.seed, CPU, lambda: None)
     runs.write(tmp_path, tiny, spec, trained, 1.0)
     run = runs.read(tmp_path / spec.digest)
     assert run.settings == spec.settings

@@ -4,9 +4,9 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import stages
 from dgam_core.attention import pool_background, pool_foreground
 from dgam_core.model import new_model
+from tests import plain
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def one_step(model, stage, total):
 
 def test_stage_a_changes_no_cvae_weight(model, batch, s):
     before = weights(model)
-    one_step(model, "a", lambda: stages.stage_a_losses(model, *batch, s, 1.0, generator())["total"])
+    one_step(model, "a", lambda: plain.stage_a(model, *batch, s, 1.0, generator())["total"])
     after = weights(model)
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("cvae"))
     assert not any(torch.equal(before[name], after[name]) for name in before if not name.startswith("cvae"))
@@ -56,7 +56,7 @@ def test_stage_a_changes_no_cvae_weight(model, batch, s):
 
 def test_stage_b_changes_no_attention_or_classifier_weight(model, batch, s):
     before = weights(model)
-    one_step(model, "b", lambda: stages.stage_b_losses(model, batch[0], s, 1.0, generator())["total"])
+    one_step(model, "b", lambda: plain.stage_b(model, *batch, s, 1.0, generator())["total"])
     after = weights(model)
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("cvae"))
     assert not any(torch.equal(before[name], after[name]) for name in before if name.startswith("cvae"))
@@ -64,7 +64,7 @@ def test_stage_b_changes_no_attention_or_classifier_weight(model, batch, s):
 
 def test_gradient_of_l_re_reaches_the_attention_through_the_frozen_decoder(model, batch, s):
     with model.only_updating("a"):
-        stages.stage_a_losses(model, *batch, s, 1.0, generator())["re"].backward()
+        plain.stage_a(model, *batch, s, 1.0, generator())["re"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.attention.parameters())
     assert all(p.grad is None for p in model.cvae.parameters())
     assert all(p.grad is None for p in model.classifier.parameters())
@@ -75,7 +75,7 @@ def test_gradient_of_l_re_agrees_with_finite_differences(model, batch, s):
     bias = model.attention.fc2.bias
 
     def l_re():
-        return stages.stage_a_losses(model, x, batch[1].double(), s, 1.0, generator())["re"]
+        return plain.stage_a(model, x, batch[1].double(), s, 1.0, generator())["re"]
 
     l_re().backward()
     step = 1e-6
@@ -88,14 +88,14 @@ def test_gradient_of_l_re_agrees_with_finite_differences(model, batch, s):
 
 
 def test_stage_b_gives_the_attention_no_gradient_even_when_it_is_not_frozen(model, batch, s):
-    stages.stage_b_losses(model, batch[0], s, 1.0, generator())["total"].backward()
+    plain.stage_b(model, *batch, s, 1.0, generator())["total"].backward()
     assert all(p.grad is None for p in model.attention.parameters())
 
 
 def test_guide_reaches_attention_and_classifier(model, batch, s):
     # Between both maps, |λ − λ̂fg| + |λ − λ̂bg| is flat in λ; above both it is not.
     torch.nn.init.constant_(model.attention.fc2.bias, 5.0)
-    stages.stage_a_losses(model, *batch, s, 1.0, generator())["guide"].backward()
+    plain.stage_a(model, *batch, s, 1.0, generator())["guide"].backward()
     assert all(
         p.grad.abs().sum() > 0 for p in [*model.attention.parameters(), *model.classifier.parameters()]
     )
@@ -103,14 +103,14 @@ def test_guide_reaches_attention_and_classifier(model, batch, s):
 
 def test_total_of_stage_a_is_eq_16_with_warm_up(model, batch, s):
     s = s.model_copy(update={"alpha": 0.2, "gamma_re": 0.7, "gamma_guide": 0.4})
-    out = stages.stage_a_losses(model, *batch, s, 0.25, generator())
+    out = plain.stage_a(model, *batch, s, 0.25, generator())
     expected = out["fg"] + 0.2 * out["bg"] + 0.25 * 0.7 * out["re"] + 0.4 * out["guide"]
     assert out["total"].item() == approx(expected.item())
 
 
 def test_losses_of_stage_a_come_from_the_pooled_features(model, batch, s):
     x, target = batch
-    out = stages.stage_a_losses(model, x, target, s, 1.0, generator())
+    out = plain.stage_a(model, x, target, s, 1.0, generator())
     lam, w = model.attention(x), model.classifier.fc1.weight
     log_p_fg = (pool_foreground(x, lam) @ w.T).log_softmax(-1)
     # the first video is of class 1 alone, the second shares its target between both classes
@@ -122,7 +122,7 @@ def test_losses_of_stage_a_come_from_the_pooled_features(model, batch, s):
 
 def test_a_loss_without_weight_is_not_computed(model, batch, s):
     off = s.model_copy(update={"alpha": 0.0, "gamma_re": 0.0, "gamma_guide": 0.0})
-    out = stages.stage_a_losses(model, *batch, off, 1.0, generator())
+    out = plain.stage_a(model, *batch, off, 1.0, generator())
     assert out["bg"] == out["re"] == out["guide"] == 0
     assert out["total"] == out["fg"]
 
@@ -133,8 +133,6 @@ def test_a_step_on_the_gpu_equals_one_on_the_cpu(model, batch, s):
         pytest.skip("no CUDA device")
     x, target = batch
     off = s.model_copy(update={"gamma_re": 0.0})  # the devices draw different random numbers
-    here = stages.stage_a_losses(model, x, target, off, 1.0, generator())["total"]
-    there = stages.stage_a_losses(model.cuda(), x.cuda(), target.cuda(), off, 1.0, torch.Generator("cuda"))[
-        "total"
-    ]
+    here = plain.stage_a(model, x, target, off, 1.0, generator())["total"]
+    there = plain.stage_a(model.cuda(), x.cuda(), target.cuda(), off, 1.0, torch.Generator("cuda"))["total"]
     assert there.item() == approx(here.item(), rel=1e-5)

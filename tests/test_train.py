@@ -9,6 +9,7 @@ from pytest import approx
 from dgam_core import train
 from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
+from dgam_core.stages import warmup
 
 CPU = torch.device("cpu")
 
@@ -20,6 +21,11 @@ def s(settings):
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def run(data, s, seed=0, progress=lambda: None):
+    (trained,) = train.train(data, "rgb", [s], seed, CPU, progress)
+    return trained
 
 
 def same(a, b):
@@ -35,25 +41,25 @@ def test_training_data_holds_the_videos_end_to_end(tiny):
 
 
 def test_training_twice_gives_the_same_bits(tiny, s):
-    first, again = (train.train(tiny, "rgb", s, 3, CPU, lambda: None) for _ in range(2))
+    first, again = (run(tiny, s, seed=3) for _ in range(2))
     assert same(first.weights, again.weights)
     assert same(first.looks.weights, again.looks.weights)
     assert np.array_equal(first.looks.held_out, again.looks.held_out)
-    other = train.train(tiny, "rgb", s, 4, CPU, lambda: None)
+    other = run(tiny, s, seed=4)
     assert not same(first.weights, other.weights)
 
 
 def test_training_reports_every_epoch_and_each_loss(tiny, s):
     calls = []
-    trained = train.train(tiny, "rgb", s, 0, CPU, lambda: calls.append(1))
+    trained = run(tiny, s, progress=lambda: calls.append(1))
     assert len(calls) == 3 + 3  # the second model's epochs too
     assert set(trained.curves) == {"fg", "bg", "re", "guide", "log_likelihood", "kl", "cvae"}
     assert all(values.shape == (3,) for values in trained.curves.values())
 
 
 def test_looks_are_snapshots_of_the_training(tiny, s):
-    trained = train.train(tiny, "rgb", s, 0, CPU, lambda: None)
-    shorter = train.train(tiny, "rgb", s.model_copy(update={"epochs": 2}), 0, CPU, lambda: None)
+    trained = run(tiny, s)
+    shorter = run(tiny, s.model_copy(update={"epochs": 2}))
     assert trained.looks.epochs.tolist() == [2, 3]
     assert not any(name.startswith("cvae") for name in trained.looks.weights)
     for name, values in trained.looks.weights.items():
@@ -62,25 +68,27 @@ def test_looks_are_snapshots_of_the_training(tiny, s):
 
 
 def test_the_second_model_changes_nothing_about_the_first(tiny, s):
-    alone = train.train(tiny, "rgb", s.model_copy(update={"held_out": 0.0}), 0, CPU, lambda: None)
-    assert same(alone.weights, train.train(tiny, "rgb", s, 0, CPU, lambda: None).weights)
+    alone = run(tiny, s.model_copy(update={"held_out": 0.0}))
+    assert same(alone.weights, run(tiny, s).weights)
     assert len(alone.looks.held_out) == 0
 
 
 def test_the_second_model_is_scored_on_videos_it_has_not_seen(tiny, s):
-    trained = train.train(tiny, "rgb", s, 0, CPU, lambda: None)
+    trained = run(tiny, s)
     data = train.load_training_data(tiny, "rgb", CPU)
     kept, left_out = train.hold_out(data.target, s.held_out, 0)
-    second = train.Fit(data.take(kept), s, 0, CPU)
+    second = train.Fit(data.take(kept), [s], 0, CPU)
     for _ in range(3):
         second.epoch()
     (video,) = left_out
     x = torch.from_numpy(tiny.features["rgb"][f"v{video}"])
     x = x[[math.floor(i * len(x) / 5) for i in range(5)]]  # T = 5, spread uniformly
     with torch.no_grad():
-        x_fg = pool_foreground(x[None], second.model.attention(x)[None])
-        log_p = second.model.classifier(x_fg).log_softmax(-1)
-    assert trained.looks.held_out[-1] == approx(-log_p[0, 1 + video].item(), rel=1e-5)  # v0 jumps, v1 throws
+        x_fg = pool_foreground(x[None, None], second.model.attention(x[None]))
+        log_p = second.model.classifier(x_fg[0]).log_softmax(-1)
+    assert trained.looks.held_out[-1] == approx(
+        -log_p[0, 0, 1 + video].item(), rel=1e-5
+    )  # v0 jumps, v1 throws
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
@@ -103,39 +111,25 @@ def test_which_videos_are_held_out_depends_on_the_seed():
 def test_a_single_video_cannot_be_split(tiny, s):
     one = replace(tiny, videos=tiny.videos[1:])
     with pytest.raises(InputError, match="a single training video cannot be split; set held_out to 0"):
-        train.train(one, "rgb", s, 0, CPU, lambda: None)
+        run(one, s)
 
 
 def test_small_trainings_use_one_thread_and_leave_the_number_as_it_was(tiny, s):
     before, seen = torch.get_num_threads(), []
-    train.train(tiny, "rgb", s, 0, CPU, lambda: seen.append(torch.get_num_threads()))
+    run(tiny, s, progress=lambda: seen.append(torch.get_num_threads()))
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
 
 
-def factors_of(tiny, s, monkeypatch):
-    """The warm-up factor of each epoch; one batch an epoch."""
-    factors = []
-    real = train.stage_b_losses
-
-    def listening(model, x, s, warmup, generator):
-        factors.append(warmup)
-        return real(model, x, s, warmup, generator)
-
-    monkeypatch.setattr(train, "stage_b_losses", listening)
-    train.train(tiny, "rgb", s.model_copy(update={"held_out": 0.0}), 0, CPU, lambda: None)
-    return factors
-
-
-def test_warm_up_rises_linearly_from_zero(tiny, s, monkeypatch):
-    s = s.model_copy(update={"epochs": 5, "warmup_epochs": 3})
-    assert factors_of(tiny, s, monkeypatch) == approx([0, 1 / 3, 2 / 3, 1, 1])
-    assert factors_of(tiny, s.model_copy(update={"warmup_epochs": 0}), monkeypatch) == [1] * 5
+def test_warm_up_rises_linearly_from_zero(s):
+    s = s.model_copy(update={"warmup_epochs": 3})
+    assert [warmup(s, epoch) for epoch in range(5)] == approx([0, 1 / 3, 2 / 3, 1, 1])
+    assert warmup(s.model_copy(update={"warmup_epochs": 0}), 0) == 1
 
 
 def test_training_learns_to_classify_and_to_reconstruct(tiny, s):
     long = s.model_copy(update={"epochs": 200, "learning_rate": 0.01})
-    trained = train.train(tiny, "rgb", long, 0, CPU, lambda: None)
+    trained = run(tiny, long)
     assert trained.curves["fg"][0] == approx(math.log(3), abs=0.3)  # three classes, nothing known
     assert trained.curves["fg"][-1] < 0.1
     assert trained.curves["log_likelihood"][-1] > trained.curves["log_likelihood"][0]
@@ -144,7 +138,7 @@ def test_training_learns_to_classify_and_to_reconstruct(tiny, s):
 def test_features_that_are_not_finite_stop_the_training_with_a_sentence(tiny, s):
     broken = {**tiny.features["rgb"], "v1": np.full((7, 5), np.nan, dtype=np.float32)}
     with pytest.raises(InputError, match=r"v1: rgb features hold nan at snippet 0, dimension 0"):
-        train.train(replace(tiny, features={"rgb": broken}), "rgb", s, 0, CPU, lambda: None)
+        run(replace(tiny, features={"rgb": broken}), s)
 
 
 def test_a_training_that_diverges_says_so(tiny, s):
@@ -152,25 +146,26 @@ def test_a_training_that_diverges_says_so(tiny, s):
     with pytest.raises(
         InputError, match=r"tiny, rgb, seed 0: the loss '\w+' is infinite or undefined after 0"
     ):
-        train.train(replace(tiny, features={"rgb": huge}), "rgb", s, 0, CPU, lambda: None)
+        run(replace(tiny, features={"rgb": huge}), s)
 
 
 def test_snippets_are_taken_from_the_right_video(tiny):
     data = train.load_training_data(tiny, "rgb", CPU)
-    found = data.snippets(torch.tensor([1, 0]), torch.tensor([[0, 6], [5, 2]]))
-    assert np.array_equal(found[0].numpy(), tiny.features["rgb"]["v1"][[0, 6]])
-    assert np.array_equal(found[1].numpy(), tiny.features["rgb"]["v0"][[5, 2]])
-    second = data.take(np.array([1]))
+    found = data.batch(torch.tensor([1, 0]), torch.tensor([[0, 6], [5, 2]]))
+    assert np.array_equal(found.x[0].numpy(), tiny.features["rgb"]["v1"][[0, 6]])
+    assert np.array_equal(found.x[1].numpy(), tiny.features["rgb"]["v0"][[5, 2]])
+    assert found.norm[1, 0].item() == approx((tiny.features["rgb"]["v0"][5] ** 2).sum())
+    assert found.target.tolist() == [[0, 0, 1], [0, 1, 0]]
+    second = data.take(np.array([1])).batch(torch.tensor([0]), torch.tensor([[3]]))
     assert second.target.tolist() == [[0, 0, 1]]
-    assert np.array_equal(second.snippets(torch.tensor([0]), torch.tensor([[3]]))[0].numpy(),
-                          tiny.features["rgb"]["v1"][[3]])  # fmt: skip
+    assert np.array_equal(second.x[0].numpy(), tiny.features["rgb"]["v1"][[3]])
 
 
 def test_videos_of_one_snippet_and_classes_without_a_video_can_be_trained_on(tiny, s):
     features = {"rgb": {name: values[:1] for name, values in tiny.features["rgb"].items()}}
     videos = tuple(replace(v, num_snippets=1, duration_s=1.0, segments=()) for v in tiny.videos)
     odd = replace(tiny, videos=videos, features=features, classes=("jump", "swim", "throw"))
-    trained = train.train(odd, "rgb", s, 0, CPU, lambda: None)
+    trained = run(odd, s)
     assert trained.weights["classifier.fc1.weight"].shape == (4, 5)
     assert all(torch.isfinite(value).all() for value in trained.weights.values())
 
@@ -179,5 +174,5 @@ def test_videos_of_one_snippet_and_classes_without_a_video_can_be_trained_on(tin
     "change", [{"num_samples": 4}, {"latent_dim": 1}, {"prior_shift": -2.5}, {"beta": 0.0}]
 )
 def test_the_probabilistic_model_trains_at_any_size(tiny, s, change):
-    trained = train.train(tiny, "rgb", s.model_copy(update=change), 0, CPU, lambda: None)
+    trained = run(tiny, s.model_copy(update=change))
     assert all(np.isfinite(values).all() for values in trained.curves.values())
