@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -22,6 +16,7 @@ from dgam_core.runs import Run, Spec, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.stages import stack_key
+from dgam_core.workers import side_by_side
 
 Trainer = Callable[
     [DataSet, str, Sequence[TrainingSettings], int, torch.device, Callable[[], object]], list[Trained]
@@ -50,12 +45,12 @@ def obtain(
     stacks = put_together(missing)
     epochs = sum(stack[0].settings.total_epochs for stack in stacks)
     with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
-        if workers > 1 and len(stacks) > 1:
-            _train_side_by_side(folder, data, stacks, trainer, workers, line)
-        else:
-            for stack in stacks:
-                line.set_postfix_str(f"{stack[0].stream}, seed {stack[0].seed}, {len(stack)} runs")
-                _train_and_write(folder, data, stack, trainer, line.update)
+        # From another process, an epoch does not show; there a stack counts when it is finished.
+        here = workers == 1 or len(stacks) < 2
+        context = (folder, data, trainer, line.update if here else _nothing)
+        for stack, _ in side_by_side(_train_and_write, context, stacks, workers):
+            if not here:
+                line.update(stack[0].settings.total_epochs)
     return [read(folder / spec.digest) for spec in specs]
 
 
@@ -89,48 +84,12 @@ def obtain_models(
     return models
 
 
-def _train_side_by_side(
-    folder: Path, data: DataSet, stacks: Sequence[Stack], trainer: Trainer, workers: int, line: tqdm[Any]
-) -> None:
-    """Train and write several stacks at a time, each in a process of its own."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(stacks)), context, _start_worker, (threads,)) as pool:
-        waiting = {
-            pool.submit(_train_and_write, folder, data, stack, trainer, _nothing): stack for stack in stacks
-        }
-        try:
-            for done in as_completed(waiting):
-                done.result()
-                line.update(waiting[done][0].settings.total_epochs)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-
-
-def _start_worker(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it decides
-    torch.set_num_threads(threads)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """End with the process that started this one, even if that was killed and could not say so."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
 def _nothing() -> None:
-    """Report no progress: it would have to cross from one process to another."""
+    """Report no progress."""
 
 
-def _train_and_write(
-    folder: Path, data: DataSet, stack: Stack, trainer: Trainer, progress: Callable[[], object]
-) -> None:
+def _train_and_write(context: tuple[Path, DataSet, Trainer, Callable[[], object]], stack: Stack) -> None:
+    folder, data, trainer, progress = context
     before = time.perf_counter()
     first, settings = stack[0], [spec.settings for spec in stack]
     found = trainer(data, first.stream, settings, first.seed, torch.device(first.device), progress)

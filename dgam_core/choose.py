@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ from dgam_core.outputs import Looks, Outputs
 from dgam_core.runs import Run, code_digest, digest_of
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet
+from dgam_core.workers import side_by_side
 
 CHOICES = ("last", "label_only", "test_oracle")
 
@@ -92,13 +94,19 @@ class Judge:
         folder: where verdicts are kept; the same question is answered from there.
         device: where to compute.
         thresholds: tIoU thresholds of the scores, (K,).
+        workers: processes that judge side by side, a model each.
     """
 
     def __init__(
-        self, data: DataSet, folder: Path, device: torch.device, thresholds: Sequence[float]
+        self,
+        data: DataSet,
+        folder: Path,
+        device: torch.device,
+        thresholds: Sequence[float],
+        workers: int = 1,
     ) -> None:
         self.data, self.thresholds = data, [round(float(t), 9) for t in thresholds]
-        self._folder, self._device = folder, device
+        self._folder, self._device, self._workers = folder, device, workers
         self._features: dict[tuple[str, int, int], dict[str, torch.Tensor]] = {}
 
     def outputs(
@@ -114,12 +122,7 @@ class Judge:
 
     def verdicts(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Verdict]:
         """Return choice → verdict on a model, one run a stream."""
-        question = {
-            "runs": {stream: run.record["digest"] for stream, run in model.items()},
-            "settings": {name: getattr(settings, name) for name in sorted(LocalizationSettings.model_fields)},
-            "thresholds": self.thresholds,
-            "code": code_digest(CODE),
-        }
+        question = self._question(model, settings)
         path = self._folder / f"{digest_of(question)}.json"
         if path.is_file():
             kept = json.loads(path.read_text(encoding="utf-8"))["verdicts"]
@@ -129,6 +132,15 @@ class Judge:
             content = question | {"verdicts": {choice: asdict(verdict) for choice, verdict in found.items()}}
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         return found
+
+    def _question(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Any]:
+        """Return everything that a verdict depends on."""
+        return {
+            "runs": {stream: run.record["digest"] for stream, run in model.items()},
+            "settings": {name: getattr(settings, name) for name in sorted(LocalizationSettings.model_fields)},
+            "thresholds": self.thresholds,
+            "code": code_digest(CODE),
+        }
 
     def chosen_outputs(
         self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str
@@ -149,9 +161,18 @@ class Judge:
         Returns:
             Columns row, seed, choice, tiou, map, main (mAP, fractions) and provenance.
         """
+        new = [
+            (model, settings[row])
+            for (row, _), model in models.items()
+            if not (self._folder / f"{digest_of(self._question(model, settings[row]))}.json").is_file()
+        ]
+        judge = Judge(self.data, self._folder, self._device, self.thresholds)
+        done = side_by_side(_judge, judge, new, self._workers)
+        for _ in tqdm(done, total=len(new), unit="model", desc="scoring", disable=None if new else True):
+            pass
         records = [
             (row, seed, choice, tiou, value, verdict.main, self.data.provenance)
-            for (row, seed), model in tqdm(models.items(), unit="model", desc="scoring", disable=None)
+            for (row, seed), model in models.items()
             for choice, verdict in self.verdicts(model, settings[row]).items()
             for tiou, value in zip(self.thresholds, verdict.map, strict=True)
         ]
@@ -202,3 +223,7 @@ class Judge:
         if key not in self._features:
             self._features[key] = load_test_features(self.data, stream, settings, self._device)
         return self._features[key]
+
+
+def _judge(judge: Judge, task: tuple[Mapping[str, Run], LocalizationSettings]) -> None:
+    judge.verdicts(*task)

@@ -86,7 +86,8 @@ models = batch.obtain_models(results.runs, data, variants, experiment, train.tra
 # has no such table; nothing here is to be compared with a published number.
 
 # %%
-judge = Judge(data, results.verdicts, choose_device(experiment.device), [0.5])
+device = choose_device(experiment.device)
+judge = Judge(data, results.verdicts, device, [0.5], experiment.workers)
 scores = judge.table(models, variants)
 results.save_table("departures", scores.to_csv(index=False))
 own = pd.Series({row: variant.model_choice for row, variant in variants.items()})

@@ -93,12 +93,9 @@ models = batch.obtain_models(results.runs, data, variants, experiment, train.tra
 # last epoch; [how else it could be chosen](../model_choice.md) stands beside it.
 
 # %%
-judge = Judge(
-    data,
-    results.verdicts,
-    choose_device(experiment.device),
-    np.arange(1, 8) / 10,
-)
+device = choose_device(experiment.device)
+thresholds = np.arange(1, 8) / 10
+judge = Judge(data, results.verdicts, device, thresholds, experiment.workers)
 scores = judge.table(models, variants)
 results.save_table("table4_ablation", scores.to_csv(index=False))
 

@@ -13,6 +13,7 @@ ORDER = (
     "errors",
     "files",
     "threads",
+    "workers",
     "segments",
     "settings",
     "departures",

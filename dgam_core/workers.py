@@ -1,0 +1,72 @@
+"""Work on several processes that end with the one that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any, TypeVar
+
+import torch
+
+Context = TypeVar("Context")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_context: Any = None  # in a worker: what all its tasks share
+
+
+def side_by_side(
+    function: Callable[[Context, Task], Result], context: Context, tasks: Sequence[Task], workers: int
+) -> Iterator[tuple[Task, Result]]:
+    """Apply a function to each of several tasks, in several processes where that helps.
+
+    Args:
+        function: a module's function; it and what it takes and returns must be picklable.
+        context: what all tasks share; each process gets it once.
+        tasks: what they differ in.
+        workers: processes; they share the CPU's threads. With one, all is done here.
+    Yields:
+        A task and its result, as they are finished.
+    """
+    if workers == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield task, function(context, task)
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    # Forked from a process that has imported this package and done nothing else.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([function.__module__])
+    with ProcessPoolExecutor(min(workers, len(tasks)), processes, _start, (threads, context)) as pool:
+        waiting = {pool.submit(_apply, function, task): task for task in tasks}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _start(threads: int, context: Any) -> None:
+    global _context
+    _context = context
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it decides
+    torch.set_num_threads(threads)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """End with the process that started this one, even if that was killed and could not say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _apply(function: Callable[[Any, Task], Result], task: Task) -> Result:
+    return function(_context, task)
