@@ -62,8 +62,8 @@ format: .venv/.stamp  ## rewrite the code in the project's style, and pair the n
 	ruff format
 	jupytext --sync notebooks/*.ipynb
 
-reference: .venv/.stamp  ## run the notebooks as they stand and keep the output that --nbval-lax compares
-	jupyter nbconvert --log-level WARN --to notebook --execute --inplace notebooks/*.ipynb
+reference: .venv/.stamp  ## run the notebooks as they stand; keep their numbers and output for --nbval-lax to compare
+	DGAM_REFERENCE=write jupyter nbconvert --log-level WARN --to notebook --execute --inplace notebooks/*.ipynb
 	nbstripout --keep-id --keep-count notebooks/*.ipynb
 
 lock: pyproject.toml  ## write requirements.lock anew from pyproject.toml

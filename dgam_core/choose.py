@@ -95,6 +95,7 @@ class Judge:
         device: where to compute.
         thresholds: tIoU thresholds of the scores, (K,).
         workers: processes that judge side by side, a model each.
+        choices: the choices to judge.
     """
 
     def __init__(
@@ -104,8 +105,9 @@ class Judge:
         device: torch.device,
         thresholds: Sequence[float],
         workers: int = 1,
+        choices: Sequence[str] = CHOICES,
     ) -> None:
-        self.data, self.thresholds = data, [round(float(t), 9) for t in thresholds]
+        self.data, self.thresholds, self.choices = data, [round(float(t), 9) for t in thresholds], choices
         self._folder, self._device, self._workers = folder, device, workers
         self._features: dict[tuple[str, int, int], dict[str, torch.Tensor]] = {}
 
@@ -127,7 +129,7 @@ class Judge:
         if path.is_file():
             kept = json.loads(path.read_text(encoding="utf-8"))["verdicts"]
             return {choice: Verdict(**values) for choice, values in kept.items()}
-        found = {choice: self._decide(model, settings, choice) for choice in CHOICES}
+        found = {choice: self._decide(model, settings, choice) for choice in self.choices}
         with whole_file(path) as temporary:
             content = question | {"verdicts": {choice: asdict(verdict) for choice, verdict in found.items()}}
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -139,6 +141,7 @@ class Judge:
             "runs": {stream: run.record["digest"] for stream, run in model.items()},
             "settings": {name: getattr(settings, name) for name in sorted(LocalizationSettings.model_fields)},
             "thresholds": self.thresholds,
+            "choices": list(self.choices),
             "code": code_digest(CODE),
         }
 
@@ -166,7 +169,7 @@ class Judge:
             for (row, _), model in models.items()
             if not (self._folder / f"{digest_of(self._question(model, settings[row]))}.json").is_file()
         ]
-        judge = Judge(self.data, self._folder, self._device, self.thresholds)
+        judge = Judge(self.data, self._folder, self._device, self.thresholds, choices=self.choices)
         done = side_by_side(_judge, judge, new, self._workers)
         for _ in tqdm(done, total=len(new), unit="model", desc="scoring", disable=None if new else True):
             pass

@@ -12,7 +12,9 @@ last bits of two equal overlaps would send them apart.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,16 +70,17 @@ def average_precision(scores: ArrayLike, is_tp: ArrayLike, num_gt: int) -> float
         raise ValueError(
             f"num_gt {num_gt} must be positive; scores {scores.shape} must match is_tp {is_tp.shape}"
         )
-    return _area(is_tp[_descending(scores)], num_gt)
+    return float(_area(is_tp[None, _descending(scores)], num_gt)[0])
 
 
-def _area(hits: NDArray[np.bool_], num_gt: int) -> float:
-    """Average precision of detections in order, best first."""
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+def _area(hits: NDArray[np.bool_], num_gt: int) -> NDArray[np.float64]:
+    """Average precision of detections in order, best first, (K, P) → (K,)."""
+    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
     # Interpolated: at each recall, the best precision at that recall or a higher one.
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     # Recall rises by 1 / num_gt at each hit and nowhere else.
-    return float(envelope[hits].sum() / num_gt)
+    area: NDArray[np.float64] = np.where(hits, envelope, 0.0).sum(1) / num_gt
+    return area
 
 
 def _descending(values: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -108,14 +111,18 @@ def mean_average_precision(
         raise ValueError("a detection's score is not finite")
     if thresholds.ndim != 1 or not len(thresholds) or thresholds.min() <= TOLERANCE or thresholds.max() > 1:
         raise ValueError(f"tIoU thresholds {tiou_thresholds} must lie in (0, 1]")
-    classes = np.unique(ground_truth.label)
-    per_class = {}
-    for label in classes:
-        own = np.flatnonzero(detections.label == label)
-        own = own[_descending(detections.score[own])]
-        wanted = np.flatnonzero(ground_truth.label == label)
-        is_tp = _match_class(detections, own, ground_truth, wanted, thresholds)
-        per_class[str(label)] = np.array([_area(hits, len(wanted)) for hits in is_tp])
+    classes, gt_class = np.unique(ground_truth.label, return_inverse=True)
+    order = _descending(detections.score)  # best first
+    det_class = _codes(detections.label[order], classes)
+    is_tp = _find(_take(detections, order), det_class, ground_truth, gt_class, thresholds)
+    # A class's detections end to end, in their order.
+    by_class = np.argsort(det_class, kind="stable")
+    bounds = np.searchsorted(det_class[by_class], np.arange(len(classes) + 1))
+    wanted = np.bincount(gt_class)
+    per_class = {
+        str(label): _area(is_tp[:, by_class[bounds[c] : bounds[c + 1]]], wanted[c])
+        for c, label in enumerate(classes)
+    }
     return Evaluation(
         tiou=thresholds,
         map=np.mean(list(per_class.values()), axis=0),
@@ -128,44 +135,96 @@ def mean_average_precision(
     )
 
 
-def _match_class(
+def _codes(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the index of each value among the known ones, which are sorted, and −1 for an unknown one."""
+    index = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return np.where(known[index] == values, index, -1)
+
+
+def _take(table: SegmentTable, rows: NDArray[np.intp]) -> SegmentTable:
+    return SegmentTable(*(getattr(table, column.name)[rows] for column in fields(table)))
+
+
+def _find(
     detections: SegmentTable,
-    own: NDArray[np.intp],
+    det_class: NDArray[np.intp],
     ground_truth: SegmentTable,
-    wanted: NDArray[np.intp],
+    gt_class: NDArray[np.intp],
     thresholds: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Whether each detection `own` of a class, best first, finds a segment, (K, P)."""
-    is_tp = np.zeros((len(thresholds), len(own)), dtype=bool)
-    found = np.stack([detections.start_s[own], detections.end_s[own]], 1)
-    truth = np.stack([ground_truth.start_s[wanted], ground_truth.end_s[wanted]], 1)
-    of_video = {
-        video: np.flatnonzero(detections.video[own] == video) for video in np.unique(detections.video[own])
-    }
-    for video in np.unique(ground_truth.video[wanted]):
-        mine = of_video.get(video)
-        if mine is not None:
-            there = truth[ground_truth.video[wanted] == video]
-            is_tp[:, mine] = match(tiou(found[mine][:, None], there[None]), thresholds)
+    """Whether each detection, best first, finds a segment, (K, P).
+
+    Detections of the same rank within their class and video have nothing to do with one another: they
+    are matched all at once, at all thresholds.
+    """
+    is_tp = np.zeros((len(thresholds), len(detections)), dtype=bool)
+    videos = np.unique(ground_truth.video)
+    det_video, gt_video = _codes(detections.video, videos), np.searchsorted(videos, ground_truth.video)
+    groups, gt_group = np.unique(gt_class * len(videos) + gt_video, return_inverse=True)
+    known = np.flatnonzero((det_class >= 0) & (det_video >= 0))
+    det_group = _codes(det_class[known] * len(videos) + det_video[known], groups)
+    known, det_group = known[det_group >= 0], det_group[det_group >= 0]
+
+    # Every detection with every segment of its group; a group's segments lie end to end.
+    gt_order = np.argsort(gt_group, kind="stable")
+    first, count = np.searchsorted(gt_group[gt_order], np.arange(len(groups))), np.bincount(gt_group)
+    det = np.repeat(known, count[det_group])
+    start = np.repeat(first[det_group] - _exclusive_sum(count[det_group]), count[det_group])
+    gt = gt_order[np.arange(len(det)) + start]
+    overlap = _tiou(detections, det, ground_truth, gt)
+    near = overlap >= thresholds.min() - TOLERANCE
+    det, gt, overlap = det[near], gt[near], overlap[near]
+
+    # The rank of a detection is how many better ones of its group overlap any segment.
+    own, of_own = np.unique(det, return_inverse=True)
+    group = gt_group[gt[np.searchsorted(det, own)]] if len(own) else own
+    by_group = np.argsort(group, kind="stable")
+    _, begin, size = np.unique(group[by_group], return_index=True, return_counts=True)
+    rank = np.empty(len(own), dtype=np.intp)
+    rank[by_group] = np.arange(len(own)) - np.repeat(begin, size)
+    by_rank = np.argsort(rank[of_own], kind="stable")
+    det, gt, overlap = det[by_rank], gt[by_rank], overlap[by_rank]
+    bounds = np.searchsorted(rank[of_own][by_rank], np.arange(rank.max(initial=-1) + 2))
+    taken = np.zeros((len(thresholds), len(ground_truth)), dtype=bool)
+    for low, high in pairwise(bounds):
+        _match(det[low:high], gt[low:high], overlap[low:high], thresholds, taken, is_tp)
     return is_tp
 
 
-def match(overlap: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Assign detections to segments within one video and class.
+def _match(
+    det: NDArray[np.intp],
+    gt: NDArray[np.intp],
+    overlap: NDArray[np.float64],
+    thresholds: NDArray[np.float64],
+    taken: NDArray[np.bool_],
+    is_tp: NDArray[np.bool_],
+) -> None:
+    """Assign detections, at most one of a group, to segments; `taken` and `is_tp` are written.
 
     Args:
-        overlap: tIoU of each detection, best first, with each segment, (P, G).
+        det: detection of each candidate pair, (N,), equal ones side by side.
+        gt: segment of each pair, (N,).
+        overlap: their tIoU, (N,).
         thresholds: (K,).
-    Returns:
-        Whether each detection finds a segment at each threshold, (K, P).
+        taken: segments that better detections found, (K, G).
+        is_tp: detections that find a segment, (K, P).
     """
-    taken = np.zeros((len(thresholds), overlap.shape[1]), dtype=bool)
-    is_tp = np.zeros((len(thresholds), len(overlap)), dtype=bool)
-    for i, row in enumerate(overlap):
-        free = (row >= thresholds[:, None] - TOLERANCE) & ~taken
-        is_tp[:, i] = free.any(1)
-        hit = np.flatnonzero(is_tp[:, i])
-        best = np.where(free[hit], row, -1.0).max(1, keepdims=True)
-        ties = free[hit] & (row >= best - TOLERANCE)
-        taken[hit, len(row) - 1 - ties[:, ::-1].argmax(1)] = True
-    return is_tp
+    free = (overlap >= thresholds[:, None] - TOLERANCE) & ~taken[:, gt]
+    own, begin, size = np.unique(det, return_index=True, return_counts=True)
+    best = np.maximum.reduceat(np.where(free, overlap, -1.0), begin, axis=1)  # (K, detections)
+    ties = free & (overlap >= np.repeat(best, size, axis=1) - TOLERANCE)
+    last = np.maximum.reduceat(np.where(ties, np.arange(len(det)), -1), begin, axis=1)
+    k, i = np.nonzero(last >= 0)
+    is_tp[k, own[i]] = True
+    taken[k, gt[last[k, i]]] = True
+
+
+def _exclusive_sum(count: NDArray[np.intp]) -> NDArray[np.intp]:
+    return np.cumsum(count) - count
+
+
+def _tiou(
+    detections: SegmentTable, det: NDArray[np.intp], ground_truth: SegmentTable, gt: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    a = np.stack([detections.start_s[det], detections.end_s[det]], 1)
+    return tiou(a, np.stack([ground_truth.start_s[gt], ground_truth.end_s[gt]], 1))

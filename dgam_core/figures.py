@@ -130,6 +130,36 @@ def effects(changes: pd.DataFrame, provenance: str, base: str, unit: str) -> Fig
     return figure
 
 
+def phase(changes: pd.DataFrame, x: str, y: str, provenance: str, what: str, unit: str) -> Figure:
+    """What a change does at each point of a grid, as a heat map; a star where its interval leaves out zero.
+
+    Args:
+        changes: columns x and y (the grid), seed and value, the difference that the change makes.
+        x: column of the horizontal axis.
+        y: column of the vertical axis.
+        provenance: "simulated" or "measured on real features".
+        what: the change.
+        unit: what the differences are.
+    """
+    set_style()
+    cells = changes.groupby([y, x])["value"].agg(summarize).unstack().sort_index(ascending=False)
+    means = cells.map(lambda cell: cell.mean)
+    labels = cells.map(lambda cell: f"{cell.mean:+.1f}" + ("*" if cell.sign else ""))
+    figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 0.55 * WIDTH_IN))
+    sns.heatmap(
+        means,
+        annot=labels,
+        fmt="",
+        cmap="vlag_r",  # blue helps, red harms
+        center=0,
+        linewidths=1,
+        cbar_kws={"label": unit},
+        ax=axes,
+    )
+    axes.set_title(f"{what}, {provenance}\n* 95 % interval over seeds leaves out 0", fontsize="medium")
+    return figure
+
+
 def _seed_bars(axes: Axes, rows: list[str], scores: pd.DataFrame) -> None:
     """Bars of the mean over seeds, the standard deviation, and each seed's value as a point."""
     groups = scores.groupby("row")["value"]

@@ -152,10 +152,10 @@ def interpolate(values: Floats, factor: int) -> Floats:
     """
     if factor == 1 or len(values) == 1:
         return np.repeat(values, factor, axis=0)
-    position = np.arange(len(values) * factor) / factor
-    left = np.minimum(position.astype(np.int64), len(values) - 2)
-    share = (position - left).reshape(-1, *[1] * (values.ndim - 1))
-    result: Floats = values[left] + share * (values[left + 1] - values[left])
+    steps = np.diff(values, axis=0)
+    steps = np.concatenate([steps, steps[-1:]])[:, None]
+    share = (np.arange(factor) / factor).reshape(-1, *[1] * (values.ndim - 1))
+    result: Floats = (values[:, None] + share * steps).reshape(len(values) * factor, *values.shape[1:])
     return result
 
 

@@ -37,6 +37,7 @@ ORDER = (
     "diagnose",
     "seeds",
     "runs",
+    "reference",
     "release",
     "batch",
     "choose",

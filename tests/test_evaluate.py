@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from dgam_core.activitynet import read_detections, read_ground_truth
-from dgam_core.evaluate import average_precision, match, mean_average_precision
+from dgam_core.evaluate import average_precision, mean_average_precision
 from dgam_core.segments import SegmentTable
 
 
@@ -43,9 +43,13 @@ def test_of_equal_scores_the_last_comes_first():
 
 
 def test_a_detection_takes_the_best_segment_that_is_free():
-    overlap = np.array([[0.6, 0.8], [0.5, 0.7], [0.9, 0.1]])
-    # the first takes segment 1; for the second that is taken, and segment 0 reaches 0.5 but not 0.6
-    assert match(overlap, np.array([0.5, 0.6])).tolist() == [[True, True, False], [True, False, True]]
+    truth = table(("v", "x", 0, 10), ("v", "x", 4, 14))
+    found = table(("v", "x", 4, 14, 0.9), ("v", "x", 3, 13, 0.8), ("v", "x", 0, 10, 0.7))
+    # The first takes the second segment. The next overlaps that by 9 / 11, but it is taken, and the first
+    # segment by 7 / 13: enough at 0.5, where it leaves nothing to the last, and not at 0.6.
+    result = mean_average_precision(found, truth, ["v"], [0.5, 0.6])
+    # hits 1 1 0: AP 1; hits 1 0 1: precision 1, 1/2, 2/3, AP (1 + 2/3) / 2
+    assert result.map.tolist() == approx([1, 5 / 6])
 
 
 def test_a_threshold_met_exactly_is_reached():

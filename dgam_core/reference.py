@@ -1,0 +1,76 @@
+"""Regression: what a notebook's run gives, against what it gave before.
+
+`params/reference.yaml` holds means over seeds and tolerances, for each notebook's default parameters.
+`make reference` writes it anew, by running the notebooks with `DGAM_REFERENCE=write`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike
+
+from dgam_core.files import whole_file
+from dgam_core.params import Experiment, project_root, read_yaml
+from dgam_core.runs import digest_of
+from dgam_core.snippets import DataSet
+
+# What changes where or how fast a run is computed, not what it gives.
+ELSEWHERE = {"device", "workers", "profile"}
+
+
+def verdicts(
+    notebook: str, experiment: Experiment, data: DataSet, values: Mapping[str, ArrayLike]
+) -> list[str]:
+    """Compare numbers with the reference; one line each, which says the same on every machine.
+
+    The tolerance is twice the standard error of the mean over seeds. The same seeds on another
+    processor differ by rounding, which training makes larger, but by far less than other seeds do;
+    a change of the mathematics differs by more.
+
+    Args:
+        notebook: its name.
+        experiment: its parameters.
+        data: its data set.
+        values: what → a number a seed, (S,).
+    """
+    path = project_root() / "params" / "reference.yaml"
+    known = read_yaml(path) if path.is_file() else {}
+    question = digest_of(experiment.model_dump(mode="json", exclude=ELSEWHERE) | {"source": data.source})
+    if os.environ.get("DGAM_REFERENCE") == "write":
+        known[notebook] = {"of": question} | {what: _measure(numbers) for what, numbers in values.items()}
+        with whole_file(path) as temporary:
+            temporary.write_text(HEADER + yaml.safe_dump(dict(sorted(known.items())), sort_keys=False))
+    expected = known.get(notebook, {})
+    if expected.get("of") != question:
+        return ["no reference for these parameters"]
+    return [f"{what}: {_compare(expected.get(what), numbers)}" for what, numbers in values.items()]
+
+
+HEADER = (
+    "# Means over seeds on simulated data, and how far a run may be from them. Written by `make reference`.\n"
+)
+
+
+def _measure(values: ArrayLike) -> dict[str, float]:
+    """Mean and tolerance, to four digits."""
+    numbers = np.asarray(values, dtype=np.float64)
+    error = numbers.std(ddof=1) / math.sqrt(len(numbers)) if len(numbers) > 1 else 0.0
+    # Four digits of the mean are kept.
+    tolerance = max(2 * error, 1e-3 * abs(numbers.mean()), 1e-6)
+    return {"mean": float(f"{numbers.mean():.4g}"), "tolerance": float(f"{tolerance:.2g}")}
+
+
+def _compare(expected: dict[str, Any] | None, values: ArrayLike) -> str:
+    if expected is None:
+        return "has no reference"
+    mean = float(np.asarray(values, dtype=np.float64).mean())
+    reference, tolerance = expected["mean"], expected["tolerance"]
+    if abs(mean - reference) <= tolerance:
+        return "as the reference"
+    return f"{mean:.4g} is not within {tolerance:g} of the reference, {reference:g}"
