@@ -130,19 +130,17 @@ def effects(changes: pd.DataFrame, provenance: str, base: str, unit: str) -> Fig
     return figure
 
 
-def phase(changes: pd.DataFrame, x: str, y: str, provenance: str, what: str, unit: str) -> Figure:
+def phase(steps: pd.Series, provenance: str, what: str, unit: str) -> Figure:
     """What a change does at each point of a grid, as a heat map; a star where its interval leaves out zero.
 
     Args:
-        changes: columns x and y (the grid), seed and value, the difference that the change makes.
-        x: column of the horizontal axis.
-        y: column of the vertical axis.
+        steps: a `Summary` of the change a point; the index holds the vertical and the horizontal axis.
         provenance: "simulated" or "measured on real features".
         what: the change.
         unit: what the differences are.
     """
     set_style()
-    cells = changes.groupby([y, x])["value"].agg(summarize).unstack().sort_index(ascending=False)
+    cells = steps.unstack().sort_index(ascending=False)
     means = cells.map(lambda cell: cell.mean)
     labels = cells.map(lambda cell: f"{cell.mean:+.1f}" + ("*" if cell.sign else ""))
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 0.55 * WIDTH_IN))

@@ -37,6 +37,8 @@ class Experiment(Settings):
     """One training of each stream a seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
+    sweep: tuple[tuple[str, tuple[float, ...]], ...] = Field((), strict=False)
+    """What a notebook tries, given as `name: [value, …]`, where it tries anything."""
     workers: int = Field(1, ge=1)
     """Processes that train side by side."""
 
@@ -58,6 +60,15 @@ class Experiment(Settings):
         if names[0] not in get_args(Preset) or names[1] not in get_args(Benchmark):
             return values  # refused as a wrong value of the field
         return departures.preset(*names).model_dump() | values
+
+    @field_validator("sweep", mode="before")
+    @classmethod
+    def _sweep_from_map(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if not all(isinstance(values, list | tuple) and values for values in value.values()):
+            raise ValueError("Input should be names, each with a list of values")
+        return tuple((name, tuple(values)) for name, values in value.items())
 
     @field_validator("seeds")
     @classmethod

@@ -11,6 +11,9 @@ from dgam_core.choose import CHOICES
 from dgam_core.departures import Benchmark, Departure
 from dgam_core.seeds import Summary, paired_difference
 
+# What the sign of a paired difference's interval means.
+VERDICTS = {1: "helps", -1: "harms", 0: "is undecided"}
+
 
 def mean_and_sd(
     records: pd.DataFrame, rows: Sequence[str], column: str, value: str, scale: float = 100, digits: int = 1
@@ -60,6 +63,46 @@ def choices(scores: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
     return mean_and_sd(once, rows, "choice", "main")[list(CHOICES)]
 
 
+def phase(scores: pd.DataFrame, axes: Sequence[str], rows: tuple[str, str]) -> pd.DataFrame:
+    """mAP of two settings at each point of a grid, and what the step from one to the other makes of it.
+
+    Args:
+        scores: columns row, seed and map (fractions), and the grid's axes.
+        axes: names of the grid's axes.
+        rows: the setting without and the one with what is tried.
+    Returns:
+        A row a point: both means in percent, and `step`, the paired difference in points, a `Summary`.
+    """
+    by_seed = 100 * scores.pivot(index=[*axes, "seed"], columns="row", values="map")[list(rows)]
+    points = by_seed.groupby(list(axes))
+    means = points.mean()
+    steps = [paired_difference(point[rows[1]], point[rows[0]]) for _, point in points]
+    return means.assign(step=pd.Series(steps, means.index))
+
+
+def phase_text(points: pd.DataFrame, provenance: str, unit: str) -> pd.DataFrame:
+    """`phase` as text."""
+    means = points.drop(columns="step").map("{:.1f}".format)
+    steps = [f"{_signed(step, 1)}, {_interval(step, 1)}" for step in points["step"]]
+    return pd.concat({f"{unit}, {provenance}": means.assign(difference=steps)}, axis=1)
+
+
+def phase_lines(points: pd.DataFrame, what: str) -> list[str]:
+    """Say at which points of a grid, as `phase` returns it, something helps, harms or is undecided."""
+    lines = []
+    for sign, verdict in VERDICTS.items():
+        there = points.index[[step.sign == sign for step in points["step"]]]
+        named = ("at " + _point(map(str, points.index.names), point) for point in there)
+        lines.append(
+            f"- {what} {verdict} at {len(there)} of {len(points)} points: {'; '.join(named) or 'none'}"
+        )
+    return lines
+
+
+def _point(names: Iterable[str], values: Sequence[float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in zip(names, values, strict=True))
+
+
 def departures(rows: Sequence[Departure], benchmark: Benchmark) -> pd.DataFrame:
     """What the paper says, what the released code does, and the settings that switch it."""
     columns = ["", "what", "paper", "released code", "settings of the released code"]
@@ -95,8 +138,9 @@ def compare(
     step = paired_difference(after, before)
     if step.low == step.high == 0:
         return f"- {what} changes nothing"
-    verdict = {1: "helps", -1: "harms", 0: "is undecided"}[better * step.sign]
-    return f"- {what} {verdict}: {_signed(step, digits)} {unit}, {_interval(step, digits)}"
+    return (
+        f"- {what} {VERDICTS[better * step.sign]}: {_signed(step, digits)} {unit}, {_interval(step, digits)}"
+    )
 
 
 def _signed(step: Summary, digits: int) -> str:

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from dgam_core import tables
+from dgam_core import figures, tables
 from dgam_core.choose import CHOICES
 from dgam_core.departures import DEPARTURES
 
@@ -63,3 +63,41 @@ def test_departures_are_listed_with_their_settings():
     assert settings[5] == "gamma_re_per: element"
     assert settings[3] == "as the paper's"
     assert "alpha: 1.0" in tables.departures(DEPARTURES, "activitynet12").iloc[:, -1][7]
+
+
+def grid(points):
+    """Scores of two settings at points of a grid, at each of which every seed gains so many percent."""
+    rows = [
+        (a, b, row, seed, 0.1 + (gain / 100 if row == "with" else 0))
+        for (a, b), gains in points.items()
+        for seed, gain in enumerate(gains)
+        for row in ("without", "with")
+    ]
+    return pd.DataFrame(rows, columns=["a", "b", "row", "seed", "map"])
+
+
+def test_a_phase_table_has_the_paired_difference_at_each_point():
+    scores = grid({(0.5, 1.0): [1, 3], (0.5, 2.0): [-2, -4], (1.0, 1.0): [-1, 1], (1.0, 2.0): [2, 4]})
+    points = tables.phase(scores, ["a", "b"], ("without", "with"))
+    assert points.loc[(0.5, 2.0), "with"] == pytest.approx(7)  # 10 − (2 + 4) / 2
+    assert points.loc[(0.5, 2.0), "step"].mean == pytest.approx(-3)
+    text = tables.phase_text(points, "simulated", "mAP@0.5 (%)")
+    (title,) = set(text.columns.get_level_values(0))
+    assert title == "mAP@0.5 (%), simulated"
+    # of two numbers, 95 % of the bootstrap means lie between the lower and the higher one
+    assert text.loc[(0.5, 1.0)].tolist() == ["10.0", "12.0", "+2.0, 95 % interval +1.0 to +3.0"]
+    assert tables.phase_lines(points, "x") == [
+        "- x helps at 2 of 4 points: at a 0.5, b 1; at a 1, b 2",
+        "- x harms at 1 of 4 points: at a 0.5, b 2",
+        "- x is undecided at 1 of 4 points: at a 1, b 1",
+    ]
+
+
+def test_a_phase_figure_stars_what_is_decided():
+    points = tables.phase(grid({(0.0, 1.0): [1, 3], (1.0, 1.0): [-1, 1]}), ["a", "b"], ("without", "with"))
+    figure = figures.phase(points["step"], "simulated", "A change", "points")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.texts] == ["+0.0", "+2.0*"]  # the highest a on top
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("b", "a")
+    assert figure.axes[1].get_ylabel() == "points"
+    assert "simulated" in axes.get_title()
