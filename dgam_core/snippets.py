@@ -67,6 +67,8 @@ class DataSet:
         videos: all videos; `subset` is "train" or "test".
         features: stream → video name → array (T, D), in memory or read when asked for.
         kinds: video name → what each snippet shows, (T,) of `Kind`; empty for real data.
+        snippet_classes: video name → class of its action or context, an index into `classes`, −1 in the
+            background, (T,) int16; empty for real data.
         digest: SHA-256 of the contents where they are stored; "" for a data set in memory.
     """
 
@@ -79,6 +81,7 @@ class DataSet:
     videos: tuple[Video, ...]
     features: Mapping[str, Mapping[str, Any]]
     kinds: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    snippet_classes: Mapping[str, NDArray[np.int16]] = field(default_factory=dict)
     digest: str = ""
 
     @property
@@ -164,6 +167,7 @@ def check(data: DataSet) -> None:
     classes = set(data.classes)
     for video in data.videos:
         _check_video(video, classes, data)
+    _check_truth(data)
 
 
 def _check_video(video: Video, classes: set[str], data: DataSet) -> None:
@@ -195,6 +199,16 @@ def _check_video(video: Video, classes: set[str], data: DataSet) -> None:
     for stream in data.streams:
         if video.name not in data.features[stream]:
             raise InputError(f"{at}: has no {stream} features")
+
+
+def _check_truth(data: DataSet) -> None:
+    """Check what each snippet shows, where that is known."""
+    kinds, classes = (data.kinds, 0, len(Kind) - 1), (data.snippet_classes, -1, len(data.classes) - 1)
+    for what, (truth, first, last) in (("kind", kinds), ("class", classes)):
+        for video in data.videos if truth else ():
+            at, values = f"{data.name}: {video.name}", truth.get(video.name, np.empty(0))
+            if values.shape != (video.num_snippets,) or not first <= values.min() <= values.max() <= last:
+                raise InputError(f"{at}: each snippet needs a {what} from {first} to {last}")
 
 
 def check_features(values: NDArray[Any], video: Video, stream: str, dim: int | None) -> None:

@@ -1,8 +1,10 @@
 """The data-set file: one HDF5 file, written whole or not at all, checked, read when asked for.
 
 Layout (readable with plain h5py): `/features/<stream>/<video>` (T, D); `/videos`, `/annotations`,
-`/classes`; `/labels` (N, C) multi-hot; `/kinds/<video>` (T,) where the data is simulated; attributes
-`format`, `version`, `name`, `source`, `simulated`, `fps`, `snippet_frames`, `digest`.
+`/classes`; `/labels` (N, C) multi-hot; attributes `format`, `version`, `name`, `source`, `simulated`, `fps`,
+`snippet_frames`, `digest`. Where the data is simulated, what each snippet shows: `/kinds/<video>` (T,), 0 in
+the background, 1 in context, 2 in action; `/snippet_classes/<video>` (T,), an index of `/classes`, −1 in the
+background.
 """
 
 from __future__ import annotations
@@ -66,12 +68,18 @@ def _write_tables(file: h5py.File, data: DataSet, digest: str) -> None:
     file.create_dataset("annotations", data=np.array(rows, dtype=_ANNOTATION))
     file.create_dataset("classes", data=np.array(data.classes, dtype=object), dtype=_TEXT)
     file.create_dataset("labels", data=labels)
-    for name, kinds in data.kinds.items():
-        file.create_dataset(f"kinds/{name}", data=kinds)
+    for group, truth in _truth(data).items():
+        for name, values in truth.items():
+            file.create_dataset(f"{group}/{name}", data=values)
     header = {"name": data.name, "source": data.source, "simulated": data.simulated, "fps": data.fps}
     header |= {"format": FORMAT, "version": VERSION, "snippet_frames": data.snippet_frames, "digest": digest}
     for key, value in header.items():
         file.attrs[key] = value
+
+
+def _truth(data: DataSet) -> dict[str, Mapping[str, NDArray[Any]]]:
+    """Group of the file → video → what its snippets show, (T,)."""
+    return {"kinds": data.kinds, "snippet_classes": data.snippet_classes}
 
 
 def read(path: Path) -> DataSet:
@@ -125,9 +133,14 @@ def _read_tables(file: h5py.File) -> DataSet:
         classes=classes,
         videos=tuple(videos),
         features={stream: _Stored(Path(file.filename), stream) for stream in file["features"]},
-        kinds={name: values[:] for name, values in file["kinds"].items()} if "kinds" in file else {},
+        kinds=_read_arrays(file, "kinds"),
+        snippet_classes=_read_arrays(file, "snippet_classes"),
         digest=str(attrs["digest"]),
     )
+
+
+def _read_arrays(file: h5py.File, group: str) -> dict[str, NDArray[Any]]:
+    return {name: values[:] for name, values in file[group].items()} if group in file else {}
 
 
 class _Stored(Mapping[str, h5py.Dataset]):
@@ -190,8 +203,14 @@ def contents_digest(data: DataSet) -> str:
 
 
 def _header_hash(data: DataSet) -> Any:
-    header = asdict(replace(data, features={}, kinds={}, digest=""))
-    return hashlib.sha256(json.dumps(header | {"streams": data.streams}, sort_keys=True).encode())
+    """Hash of everything but the features."""
+    header = asdict(replace(data, features={}, kinds={}, snippet_classes={}, digest=""))
+    del header["snippet_classes"]  # the digest of real data is what it was before simulated data had them
+    hashes = hashlib.sha256(json.dumps(header | {"streams": data.streams}, sort_keys=True).encode())
+    for truth in _truth(data).values():
+        for video in data.videos if truth else ():
+            hashes.update(_array_hash(truth[video.name]))
+    return hashes
 
 
 def _array_hash(values: NDArray[Any]) -> bytes:

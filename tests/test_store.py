@@ -147,8 +147,57 @@ def test_simulated_data_is_opened_by_name():
         store.open_data_set("simulated:thumos15")
 
 
-def test_kinds_of_simulated_snippets_are_kept(tmp_path, tiny):
-    kinds = {video.name: np.arange(video.num_snippets, dtype=np.uint8) % 3 for video in tiny.videos}
-    store.write(tmp_path / "x.h5", replace(tiny, kinds=kinds))
+def with_truth(data):
+    """Background, context, action in turn; the classes in turn."""
+    kinds = {video.name: np.arange(video.num_snippets, dtype=np.uint8) % 3 for video in data.videos}
+    class_idx = {
+        name: np.where(k > 0, np.arange(len(k)) % 2, -1).astype(np.int16) for name, k in kinds.items()
+    }
+    return replace(data, kinds=kinds, snippet_classes=class_idx)
+
+
+def test_the_truth_of_simulated_snippets_is_kept(tmp_path, tiny):
+    known = with_truth(tiny)
+    store.write(tmp_path / "x.h5", known)
     data = store.read(tmp_path / "x.h5")
-    assert all(np.array_equal(data.kinds[name], kinds[name]) for name in kinds)
+    store.verify(data)
+    for video in tiny.videos:
+        assert np.array_equal(data.kinds[video.name], known.kinds[video.name])
+        assert np.array_equal(data.snippet_classes[video.name], known.snippet_classes[video.name])
+        assert data.snippet_classes[video.name].dtype == np.int16
+
+
+def test_a_changed_truth_is_found_by_the_digest(tmp_path, tiny):
+    path = tmp_path / "x.h5"
+    store.write(path, with_truth(tiny))
+    edit(path, lambda file: file["snippet_classes/v0"].write_direct(np.zeros(6, dtype=np.int16)))
+    with pytest.raises(InputError, match="differ from the digest"):
+        store.verify(store.read(path))
+
+
+def test_without_truth_there_is_none(path):
+    data = store.read(path)
+    assert data.kinds == data.snippet_classes == {}
+    # what stores had before there was any truth in them
+    assert data.digest.startswith("975fcdecc2c56be7")
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "sentence"),
+    [
+        ("kinds", np.full(6, 3), "tiny: v0: each snippet needs a kind from 0 to 2"),
+        ("kinds", np.zeros(5), "tiny: v0: each snippet needs a kind from 0 to 2"),
+        ("snippet_classes", np.full(6, 2), "tiny: v0: each snippet needs a class from -1 to 1"),
+        ("snippet_classes", np.full(6, -2), "tiny: v0: each snippet needs a class from -1 to 1"),
+    ],
+)
+def test_an_unsound_truth_is_refused(tmp_path, tiny, field, values, sentence):
+    known = with_truth(tiny)
+    with pytest.raises(InputError) as error:
+        store.write(tmp_path / "x.h5", replace(known, **{field: {**getattr(known, field), "v0": values}}))
+    assert str(error.value) == sentence
+
+
+def test_a_truth_of_some_videos_is_refused(tmp_path, tiny):
+    with pytest.raises(InputError, match="v1: each snippet needs a kind"):
+        store.write(tmp_path / "x.h5", replace(tiny, kinds={"v0": np.zeros(6, dtype=np.uint8)}))
