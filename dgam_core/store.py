@@ -167,16 +167,18 @@ class _Stored(Mapping[str, h5py.Dataset]):
 
 
 def open_data_set(name: str) -> DataSet:
-    """Open what the parameter `dataset` names: a store's file, or simulated:thumos14.
+    """Open what the parameter `dataset` names: a store's file, or simulated:NAME at demo scale.
 
     Raises:
         InputError: there is no such simulated data set, or the store cannot be read.
     """
     if not name.startswith("simulated:"):
         return read(Path(name))
-    if name != "simulated:thumos14":
-        raise InputError(f"dataset = {name!r}: the simulated data set is called simulated:thumos14")
-    data = simulate.thumos14()
+    make = simulate.DATA_SETS.get(name.removeprefix("simulated:"))
+    if make is None:
+        known = " and ".join(f"simulated:{known}" for known in simulate.DATA_SETS)
+        raise InputError(f"dataset = {name!r}: the simulated data sets are called {known}")
+    data = make()
     return replace(data, digest=contents_digest(data))
 
 

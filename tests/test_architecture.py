@@ -19,6 +19,7 @@ ORDER = (
     "departures",
     "params",
     "snippets",
+    "timeline",
     "simulate",
     "store",
     "activitynet",

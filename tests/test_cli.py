@@ -15,6 +15,7 @@ import yaml
 from pytest import approx
 
 from dgam_core import store
+from dgam_core.simulate import DATA_SETS
 from tests.test_layouts import export_basnet
 
 DGAM = Path(sys.executable).parent / "dgam"
@@ -68,12 +69,19 @@ def test_from_features_to_map(tmp_path, tiny, params):
     assert (result["num_videos"], result["num_segments"]) == (2, 2)
 
 
-def test_simulate_writes_a_sound_store(tmp_path):
-    assert dgam("simulate", "thumos14", "s.h5", "--seed", 3, cwd=tmp_path).returncode == 0
+@pytest.mark.parametrize("name", ["thumos14", "activitynet12"])
+def test_simulate_writes_a_sound_store(tmp_path, name):
+    assert dgam("simulate", name, "s.h5", "--seed", 3, cwd=tmp_path).returncode == 0
     data = store.read(tmp_path / "s.h5")
     store.verify(data)
     assert data.simulated
-    assert "simulated" in dgam("inspect", "s.h5", cwd=tmp_path).stdout
+    expected = DATA_SETS[name](seed=3)
+    assert data.digest == store.contents_digest(expected)
+    assert all(np.array_equal(data.kinds[v], expected.kinds[v]) for v in expected.kinds)
+    assert all(np.array_equal(data.snippet_classes[v], expected.snippet_classes[v]) for v in expected.kinds)
+    told = dgam("inspect", "s.h5", cwd=tmp_path).stdout
+    assert f"simulated_{name}, simulated" in told
+    assert "truth     of every snippet: action, context or background, and its class" in told
 
 
 def test_evaluate_real_detections(shared_data):

@@ -6,10 +6,12 @@ from dgam_core.errors import InputError
 from dgam_core.snippets import Kind, check, checked_features
 from dgam_core.store import contents_digest
 
+NAMES = list(simulate.DATA_SETS)
 
-@pytest.fixture(scope="module")
-def data():
-    return simulate.thumos14()
+
+@pytest.fixture(scope="module", params=NAMES)
+def data(request):
+    return simulate.DATA_SETS[request.param]()
 
 
 def test_it_is_sound_and_called_simulated(data):
@@ -20,56 +22,56 @@ def test_it_is_sound_and_called_simulated(data):
     assert "simulated" in data.source
 
 
-def test_the_same_seed_gives_the_same_data_and_another_another(data):
-    assert contents_digest(data) == contents_digest(simulate.thumos14())
-    assert contents_digest(data) != contents_digest(simulate.thumos14(seed=1))
+@pytest.mark.parametrize(
+    ("name", "scale", "size"),
+    [
+        ("thumos14", "demo", (20, 100, 105, 64)),
+        ("thumos14", "paper", (20, 200, 210, 1024)),
+        ("activitynet12", "demo", (10, 100, 100, 64)),
+        ("activitynet12", "paper", (100, 4441, 2198, 1024)),
+    ],
+)
+def test_sizes(name, scale, size):
+    data = simulate.DATA_SETS[name](scale)
+    assert (len(data.classes), len(data.subset("train")), len(data.subset("test")), data.dim("rgb")) == size
 
 
-def test_kinds_agree_with_the_annotations(data):
-    for video in data.videos:
-        kinds = data.kinds[video.name]
-        middle_s = (np.arange(video.num_snippets) + 0.5) * data.snippet_s
-        inside = np.zeros(video.num_snippets, dtype=bool)
-        for segment in video.segments:
-            inside |= (middle_s >= segment.start_s) & (middle_s < segment.end_s)
-        assert np.array_equal(kinds == Kind.ACTION, inside)
-        assert set(video.labels) == {segment.label for segment in video.segments}
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_data_and_another_another(name, data):
+    make = simulate.DATA_SETS[name]
+    assert contents_digest(make()) == contents_digest(make(seed=0))
+    assert contents_digest(make()) != contents_digest(make(seed=1))
 
 
-def test_context_lies_beside_action(data):
-    for video in data.videos[:20]:
-        kinds = data.kinds[video.name]
-        middle_s = (np.arange(video.num_snippets) + 0.5) * data.snippet_s
-        for t in np.flatnonzero(kinds == Kind.CONTEXT):
-            assert any(
-                max(s.start_s - middle_s[t], middle_s[t] - s.end_s)
-                < 0.75 * (s.end_s - s.start_s) + data.snippet_s
-                or s.end_s >= video.duration_s  # cut off at the end: it was longer
-                for s in video.segments
-            )
+def test_every_class_has_training_and_test_videos(data):
+    for subset in ("train", "test"):
+        assert {label for video in data.subset(subset) for label in video.labels} == set(data.classes)
 
 
-def test_features_are_sparse_and_not_negative(data):
-    x = np.concatenate([data.load("rgb", video.name) for video in data.subset("train")])
-    assert x.min() == 0
-    assert 0.2 < (x == 0).mean() < 0.8
-    assert x.dtype == np.float32
+# Mean, standard deviation and root mean square of real I3D features: RGB, one clip of 22 snippets.
+REAL = (0.265, 0.210, 0.336)
 
 
-def test_times_have_the_measured_statistics():
-    """Against the real annotations; tolerances are about twice the standard error of 2000 videos."""
-    videos = []
-    for seed in range(20):
-        videos += simulate.thumos14(seed=seed).subset("train")
-    segments = [len(video.segments) for video in videos]
-    lengths = np.array([s.end_s - s.start_s for video in videos for s in video.segments])
-    durations = np.log([video.duration_s for video in videos])
-    action = [sum(s.end_s - s.start_s for s in video.segments) / video.duration_s for video in videos]
-    assert np.mean(segments) == pytest.approx(15.0, abs=2.0)
-    assert np.log(lengths).mean() == pytest.approx(1.05, abs=0.1)
-    assert np.log(lengths).std() == pytest.approx(0.83, abs=0.1)
-    assert durations.mean() == pytest.approx(4.94, abs=0.05)
-    assert np.mean(action) == pytest.approx(0.29, abs=0.04)
+@pytest.mark.parametrize("stream", ["flow", "rgb"])
+@pytest.mark.parametrize("name", NAMES)
+def test_features_have_the_size_of_real_ones(name, stream):
+    """On average over 40 videos; 5 % is five times the standard error, for the constants are rounded."""
+    data = simulate.DATA_SETS[name]("paper")
+    videos = [data.load(stream, video.name) for video in data.subset("train")[:40]]
+    norm = [np.linalg.norm(x, axis=1).mean() / np.sqrt(1024) for x in videos]
+    found = np.mean([(x.mean(), x.std(), size) for x, size in zip(videos, norm, strict=True)], axis=0)
+    assert found == pytest.approx(REAL, rel=0.05)
+    assert min(x.min() for x in videos) == 0
+    # 0.19 of the real ones are below 0.1; the simulated ones, cut off at zero, are more often
+    assert np.mean([(x < 0.1).mean() for x in videos]) == pytest.approx(0.25, abs=0.02)
+
+
+def test_the_real_size_is_that_of_the_clip(shared_data):
+    with np.load(shared_data / "i3d" / "v_GGSY1Qvo990_reference.npz") as clip:
+        x = clip["feat"].astype(np.float64)
+    size = np.linalg.norm(x, axis=1).mean() / np.sqrt(1024)
+    assert (x.mean(), x.std(), size) == pytest.approx(REAL, abs=5e-4)
+    assert (x < 0.1).mean() == pytest.approx(0.19, abs=5e-3)
 
 
 def test_appearance_is_as_the_formula_says():
@@ -100,3 +102,14 @@ def test_knobs_do_what_they_say():
 def test_unknown_scale():
     with pytest.raises(InputError, match="scale 'big' is unknown; there are demo, paper"):
         simulate.thumos14("big")
+
+
+def test_cliff_diving_looks_half_like_diving():
+    quiet = simulate.Appearance(noise=0.0, drift=0.0)
+    data = simulate.thumos14("paper", appearance=quiet)
+    patterns = data.features["rgb"]._class_scenes
+    similar = np.corrcoef(
+        patterns[[data.classes.index(name) for name in ("CliffDiving", "Diving", "HighJump")]]
+    )
+    assert similar[0, 1] == pytest.approx(np.sqrt(0.5), abs=0.1)  # (own + Diving) / √2
+    assert similar[0, 2] == pytest.approx(0, abs=0.1)

@@ -139,11 +139,16 @@ def test_files_that_are_no_store(tmp_path):
         store.read(tmp_path / "text.h5")
 
 
-def test_simulated_data_is_opened_by_name():
-    data = store.open_data_set("simulated:thumos14")
+@pytest.mark.parametrize("name", ["thumos14", "activitynet12"])
+def test_simulated_data_is_opened_by_name(name):
+    data = store.open_data_set(f"simulated:{name}")
     assert data.simulated
+    assert data.name == f"simulated_{name}"
     assert len(data.digest) == 64
-    with pytest.raises(InputError, match="is called simulated:thumos14"):
+
+
+def test_an_unknown_simulated_name():
+    with pytest.raises(InputError, match="are called simulated:thumos14 and simulated:activitynet12"):
         store.open_data_set("simulated:thumos15")
 
 
