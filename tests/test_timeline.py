@@ -1,5 +1,6 @@
-"""Simulated time against the real annotations."""
+"""Simulated time against the real annotations, and against what book/simulated_data.md says of it."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from dgam_core import simulate, timeline
 from dgam_core.snippets import Kind
+from tests.conftest import ROOT
 
 PERCENTILES = (5, 25, 50, 75, 95)
 # Measured on the annotations of the training videos: mean, then percentiles, as many as are known.
@@ -165,3 +167,23 @@ def test_context_is_that_of_the_nearest_action():
             # an action at least as near as all that surely reach this far
             sure = [d for s, d in away.items() if d < timeline.THUMOS14_SIDES[0] * (s.end_s - s.start_s)]
             assert min(d for s, d in covering.items() if s.label == label) <= min(sure, default=np.inf)
+
+
+def shown(values):
+    """Simulated numbers as the page shows them: three digits, two behind the point at most."""
+    return [f"{v:.0f}" if v >= 99.5 else f"{v:.1f}" if v >= 9.95 else f"{v:.2f}" for v in values]
+
+
+@pytest.mark.parametrize("name", list(SEEDS))
+def test_the_book_tells_what_is_simulated(name, simulated):
+    # where this fails, the table of the page is to be brought up to date
+    page = (ROOT / "book" / "simulated_data.md").read_text()
+    title = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}[name]
+    section = page.split(f"\n### {title}\n")[1].split("\n#")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if "|" in line]
+    told = {(row[0], row[1]): re.split(r"\s+", " ".join(row[2:]).strip()) for row in rows[2:]}
+    expected = {}
+    for key, measured in MEASURED[name].items():
+        expected[key, "measured"] = [f"{value:g}" for value in measured]
+        expected[key, "simulated"] = shown(simulated[name][key].mean(axis=0))[: len(measured)]
+    assert told == expected
