@@ -13,7 +13,7 @@ from dgam_core.evaluate import Evaluation, mean_average_precision
 from dgam_core.localize import detect
 from dgam_core.outputs import Outputs
 from dgam_core.settings import LocalizationSettings
-from dgam_core.snippets import DataSet, Video, to_seconds
+from dgam_core.snippets import DataSet, Kind, Video, to_seconds
 
 
 def localize_and_evaluate(
@@ -36,6 +36,53 @@ def localize_and_evaluate(
     names = [video.name for video in data.subset("test")]
     detections = detect(data, outputs, settings)
     return mean_average_precision(detections, data.ground_truth("test"), names, tiou_thresholds)
+
+
+def snippet_kinds(data: DataSet, video: Video, count: int) -> NDArray[np.str_]:
+    """Return what each snippet that a network saw shows, (N,): "action", "context" or "background".
+
+    Only simulated data knows context; of real data, what is not action is called "not action".
+
+    Args:
+        data: the data set.
+        video: one of its videos.
+        count: N, snippets that the network saw, spread over the video.
+    """
+    if video.name in data.kinds:
+        middle = ((np.arange(count) + 0.5) * video.num_snippets / count).astype(np.int64)
+        names = np.array([kind.name.lower() for kind in Kind])
+        return names[data.kinds[video.name][middle]]
+    return np.where(_in_action(data, video, count), "action", "not action")
+
+
+def mean_by_kind(data: DataSet, values: Mapping[str, NDArray[np.floating]]) -> dict[str, float]:
+    """Average a number of each test snippet over the snippets of each kind; see `snippet_kinds`.
+
+    Args:
+        data: the data set.
+        values: test video → number of each snippet that the network saw, (N,).
+    """
+    videos = [video for video in data.subset("test") if video.name in values]
+    kinds = np.concatenate([snippet_kinds(data, video, len(values[video.name])) for video in videos])
+    joint = np.concatenate([values[video.name] for video in videos])
+    return {str(kind): float(joint[kinds == kind].mean()) for kind in np.unique(kinds)}
+
+
+def contrast(data: DataSet, video: Video, attention: NDArray[np.floating]) -> float:
+    """Return the mean attention within a video's action less that outside, NaN where there is only one."""
+    inside = _in_action(data, video, len(attention))
+    if inside.all() or not inside.any():
+        return float("nan")
+    return float(attention[inside].mean() - attention[~inside].mean())
+
+
+def _in_action(data: DataSet, video: Video, count: int) -> NDArray[np.bool_]:
+    """Whether the middle of each of N snippets lies within an annotated segment, (N,)."""
+    middle_s = to_seconds(np.arange(count) + 0.5, count, video.num_snippets, data.snippet_s)[:, None]
+    bounds = np.array([(s.start_s, s.end_s) for s in video.segments]).reshape(-1, 2)
+    inside = (middle_s >= bounds[:, 0]) & (middle_s < bounds[:, 1])  # (N, segments)
+    result: NDArray[np.bool_] = np.logical_or.reduce(inside, axis=1)
+    return result
 
 
 def swap_modules(
@@ -119,10 +166,7 @@ def _sets(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether each snippet of a video belongs to gt, att and cls, (N,) each."""
     count = len(outputs.attention)
-    middle_s = to_seconds(np.arange(count) + 0.5, count, video.num_snippets, data.snippet_s)[:, None]
-    bounds = np.array([(s.start_s, s.end_s) for s in video.segments]).reshape(-1, 2)
-    inside = (middle_s >= bounds[:, 0]) & (middle_s < bounds[:, 1])  # (N, segments)
-    gt = np.logical_or.reduce(inside, axis=1)
+    gt = _in_action(data, video, count)
     p = softmax(outputs.logits.astype(np.float64), axis=1)
     own = [1 + data.classes.index(label) for label in video.labels]  # column 0 is the background's
     return gt, outputs.attention > threshold, (p[:, own] > threshold).any(1)

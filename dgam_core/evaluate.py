@@ -12,7 +12,7 @@ last bits of two equal overlaps would send them apart.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -114,7 +114,7 @@ def mean_average_precision(
     classes, gt_class = np.unique(ground_truth.label, return_inverse=True)
     order = _descending(detections.score)  # best first
     det_class = _codes(detections.label[order], classes)
-    is_tp = _find(_take(detections, order), det_class, ground_truth, gt_class, thresholds)
+    is_tp = _find(detections.take(order), det_class, ground_truth, gt_class, thresholds)
     # A class's detections end to end, in their order.
     by_class = np.argsort(det_class, kind="stable")
     bounds = np.searchsorted(det_class[by_class], np.arange(len(classes) + 1))
@@ -139,10 +139,6 @@ def _codes(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.intp]:
     """Return the index of each value among the known ones, which are sorted, and −1 for an unknown one."""
     index = np.searchsorted(known, values).clip(max=len(known) - 1)
     return np.where(known[index] == values, index, -1)
-
-
-def _take(table: SegmentTable, rows: NDArray[np.intp]) -> SegmentTable:
-    return SegmentTable(*(getattr(table, column.name)[rows] for column in fields(table)))
 
 
 def _find(

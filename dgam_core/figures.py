@@ -1,4 +1,4 @@
-"""Records → figures: one style, one colour for the same thing everywhere."""
+"""Records → figures, in the one style of `style`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,27 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dgam_core.seeds import summarize
-
-# Okabe and Ito's palette, told apart by readers of any colour vision.
-OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
-SEED = "#E69F00"
-
-WIDTH_IN = 7.5  # the width of a page's text
-
-
-def set_style() -> None:
-    """Set the style of all figures."""
-    sns.set_theme(context="paper", style="ticks", font_scale=1.2)
-    mpl.rcParams.update(
-        {
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 120,
-            "savefig.dpi": 200,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "svg.hashsalt": "dgam",  # the same figure gives the same file
-        }
-    )
+from dgam_core.style import OURS, PUBLISHED, SEED, WIDTH_IN, WITHOUT, set_style
 
 
 def bars_beside_published(
@@ -128,6 +107,78 @@ def effects(changes: pd.DataFrame, provenance: str, base: str, unit: str) -> Fig
     axes.set_title(f"Change from {base}, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
     axes.grid(axis="x", alpha=0.4)
     return figure
+
+
+def over_tiou(scores: pd.DataFrame, provenance: str, published: Mapping[str, Any], best: str) -> Figure:
+    """mAP over the tIoU threshold: this run with its interval, the published DGAM and its best competitor.
+
+    Args:
+        scores: columns seed, tiou and map (a fraction), of one model choice.
+        provenance: "simulated" or "measured on real features".
+        published: `data`, `columns` (thresholds) and `methods`, as in Tables 3 and 5.
+        best: the competitor's name.
+    """
+    set_style()
+    figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
+    _line_with_interval(axes, scores.assign(value=100 * scores["map"]), "tiou", f"this run, {provenance}")
+    for name, style in (("DGAM", "-"), (best, ":")):
+        (entry,) = [entry for entry in published["methods"] if entry["method"] == name]
+        values = np.array(entry["map"], dtype=float)
+        label = f"{name}, published"
+        axes.plot(published["columns"], values, style, color=PUBLISHED, marker="s", markersize=4, label=label)
+    axes.set_xlabel("tIoU threshold")
+    axes.set_ylabel("mAP (%)")
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
+    axes.set_title(
+        f"This run: mean and 95 % interval over seeds\nPublished: {published['data']}", fontsize="medium"
+    )
+    return figure
+
+
+def sweep(
+    scores: pd.DataFrame, provenance: str, published: Mapping[str, Any] | None, xlabel: str, log: bool
+) -> Figure:
+    """mAP at tIoU 0.5 over a setting: this run with interval and seeds, and the published values.
+
+    Args:
+        scores: columns row (the setting's value), seed and map (a fraction).
+        provenance: "simulated" or "measured on real features".
+        published: `data`, `columns` (values) and `map`, in percent; None where nothing is printed.
+        xlabel: what is swept.
+        log: whether its axis is logarithmic.
+    """
+    set_style()
+    count = 1 if published is None else 2
+    figure, panels = plt.subplots(1, count, figsize=(WIDTH_IN if count > 1 else 0.7 * WIDTH_IN, 3.2))
+    ours, *theirs = np.atleast_1d(panels)
+    percent = scores.assign(value=100 * scores["map"])
+    _line_with_interval(ours, percent, "row", "mean")
+    ours.plot(percent["row"], percent["value"], "o", color=SEED, markersize=3, alpha=0.8)
+    ours.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
+    for axes in theirs:
+        assert published is not None
+        axes.plot(published["columns"], published["map"], "s-", color=PUBLISHED)
+        axes.set_title(f"Published\n{published['data']}", fontsize="medium")
+        axes.sharey(ours)
+    grids = [scores["row"].unique(), *([] if published is None else [published["columns"]])]
+    for axes, values in zip(np.atleast_1d(panels), grids, strict=True):
+        if log:
+            axes.set_xscale("log")
+        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if log else 0)
+        axes.minorticks_off()
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel("mAP at tIoU 0.5 (%)")
+    ours.set_ylim(bottom=0)
+    return figure
+
+
+def _line_with_interval(axes: Axes, values: pd.DataFrame, x: str, label: str) -> None:
+    """Mean over the seeds of the column value, and its 95 % interval as a band."""
+    points = values.groupby(x)["value"].agg(summarize)
+    axes.plot(points.index, [point.mean for point in points], "o-", color=OURS, label=label)
+    low, high = [point.low for point in points], [point.high for point in points]
+    axes.fill_between(points.index, low, high, color=OURS, alpha=0.25, linewidth=0)
 
 
 def phase(steps: pd.Series, provenance: str, what: str, unit: str) -> Figure:

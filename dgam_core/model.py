@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dgam_core.attention import AttentionModule
 from dgam_core.classifier import Classifier
-from dgam_core.cvae import CVAE
+from dgam_core.cvae import CVAE, prior_mean, sample
 from dgam_core.errors import InputError
 from dgam_core.outputs import Outputs
 from dgam_core.settings import LocalizationSettings, TrainingSettings
@@ -127,3 +128,28 @@ def predict(model: Model, features: Mapping[str, Tensor]) -> dict[str, Outputs]:
             name: Outputs(model.attention(x).cpu().numpy(), model.classifier.tcam(x).cpu().numpy(), bias)
             for name, x in features.items()
         }
+
+
+@torch.no_grad()
+def reconstruction_error(
+    model: Model, features: Mapping[str, Tensor], s: TrainingSettings, seed: int, num_samples: int = 16
+) -> dict[str, NDArray[np.float32]]:
+    """Return how far the CVAE is from each snippet, given the attention that the model pays to it.
+
+    Args:
+        model: on the device of the features.
+        features: video → snippet features, (N, D).
+        s: settings it was trained with.
+        seed: seed of z.
+        num_samples: samples of z from the prior to average over.
+    Returns:
+        Video → ‖x − f_ψ(λ, z)‖² / D of each snippet, (N,).
+    """
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    found = {}
+    for name, x in features.items():
+        lam = model.attention(x[None])  # a batch of one video
+        z = sample(prior_mean(lam, s.prior_shift, s.latent_dim), None, num_samples, generator)
+        squared = (x - model.cvae.decode(lam, z)).square().mean(-1)  # (L, 1, N)
+        found[name] = squared.mean(0)[0].cpu().numpy()
+    return found

@@ -37,8 +37,8 @@ class Experiment(Settings):
     """One training of each stream a seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
-    sweep: tuple[tuple[str, tuple[float, ...]], ...] = Field((), strict=False)
-    """What a notebook tries, given as `name: [value, …]`, where it tries anything."""
+    sweep: tuple[tuple[str, tuple[int | float, ...]], ...] = Field((), strict=False)
+    """What a notebook tries, given as ``{name: [value, …]}``, where it tries anything."""
     workers: int = Field(1, ge=1)
     """Processes that train side by side."""
 
@@ -52,6 +52,17 @@ class Experiment(Settings):
         ]
         but = f", but {', '.join(changes)}" if changes else ""
         return f"Settings: the preset `{self.preset}` for {BENCHMARKS[self.benchmark]}{but}."
+
+    def tries(self) -> dict[int | float, Experiment]:
+        """Return value → parameters with that value, where one setting is swept.
+
+        Raises:
+            InputError: not one setting is swept, or a value is refused.
+        """
+        if len(self.sweep) != 1:
+            raise InputError("sweep: should name one setting, with the values to try")
+        ((name, values),) = self.sweep
+        return {value: parse(Experiment, self.model_dump() | {name: value}, "sweep") for value in values}
 
     @model_validator(mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -46,6 +46,14 @@ class SegmentTable:
             np.array(end_s, dtype=np.float64),
             np.array(score, dtype=np.float64),
         )
+
+    def of_video(self, name: str) -> Self:
+        """Return the rows of one video."""
+        return self.take(np.flatnonzero(self.video == name))
+
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """Return some rows, in the order given."""
+        return type(self)(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def tiou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:

@@ -80,16 +80,16 @@ class _Scale:
     dim: int
 
 
-THUMOS14_SCALES = {"demo": _Scale(20, 100, 105, 64), "paper": _Scale(20, 200, 210, 1024)}
+THUMOS14_SCALES = {"demo": _Scale(20, 96, 96, 64), "paper": _Scale(20, 200, 210, 1024)}
 # At paper scale, the videos that can still be had; the paper used 4819 and 2383.
-ACTIVITYNET12_SCALES = {"demo": _Scale(10, 100, 100, 64), "paper": _Scale(100, 4441, 2198, 1024)}
+ACTIVITYNET12_SCALES = {"demo": _Scale(10, 96, 96, 64), "paper": _Scale(100, 4441, 2198, 1024)}
 
 
 def thumos14(scale: str = "demo", seed: int = 0, appearance: Appearance | None = None) -> DataSet:
     """Simulate a data set of THUMOS14's shape; features are made when they are read.
 
     Args:
-        scale: "demo" (100 + 105 videos, D 64) or "paper" (200 + 210 videos, D 1024); 20 classes.
+        scale: "demo" (96 + 96 videos, D 64) or "paper" (200 + 210 videos, D 1024); 20 classes.
         seed: the same seed gives the same data set.
         appearance: how features are made.
     Raises:
@@ -105,7 +105,7 @@ def activitynet12(scale: str = "demo", seed: int = 0, appearance: Appearance | N
     """Simulate a data set of ActivityNet1.2's shape; features are made when they are read.
 
     Args:
-        scale: "demo" (100 + 100 videos, 10 classes, D 64) or "paper" (4441 + 2198 videos, 100 classes,
+        scale: "demo" (96 + 96 videos, 10 classes, D 64) or "paper" (4441 + 2198 videos, 100 classes,
             D 1024).
         seed: the same seed gives the same data set.
         appearance: how features are made.

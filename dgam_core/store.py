@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from dgam_core import simulate
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file
+from dgam_core.simulate import Appearance
 from dgam_core.snippets import DataSet, Segment, Video, check, checked_features
 
 FORMAT, VERSION = "dgam-store", 1
@@ -166,19 +167,28 @@ class _Stored(Mapping[str, h5py.Dataset]):
         return self._group[video]
 
 
-def open_data_set(name: str) -> DataSet:
+def open_data_set(name: str, appearance: Appearance | None = None) -> DataSet:
     """Open what the parameter `dataset` names: a store's file, or simulated:NAME at demo scale.
 
+    Args:
+        name: its name.
+        appearance: how simulated features are made.
+
     Raises:
-        InputError: there is no such simulated data set, or the store cannot be read.
+        InputError: there is no such simulated data set, the store cannot be read, or it is asked to
+            look different.
     """
     if not name.startswith("simulated:"):
+        if appearance is not None:
+            raise InputError(
+                f"dataset = {name!r}: only simulated features can be made otherwise; give simulated:thumos14"
+            )
         return read(Path(name))
     make = simulate.DATA_SETS.get(name.removeprefix("simulated:"))
     if make is None:
         known = " and ".join(f"simulated:{known}" for known in simulate.DATA_SETS)
         raise InputError(f"dataset = {name!r}: the simulated data sets are called {known}")
-    data = make()
+    data = make(appearance=appearance)
     return replace(data, digest=contents_digest(data))
 
 

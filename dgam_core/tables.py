@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -61,6 +62,51 @@ def choices(scores: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
     """The number by which models are chosen, in percent, for each model choice; see `map_table`."""
     once = scores[scores["tiou"] == scores["tiou"].iloc[0]]  # `main` is the same at every threshold
     return mean_and_sd(once, rows, "choice", "main")[list(CHOICES)]
+
+
+def methods(scores: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
+    """All methods of a published table, and this run below them, by model choice.
+
+    Args:
+        scores: as `Judge.table` makes them, of one row, at the published thresholds.
+        published: `columns` (thresholds) and `methods`, as in Tables 3 and 5.
+    """
+    (provenance,) = scores["provenance"].unique()
+    columns = list(published["columns"])
+    printed = {
+        ("published", _name(entry)): [*entry["map"], *([entry["average"]] if "average" in entry else [])]
+        for entry in published["methods"]
+    }
+    averages = ["average"] if "average" in published["methods"][0] else []
+    theirs = pd.DataFrame(printed, index=[*columns, *averages]).T
+    ours = mean_and_sd(scores, list(scores["row"].unique()), "choice", "main").T if averages else None
+    at = scores.assign(row=scores["choice"])
+    here = mean_and_sd(at, list(CHOICES), "tiou", "map")[columns]
+    if ours is not None:
+        here["average"] = ours.iloc[:, 0]
+    here.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], here.index])
+    return pd.concat([theirs.map("{:.1f}".format).replace("nan", "–"), here])
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return ", ".join(str(entry[key]) for key in ("method", "supervision", "feature") if entry.get(key))
+
+
+def sweep(scores: pd.DataFrame, name: str, published: Mapping[str, Any] | None) -> pd.DataFrame:
+    """mAP@0.5 by model choice at each value of a setting, and what is published.
+
+    Args:
+        scores: as `Judge.table` makes them; rows are the values.
+        name: what is swept.
+        published: `columns` (values) and `map`, in percent; None where nothing is printed.
+    """
+    (provenance,) = scores["provenance"].unique()
+    ours = choices(scores, list(scores["row"].unique()))
+    parts = {f"mAP@0.5 (%) by model choice, {provenance}": ours}
+    if published is not None:
+        printed = pd.DataFrame({"DGAM": published["map"]}, index=published["columns"])
+        parts["published"] = printed.map("{:.1f}".format)
+    return pd.concat(parts, axis=1).sort_index().fillna("–").rename_axis(index=name)
 
 
 def phase(scores: pd.DataFrame, axes: Sequence[str], rows: tuple[str, str]) -> pd.DataFrame:

@@ -43,7 +43,9 @@ ORDER = (
     "batch",
     "choose",
     "tables",
+    "style",
     "figures",
+    "timelines",
     "cli",
 )
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from dgam_core.diagnose import localize_and_evaluate, set_statistics, swap_modules
+from dgam_core.diagnose import (
+    contrast,
+    localize_and_evaluate,
+    mean_by_kind,
+    set_statistics,
+    snippet_kinds,
+    swap_modules,
+)
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import Segment
 from tests.conftest import outputs_of
@@ -106,3 +113,34 @@ def test_localizing_and_evaluating_in_one_step(tiny):
     )
     assert result.map.tolist() == [1, 1]
     assert (result.num_videos, result.num_segments) == (2, 2)
+
+
+def test_snippets_have_kinds_where_the_data_knows_them(tiny):
+    video = tiny.videos[2]  # 8 snippets of 1 s, action from 2 to 4 s
+    expected = ["not action"] * 2 + ["action"] * 2 + ["not action"] * 4
+    assert snippet_kinds(tiny, video, 8).tolist() == expected
+    kinds = np.array([0, 1, 2, 2, 1, 0, 0, 0], dtype=np.uint8)
+    known = replace(tiny, kinds={video.name: kinds})
+    names = ["background", "context", "action"]
+    assert snippet_kinds(known, video, 8).tolist() == [names[kind] for kind in kinds]
+    # of 4 snippets that were fed, the middles lie at 1, 3, 5 and 7 of the video's 8
+    assert snippet_kinds(known, video, 4).tolist() == [
+        "context",
+        "action",
+        "background",
+        "background",
+    ]
+
+
+def test_means_by_kind_are_over_all_snippets_of_a_kind(tiny):
+    v2, v3 = np.zeros(8), np.zeros(9)
+    v2[2:4], v3[2:4], v3[0] = [1.0, 3.0], [2.0, 2.0], 13.0
+    found = mean_by_kind(tiny, {"v2": v2, "v3": v3})
+    assert found == {"action": 2.0, "not action": 1.0}  # (1 + 3 + 2 + 2) / 4; 13 / (6 + 7)
+
+
+def test_contrast_is_the_mean_within_action_less_that_outside(tiny):
+    video = tiny.videos[2]
+    attention = np.array([0, 0, 1, 0.5, 0.3, 0.3, 0, 0])
+    assert contrast(tiny, video, attention) == pytest.approx(0.75 - 0.1)
+    assert np.isnan(contrast(tiny, replace(video, segments=()), attention))

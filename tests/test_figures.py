@@ -72,3 +72,39 @@ def test_set_statistics_show_both_models_of_ours_and_the_papers():
     assert "simulated" in left.get_title()
     assert "Published" in right.get_title()
     assert left.get_xlabel() == right.get_xlabel() == "share of the action snippets"
+
+
+def test_map_over_tiou_shows_the_published_as_published():
+    scores = pd.DataFrame(
+        [(seed, tiou, 0.5 - tiou / 2 + seed / 10) for seed in (0, 1) for tiou in (0.1, 0.5)],
+        columns=["seed", "tiou", "map"],
+    )
+    methods = [{"method": "DGAM", "map": [60.0, 28.8]}, {"method": "Best", "map": [None, 26.8]}]
+    figure = figures.over_tiou(
+        scores, "simulated", {"data": "THUMOS14", "columns": [0.1, 0.5], "methods": methods}, "Best"
+    )
+    (axes,) = figure.axes
+    ours, dgam, best = axes.lines
+    assert ours.get_ydata().tolist() == pytest.approx([50, 30])  # the mean of both seeds
+    assert dgam.get_ydata().tolist() == [60, 28.8]
+    assert best.get_ydata()[1] == 26.8
+    labels = [line.get_label() for line in axes.lines]
+    assert labels == ["this run, simulated", "DGAM, published", "Best, published"]
+    assert "THUMOS14" in axes.get_title()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("tIoU threshold", "mAP (%)")
+
+
+def test_a_sweep_has_the_published_values_beside_it_where_there_are_any():
+    scores = pd.DataFrame(
+        [(row, seed, row / 10) for row in (1, 2) for seed in (0, 1)], columns=["row", "seed", "map"]
+    )
+    alone = figures.sweep(scores, "simulated", None, "r", log=False)
+    assert len(alone.axes) == 1
+    printed = {"data": "THUMOS14", "columns": [16, 32], "map": [26.5, 27.5]}
+    ours, theirs = figures.sweep(scores, "simulated", printed, "z", log=True).axes
+    assert ours.lines[0].get_ydata().tolist() == [10, 20]
+    assert theirs.lines[0].get_ydata().tolist() == [26.5, 27.5]
+    assert [label.get_text() for label in theirs.get_xticklabels()] == ["16", "32"]
+    assert "simulated" in ours.get_title()
+    assert "Published" in theirs.get_title()
+    assert ours.get_ylim() == theirs.get_ylim()

@@ -73,3 +73,15 @@ def test_device_that_is_not_there_is_refused():
         assert models.choose_device("auto").type == "cpu"
         with pytest.raises(InputError, match="no CUDA device"):
             models.choose_device("cuda")
+
+
+def test_reconstruction_error_is_the_squared_distance_a_feature(tiny, s):
+    model = models.new_model(5, 2, s, 0)
+    with torch.no_grad():  # a decoder that knows nothing but its last bias
+        model.cvae.decoder.fc3.weight.zero_()
+        model.cvae.decoder.fc3.bias.copy_(torch.arange(5.0))
+    features = models.load_test_features(tiny, "rgb", s, CPU)
+    found = models.reconstruction_error(model, features, s, seed=0)
+    expected = ((tiny.features["rgb"]["v2"] - np.arange(5)) ** 2).mean(1)
+    assert np.allclose(found["v2"], expected, rtol=1e-5)
+    assert found["v3"].shape == (9,)

@@ -29,3 +29,10 @@ def test_table_keeps_rows_in_order_and_may_be_empty():
     assert table.video.tolist() == ["b", "a"]
     assert table.score.tolist() == [0.5, 0.7]
     assert len(SegmentTable.from_rows([])) == 0
+
+
+def test_rows_of_a_table_can_be_taken():
+    table = SegmentTable.from_rows([("v", "x", 0, 1, 0.1), ("w", "y", 2, 3, 0.2), ("v", "z", 4, 5, 0.3)])
+    assert table.of_video("v").label.tolist() == ["x", "z"]
+    assert table.take(np.array([2, 0])).start_s.tolist() == [4, 0]
+    assert len(table.of_video("u")) == 0

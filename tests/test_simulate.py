@@ -25,9 +25,9 @@ def test_it_is_sound_and_called_simulated(data):
 @pytest.mark.parametrize(
     ("name", "scale", "size"),
     [
-        ("thumos14", "demo", (20, 100, 105, 64)),
+        ("thumos14", "demo", (20, 96, 96, 64)),
         ("thumos14", "paper", (20, 200, 210, 1024)),
-        ("activitynet12", "demo", (10, 100, 100, 64)),
+        ("activitynet12", "demo", (10, 96, 96, 64)),
         ("activitynet12", "paper", (100, 4441, 2198, 1024)),
     ],
 )

@@ -101,3 +101,28 @@ def test_a_phase_figure_stars_what_is_decided():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("b", "a")
     assert figure.axes[1].get_ylabel() == "points"
     assert "simulated" in axes.get_title()
+
+
+def test_a_table_of_methods_has_the_published_above_and_this_run_below(scores):
+    own = scores[scores["row"] == "a"].assign(main=0.2)
+    published = {
+        "columns": [0.3, 0.5],
+        "methods": [
+            {"method": "X", "supervision": "weak", "feature": None, "map": [9.0, None], "average": 7.0}
+        ],
+    }
+    table = tables.methods(own, published)
+    assert table.loc[("published", "X, weak")].tolist() == ["9.0", "–", "7.0"]
+    assert table.loc[("this run, simulated", "last")].tolist() == ["40.0 ± 14.1", "20.0 ± 14.1", "20.0 ± 0.0"]
+    assert table.index.get_level_values(1).tolist() == ["X, weak", *CHOICES]
+    without = {**published, "methods": [{"method": "X", "supervision": "weak", "map": [9.0, None]}]}
+    assert tables.methods(own, without).columns.tolist() == [0.3, 0.5]
+
+
+def test_a_sweep_has_its_values_and_the_published_ones_in_order(scores):
+    own = scores.assign(row=scores["row"].map({"a": 8, "b": 2}))
+    table = tables.sweep(own, "z", {"columns": [4, 8], "map": [26.5, 27.5]})
+    assert table.index.tolist() == [2, 4, 8]
+    assert table["published", "DGAM"].tolist() == ["–", "26.5", "27.5"]
+    assert table.iloc[:, 0].tolist() == ["20.0 ± 0.0", "–", "20.0 ± 14.1"]
+    assert tables.sweep(own, "z", None).shape == (2, 3)

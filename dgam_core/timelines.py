@@ -1,0 +1,160 @@
+"""Figures over time: of a video's snippets, and of a training's epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dgam_core.segments import SegmentTable
+from dgam_core.snippets import Video
+from dgam_core.style import KINDS, MODELS, OURS, WIDTH_IN, set_style
+
+
+def of_video(
+    video: Video,
+    kinds: NDArray[np.str_],
+    attention: Mapping[str, Mapping[str, NDArray[np.floating]]],
+    tcam: Mapping[str, NDArray[np.floating]],
+    detections: Mapping[str, SegmentTable],
+    provenance: str,
+) -> Figure:
+    """Draw what a video shows, what attention and classifier make of it, and what is detected (Fig. 1).
+
+    Args:
+        video: the video.
+        kinds: what each snippet shows, as `diagnose.snippet_kinds` returns it.
+        attention: stream → model ("without" or "with") → λ, (N,).
+        tcam: stream → probability of the video's class by the model "with", (N,).
+        detections: model → detections in the video.
+        provenance: "simulated" or "measured on real features".
+    """
+    set_style()
+    heights = [0.5, *[1.2] * len(attention), *[0.35 * len(detections)]]
+    figure, axes = plt.subplots(
+        len(heights), 1, figsize=(WIDTH_IN, 1.5 * sum(heights)), sharex=True, height_ratios=heights
+    )
+    _kinds(axes[0], video.duration_s, kinds)
+    for panel, (stream, models) in zip(axes[1:], attention.items(), strict=False):
+        for model, values in models.items():
+            _steps(panel, video.duration_s, values, MODELS[model], f"attention {model}")
+        _steps(panel, video.duration_s, tcam[stream], "black", "class score (with)", linestyle=":")
+        panel.set_ylim(-0.05, 1.05)
+        panel.set_ylabel(stream)
+    axes[1].legend(fontsize="x-small", ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    _detections(axes[-1], detections)
+    axes[-1].set_xlabel("time (s)")
+    axes[-1].set_xlim(0, video.duration_s)
+    figure.suptitle(f"{video.name}: {', '.join(video.labels)} ({provenance})", fontsize="medium")
+    return figure
+
+
+def _kinds(axes: Axes, duration_s: float, kinds: NDArray[np.str_]) -> None:
+    edges = np.linspace(0, duration_s, len(kinds) + 1)
+    for kind in np.unique(kinds):
+        runs = np.flatnonzero(np.diff(np.concatenate([[False], kinds == kind, [False]]).astype(int)))
+        spans = [(edges[a], edges[b] - edges[a]) for a, b in runs.reshape(-1, 2)]
+        axes.broken_barh(spans, (0, 1), color=KINDS[str(kind)], label=str(kind), linewidth=0)
+    axes.set_yticks([0.5], ["truth"])
+    axes.legend(fontsize="x-small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+
+
+def _steps(
+    axes: Axes, duration_s: float, values: NDArray[np.floating], colour: str, label: str, linestyle: str = "-"
+) -> None:
+    edges = np.linspace(0, duration_s, len(values) + 1)
+    axes.stairs(values, edges, color=colour, label=label, linewidth=1.2, linestyle=linestyle, baseline=None)
+
+
+def _detections(axes: Axes, detections: Mapping[str, SegmentTable]) -> None:
+    """One row a model; the surer a detection, the darker."""
+    for y, (model, found) in enumerate(detections.items()):
+        highest = found.score.max(initial=0.0)
+        for start_s, end_s, score in zip(found.start_s, found.end_s, found.score, strict=True):
+            shade = 0.15 + 0.85 * max(score, 0.0) / highest if highest > 0 else 0.15
+            axes.broken_barh([(start_s, end_s - start_s)], (y - 0.4, 0.8), color=MODELS[model], alpha=shade)
+    axes.set_yticks(range(len(detections)), [f"detected {model}" for model in detections])
+    axes.set_ylim(len(detections) - 0.5, -0.5)
+
+
+def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> Figure:
+    """A number of the snippets of each kind, as bars a model and stream, ±1 standard deviation over seeds.
+
+    Args:
+        values: columns kind, model, stream, seed and value.
+        provenance: "simulated" or "measured on real features".
+        ylabel: what the number is.
+        title: what is shown.
+    """
+    set_style()
+    streams, kinds = sorted(values["stream"].unique()), [k for k in KINDS if k in set(values["kind"])]
+    figure, panels = plt.subplots(1, len(streams), figsize=(WIDTH_IN, 3.0), sharey=True, squeeze=False)
+    for axes, stream in zip(panels[0], streams, strict=True):
+        sns.barplot(
+            values[values["stream"] == stream],
+            x="kind",
+            y="value",
+            order=kinds,
+            hue="model",
+            hue_order=[model for model in MODELS if model in set(values["model"])],
+            palette=MODELS,
+            errorbar="sd",
+            err_kws={"color": "black", "linewidth": 1},
+            capsize=0.2,
+            legend=axes is panels[0][-1] and values["model"].nunique() > 1,
+            ax=axes,
+        )
+        axes.set_title(stream, fontsize="medium")
+        axes.set_xlabel("")
+        axes.set_ylabel(ylabel)
+    if panels[0][-1].get_legend():
+        panels[0][-1].set_ylim(top=1.35 * panels[0][-1].get_ylim()[1])  # room for the legend
+        panels[0][-1].legend(
+            title="generative modeling", ncols=2, loc="upper right", fontsize="small", title_fontsize="small"
+        )
+    figure.suptitle(f"{title}, {provenance}; mean and ±1 sd over seeds", fontsize="medium")
+    return figure
+
+
+def of_training(
+    curves: pd.DataFrame, looks: Sequence[tuple[int, NDArray[np.floating]]], warmup: int, provenance: str
+) -> Figure:
+    """Losses of both stages over the epochs, and how the attention of the test snippets spreads.
+
+    Args:
+        curves: columns loss, stage ("a" or "b"), epoch (from 1), seed and value.
+        looks: epoch → attention of all test snippets then, in order.
+        warmup: epochs of the warm-up, shaded.
+        provenance: "simulated" or "measured on real features".
+    """
+    set_style()
+    losses = list(dict.fromkeys(curves["loss"]))
+    rows = -(-(len(losses) + 1) // 4)
+    figure, panels = plt.subplots(rows, 4, figsize=(WIDTH_IN, 2.1 * rows))
+    for axes, loss in zip(panels.flat, losses, strict=False):
+        own = curves[curves["loss"] == loss]
+        sns.lineplot(own, x="epoch", y="value", errorbar="sd", color=OURS, ax=axes)
+        axes.axvspan(0, warmup, color="black", alpha=0.07, linewidth=0)
+        axes.set_title(f"stage ({own['stage'].iloc[0]}): {loss}", fontsize="small")
+        axes.set_ylabel("")
+    last = panels.flat[len(losses)]
+    shades = sns.color_palette("mako_r", len(looks))
+    for shade, (epoch, attention) in zip(shades, looks, strict=True):
+        last.hist(
+            attention, bins=20, range=(0, 1), histtype="step", density=True, color=shade, label=f"{epoch}"
+        )
+    last.set_title("attention", fontsize="small")
+    last.set_xlabel("λ of a test snippet")
+    last.set_yscale("log")
+    last.legend(title="epoch", ncols=2, fontsize="xx-small", title_fontsize="xx-small")
+    for axes in panels.flat[len(losses) + 1 :]:
+        axes.set_visible(False)
+    title = f"Losses, {provenance}: mean and ±1 sd over seeds, warm-up shaded; attention of one seed"
+    figure.suptitle(title, fontsize="medium")
+    return figure

@@ -1,0 +1,67 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from dgam_core import timelines
+from dgam_core.segments import SegmentTable
+
+
+def test_a_video_has_its_truth_its_attention_and_its_detections(tiny):
+    video = tiny.videos[2]
+    kinds = np.array(
+        ["background", "context", "action", "action", "context", "background", "background", "action"]
+    )
+    attention = {s: {"without": np.full(8, 0.2), "with": np.full(8, 0.9)} for s in ("flow", "rgb")}
+    table = SegmentTable.from_rows([("v2", "jump", 2, 4, 0.8), ("v2", "jump", 5, 6, 0.4)])
+    found = {"without": SegmentTable.from_rows([]), "with": table}
+    tcam = {"flow": np.full(8, 0.5), "rgb": np.full(8, 0.6)}
+    figure = timelines.of_video(video, kinds, attention, tcam, found, "simulated")
+    truth, flow, rgb, detected = figure.axes
+    assert [t.get_text() for t in truth.get_legend().get_texts()] == ["action", "background", "context"]
+    spans = [path.get_extents() for path in truth.collections[0].get_paths()]
+    assert [(span.x0, span.x1) for span in spans] == [(2, 4), (7, 8)]  # two actions of 1 s a snippet
+    assert [patch.get_label() for patch in flow.patches] == [
+        "attention without",
+        "attention with",
+        "class score (with)",
+    ]
+    assert rgb.get_ylabel() == "rgb"
+    assert len(detected.collections) == 2
+    sure, unsure = (bars.get_alpha() for bars in detected.collections)
+    assert sure > unsure
+    assert detected.get_xlabel() == "time (s)"
+    assert "jump" in figure.get_suptitle()
+    assert "simulated" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("models", [["without", "with"], ["with"]])
+def test_numbers_by_kind_are_bars_of_each_stream(models):
+    rows = [
+        (kind, model, stream, seed, len(kind) + seed)
+        for kind in ("action", "not action")
+        for model in models
+        for stream in ("flow", "rgb")
+        for seed in (0, 1)
+    ]
+    values = pd.DataFrame(rows, columns=["kind", "model", "stream", "seed", "value"])
+    figure = timelines.by_kind(values, "measured on real features", "λ", "Attention")
+    flow, rgb = figure.axes
+    assert [bar.get_height() for bar in flow.patches if bar.get_height()] == [6.5, 10.5] * len(models)
+    assert flow.get_ylabel() == "λ"
+    assert (rgb.get_legend() is None) == (len(models) == 1)
+    assert "measured on real features" in figure.get_suptitle()
+
+
+def test_a_training_has_a_panel_a_loss_and_one_for_the_attention():
+    curves = pd.DataFrame(
+        [(loss, stage, epoch, seed, epoch + seed) for loss, stage in (("kl", "b"), ("fg", "a"), ("re", "a"))
+         for epoch in (1, 2, 3) for seed in (0, 2)],
+        columns=["loss", "stage", "epoch", "seed", "value"],
+    )  # fmt: skip
+    looks = [(1, np.full(10, 0.5)), (3, np.full(10, 0.9))]
+    figure = timelines.of_training(curves, looks, 2, "simulated")
+    kl, _, _, attention = figure.axes
+    assert kl.get_title() == "stage (b): kl"
+    assert kl.lines[0].get_ydata().tolist() == [2, 3, 4]  # the mean of both seeds
+    assert [text.get_text() for text in attention.get_legend().get_texts()] == ["1", "3"]
+    assert "simulated" in figure.get_suptitle()
