@@ -26,7 +26,7 @@ setup: .venv/.stamp  ## make .venv with the locked versions
 	touch $@
 
 book: .venv/.stamp  ## run the notebooks of PROFILE (demo) and build the site in book/_build/html
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going executed
+	@$(MAKE) --no-print-directory --keep-going executed
 	@test -n "$(EXECUTED)" || { echo "params/$(PROFILE) has no parameters; profiles: $(notdir $(patsubst %/,%,$(wildcard params/*/)))"; exit 1; }
 	@mkdir -p book/notebooks
 	@# Pages of another profile must not stay.

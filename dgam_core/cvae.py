@@ -90,7 +90,8 @@ class CVAE(nn.Module):
         wb = (b.unsqueeze(-2) @ W).squeeze(-2)  # Wᵀb, (K,)
         flat = h.flatten(W.ndim - 2, -2)
         wwh = (flat @ (W.mT @ W)).view(h.shape)
-        of_h = ((wwh + along(2 * wb, h) - 2 * xw.unsqueeze(-4)) * h).sum(-1)
+        from_x = (xw - along(wb, xw)).unsqueeze(-4)
+        of_h = (torch.sub(wwh, from_x, alpha=2) * h).sum(-1)
         of_x = norm - 2 * xb.squeeze(-1) + over(b.square().sum(-1), 2)
         return of_x.unsqueeze(-3) + of_h
 

@@ -35,9 +35,10 @@ def linear(h: Tensor, layer: nn.Linear) -> Tensor:
     Returns:
         (..., O), in a stack (R, ..., O).
     """
-    runs = layer.weight.ndim - 2
-    flat = h.flatten(runs, -2) @ layer.weight.mT  # one product a run
-    return (flat + layer.bias.unsqueeze(-2)).view(*h.shape[:-1], -1)
+    if layer.weight.ndim == 2:
+        return nn.functional.linear(h, layer.weight, layer.bias)
+    flat = torch.baddbmm(layer.bias.unsqueeze(-2), h.flatten(1, -2), layer.weight.mT)
+    return flat.view(*h.shape[:-1], -1)
 
 
 def along(vector: Tensor, h: Tensor) -> Tensor:

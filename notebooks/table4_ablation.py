@@ -146,9 +146,13 @@ glue("map_full", float(by_seed["+ L_re"].mean()), display=False)
 Markdown(
     "Each step against the row above it. "
     + tables.seed_by_seed(lines, data.provenance, len(by_seed))
-    + f" The paper's steps, published, are {steps}. Here L_re is a mean over snippets and features, as in the released code; what "
-    "becomes of it as the sum that Eq. (12) is, up to a factor, [the departures](departures.ipynb) show."
+    + f" The paper's steps, published, are {steps}."
 )
+
+# %% [markdown]
+# Eq. (12) gives $\mathcal{L}_{re}$ up to a factor. Here it is a mean over snippets and features, as in the released
+# code; what becomes of it as a plain sum, and what else the released code does, is shown by [the
+# departures](departures.ipynb).
 
 # %% [markdown]
 # ## Checks
