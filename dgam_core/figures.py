@@ -121,11 +121,20 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Mapping[str, Any
     set_style()
     figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
     _line_with_interval(axes, scores.assign(value=100 * scores["map"]), "tiou", f"this run, {provenance}")
-    for name, style in (("DGAM", "-"), (best, ":")):
+    for name, style, marker, inside in (("DGAM", "-", "s", PUBLISHED), (best, ":", "D", "white")):
         (entry,) = [entry for entry in published["methods"] if entry["method"] == name]
-        values = np.array(entry["map"], dtype=float)
-        label = f"{name}, published"
-        axes.plot(published["columns"], values, style, color=PUBLISHED, marker="s", markersize=4, label=label)
+        # A line runs on where the paper prints no value; the markers say where it does.
+        values = pd.Series(entry["map"], index=published["columns"], dtype=float).dropna()
+        axes.plot(
+            values.index,
+            values,
+            style,
+            color=PUBLISHED,
+            marker=marker,
+            markerfacecolor=inside,
+            markersize=5,
+            label=f"{name}, published",
+        )
     axes.set_xlabel("tIoU threshold")
     axes.set_ylabel("mAP (%)")
     axes.set_ylim(bottom=0)

@@ -76,18 +76,19 @@ def test_set_statistics_show_both_models_of_ours_and_the_papers():
 
 def test_map_over_tiou_shows_the_published_as_published():
     scores = pd.DataFrame(
-        [(seed, tiou, 0.5 - tiou / 2 + seed / 10) for seed in (0, 1) for tiou in (0.1, 0.5)],
+        [(seed, tiou, 0.5 - tiou / 2 + seed / 10) for seed in (0, 1) for tiou in (0.1, 0.3, 0.5)],
         columns=["seed", "tiou", "map"],
     )
-    methods = [{"method": "DGAM", "map": [60.0, 28.8]}, {"method": "Best", "map": [None, 26.8]}]
+    methods = [{"method": "DGAM", "map": [60.0, 46.8, 28.8]}, {"method": "Best", "map": [60.4, None, 26.8]}]
     figure = figures.over_tiou(
-        scores, "simulated", {"data": "THUMOS14", "columns": [0.1, 0.5], "methods": methods}, "Best"
+        scores, "simulated", {"data": "THUMOS14", "columns": [0.1, 0.3, 0.5], "methods": methods}, "Best"
     )
     (axes,) = figure.axes
     ours, dgam, best = axes.lines
-    assert ours.get_ydata().tolist() == pytest.approx([50, 30])  # the mean of both seeds
-    assert dgam.get_ydata().tolist() == [60, 28.8]
-    assert best.get_ydata()[1] == 26.8
+    assert ours.get_ydata().tolist() == pytest.approx([50, 40, 30])  # the mean of both seeds
+    assert dgam.get_ydata().tolist() == [60, 46.8, 28.8]
+    assert best.get_xydata().tolist() == [[0.1, 60.4], [0.5, 26.8]]  # a line across what is not printed
+    assert best.get_marker() != dgam.get_marker()
     labels = [line.get_label() for line in axes.lines]
     assert labels == ["this run, simulated", "DGAM, published", "Best, published"]
     assert "THUMOS14" in axes.get_title()
