@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -43,6 +43,14 @@ class Experiment(Settings):
     """Processes that train side by side."""
 
     @property
+    def main(self) -> str:
+        """Name of the number to compare by, the mAP at one threshold or its average over several."""
+        ends = f"{self.main_tiou[0]:g}"
+        if len(self.main_tiou) > 1:
+            ends += f"–{self.main_tiou[-1]:g}"
+        return ("average " if len(self.main_tiou) > 1 else "") + f"mAP@{ends}"
+
+    @property
     def summary(self) -> str:
         """What a page says of its settings, in Markdown."""
         start = departures.preset(self.preset, self.benchmark)
@@ -57,12 +65,18 @@ class Experiment(Settings):
         """Return value → parameters with that value, where one setting is swept.
 
         Raises:
-            InputError: not one setting is swept, or a value is refused.
+            InputError: not one setting is swept, a value is refused, or there is nothing to compare with.
         """
         if len(self.sweep) != 1:
             raise InputError("sweep: should name one setting, with the values to try")
         ((name, values),) = self.sweep
-        return {value: parse(Experiment, self.model_dump() | {name: value}, "sweep") for value in values}
+        found = {value: parse(Experiment, self.model_dump() | {name: value}, "sweep") for value in values}
+        if getattr(self, name) not in values:
+            base = _show(getattr(self, name))
+            raise InputError(
+                f"sweep: {name} = {list(values)}: should hold {base}, to compare the others with"
+            )
+        return found
 
     @model_validator(mode="before")
     @classmethod
@@ -79,6 +93,8 @@ class Experiment(Settings):
             return value
         if not all(isinstance(values, list | tuple) and values for values in value.values()):
             raise ValueError("Input should be names, each with a list of values")
+        if any(len(set(values)) < len(values) for values in value.values()):
+            raise ValueError("Input should be names, each with different values")
         return tuple((name, tuple(values)) for name, values in value.items())
 
     @field_validator("seeds")
@@ -138,13 +154,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def read_parameters(namespace: Mapping[str, Any]) -> Experiment:
+def read_parameters(namespace: Mapping[str, Any], sweep: Collection[str] = ()) -> Experiment:
     """Read a notebook's parameters from its `globals()`.
 
     papermill sets whatever it is given as a variable and only logs a name that the notebook
     does not know; here every variable that holds plain data counts as a parameter, so a
     misspelt one stops the run. Lists and maps may come as text, as in `-p seeds '[0, 1, 2]'`:
     papermill's `-p` knows none.
+
+    Args:
+        namespace: the notebook's `globals()`.
+        sweep: names of which the notebook can try values; most try nothing.
+    Raises:
+        InputError: a parameter is refused, or the parameter `sweep` names something else than these.
     """
     plain = (bool, int, float, str, list, tuple, dict, type(None))
     values = {
@@ -152,7 +174,14 @@ def read_parameters(namespace: Mapping[str, Any]) -> Experiment:
         for name, value in namespace.items()
         if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out")
     }
-    return parse(Experiment, values, where="parameters")
+    experiment = parse(Experiment, values, where="parameters")
+    given = [name for name, _ in experiment.sweep]
+    if given and not sweep:
+        raise InputError(f"parameters: sweep: this notebook tries no values, of {', '.join(given)} or others")
+    if sweep and not (given and set(given) <= set(sweep)):
+        names = f"should name {' or '.join(sweep)}, not {', '.join(given) or 'nothing'}"
+        raise InputError(f"parameters: sweep: {names}")
+    return experiment
 
 
 def _from_text(value: Any) -> Any:

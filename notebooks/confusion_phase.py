@@ -53,7 +53,9 @@ held_out = 0.0
 # %%
 from dgam_core import params
 
-experiment = params.read_parameters(globals())
+experiment = params.read_parameters(
+    globals(), sweep=["confusion", "separation", "noise", "drift"]
+)
 
 # %% tags=["hide-input"]
 from dataclasses import replace

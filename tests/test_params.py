@@ -195,15 +195,66 @@ def test_every_published_number_is_a_percentage(published):
 
 
 def test_one_setting_is_swept_and_its_values_are_checked():
-    swept = parse(Experiment, GIVEN | {"sweep": {"latent_dim": [2, 8]}}, "here").tries()
+    values = GIVEN | {"latent_dim": 8, "sweep": {"latent_dim": [2, 8]}}
+    swept = parse(Experiment, values, "here").tries()
     assert [(value, one.latent_dim) for value, one in swept.items()] == [(2, 2), (8, 8)]
+    # what is not swept stays, so that the run store has the base's runs already
+    base = parse(Experiment, GIVEN, "here")
+    assert parse(Experiment, GIVEN | {"sweep": {"beta": [0.01, 0.1]}}, "here").tries()[0.1].training == (
+        base.training
+    )
     for sweep, sentence in (
         ({}, "sweep: should name one setting"),
+        ({"beta": [0.2, 0.7]}, r"sweep: beta = \[0.2, 0.7\]: should hold 0.1, to compare the others with"),
         ({"beta": [0.1], "alpha": [0.1]}, "sweep: should name one setting"),
         ({"latent_dims": [2]}, "unknown parameter 'latent_dims'; did you mean 'latent_dim'"),
         ({"beta": [-1.0]}, "sweep: beta = -1.0: should be greater than or equal to 0"),
     ):
         with pytest.raises(InputError, match=sentence):
             parse(Experiment, GIVEN | {"sweep": sweep}, "here").tries()
-    with pytest.raises(InputError, match="should be names, each with a list of values"):
-        parse(Experiment, GIVEN | {"sweep": {"beta": 0.1}}, "here")
+    for values, sentence in ((0.1, "a list of values"), ([0.1, 0.1], "different values")):
+        with pytest.raises(InputError, match=f"should be names, each with {sentence}"):
+            parse(Experiment, GIVEN | {"sweep": {"beta": values}}, "here")
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "sentence"),
+    [
+        ({"beta": [0.1]}, [], "parameters: sweep: this notebook tries no values, of beta or others"),
+        ({}, ["beta"], "parameters: sweep: should name beta, not nothing"),
+        ({"alpha": [0.1]}, ["beta", "eta"], "parameters: sweep: should name beta or eta, not alpha"),
+    ],
+)
+def test_a_notebook_refuses_a_sweep_that_is_not_its_own(given, known, sentence):
+    with pytest.raises(InputError) as error:
+        read_parameters(GIVEN | {"sweep": given}, sweep=known)
+    assert str(error.value) == sentence
+    assert read_parameters(GIVEN | {"sweep": {"beta": [0.1]}}, sweep=["beta"]).sweep == (("beta", (0.1,)),)
+
+
+SWEEPS = {"table6": "latent_dim", "table7": "beta", "figure4": "prior_shift"}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem.split("_")[0] in SWEEPS], ids=str)
+def test_the_sweeps_of_the_papers_sizes_are_the_papers(path, published):
+    table = path.stem.split("_")[0]
+    experiment = parse(Experiment, read_yaml(path), str(path))
+    values = list(experiment.tries())
+    assert [name for name, _ in experiment.sweep] == [SWEEPS[table]]
+    assert values == published[table]["columns"] or (path.parent.name == "demo" and len(values) <= 5)
+
+
+def test_notebooks_of_a_profile_share_their_runs():
+    own = {"sweep", "benchmark", "dataset"}  # of a table or figure
+    for path in FILES:
+        if path.stem.startswith(("table", "figure")):
+            values, shared = (read_yaml(p) for p in (path, path.with_name("table4_ablation.yaml")))
+            assert {k: v for k, v in values.items() if k not in own} == (
+                {k: v for k, v in shared.items() if k not in own}
+            ), path
+
+
+def test_the_number_to_compare_by_has_a_name():
+    assert parse(Experiment, GIVEN, "here").main == "mAP@0.5"
+    averaged = parse(Experiment, GIVEN | {"benchmark": "activitynet12"}, "here")
+    assert averaged.main == "average mAP@0.5–0.95"
