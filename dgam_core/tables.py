@@ -58,10 +58,16 @@ def map_table(
     return pd.concat(parts, axis=1)
 
 
-def choices(scores: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
-    """The number by which models are chosen, in percent, for each model choice; see `map_table`."""
+def choices(scores: pd.DataFrame, rows: Sequence[str], value: str = "main") -> pd.DataFrame:
+    """A number in percent for each model choice; see `map_table`.
+
+    Args:
+        scores: as `Judge.table` makes them.
+        rows: rows of the table, in order.
+        value: "main", by which models are chosen, or "map", where there is one threshold.
+    """
     once = scores[scores["tiou"] == scores["tiou"].iloc[0]]  # `main` is the same at every threshold
-    return mean_and_sd(once, rows, "choice", "main")[list(CHOICES)]
+    return mean_and_sd(once, rows, "choice", value)[list(CHOICES)]
 
 
 def methods(scores: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
@@ -79,11 +85,12 @@ def methods(scores: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
     }
     averages = ["average"] if "average" in published["methods"][0] else []
     theirs = pd.DataFrame(printed, index=[*columns, *averages]).T
-    ours = mean_and_sd(scores, list(scores["row"].unique()), "choice", "main").T if averages else None
     at = scores.assign(row=scores["choice"])
     here = mean_and_sd(at, list(CHOICES), "tiou", "map")[columns]
-    if ours is not None:
-        here["average"] = ours.iloc[:, 0]
+    if averages:
+        # Over the thresholds first: what is left is one number a seed, and their spread that of the seeds.
+        each = at.groupby(["row", "seed"], as_index=False)["map"].mean().assign(column="average")
+        here["average"] = mean_and_sd(each, list(CHOICES), "column", "map")["average"]
     here.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], here.index])
     return pd.concat([theirs.map("{:.1f}".format).replace("nan", "–"), here])
 
@@ -96,16 +103,16 @@ def sweep(scores: pd.DataFrame, name: str, published: Mapping[str, Any] | None) 
     """mAP@0.5 by model choice at each value of a setting, and what is published.
 
     Args:
-        scores: as `Judge.table` makes them; rows are the values.
+        scores: as `Judge.table` makes them at tIoU 0.5; rows are the values.
         name: what is swept.
-        published: `columns` (values) and `map`, in percent; None where nothing is printed.
+        published: `data`, `columns` (values) and `map`, in percent; None where nothing is printed.
     """
     (provenance,) = scores["provenance"].unique()
-    ours = choices(scores, list(scores["row"].unique()))
+    ours = choices(scores, list(scores["row"].unique()), "map")
     parts = {f"mAP@0.5 (%) by model choice, {provenance}": ours}
     if published is not None:
         printed = pd.DataFrame({"DGAM": published["map"]}, index=published["columns"])
-        parts["published"] = printed.map("{:.1f}".format)
+        parts[f"published, {published['data']}"] = printed.map("{:.1f}".format)
     return pd.concat(parts, axis=1).sort_index().fillna("–").rename_axis(index=name)
 
 

@@ -124,7 +124,7 @@ results.save_figure("departures", figure)
 
 # %% tags=["hide-input"]
 title = f"mAP@0.5 (%) by model choice, {data.provenance}"
-pd.concat({title: tables.choices(scores, ["base", *order])}, axis=1)
+pd.concat({title: tables.choices(scores, ["base", *order], "map")}, axis=1)
 
 # %% [markdown]
 # ## What to conclude

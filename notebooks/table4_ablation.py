@@ -108,7 +108,7 @@ results.save_table("table4_ablation", scores.to_csv(index=False))
 # ## Result
 
 # %% tags=["hide-input"]
-tables.map_table(scores, published["rows"], published["columns"], "mAP@0.5")
+tables.map_table(scores, published["rows"], published["columns"], experiment.main)
 
 # %% [markdown]
 # Mean ± standard deviation over the seeds. The published column is the paper's; it was measured on

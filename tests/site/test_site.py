@@ -121,7 +121,11 @@ def test_mathematics_is_rendered(page, address, name):
         ("departures", 24 + 21),  # departures; variants
         ("table1_module_swap", 4),
         ("table2_attention_statistics", 4),
+        ("table3_thumos14", 19 + 3),  # methods; model choices
         ("table4_ablation", 4),
+        ("table5_activitynet12", 9 + 3),
+        ("table6_latent_dimension", 8),  # values tried or published
+        ("table7_beta", 6),
     ],
 )
 def test_a_result_page_shows_its_table_and_chart(page, address, name, rows):
