@@ -45,9 +45,9 @@ num_snippets = 32
 
 # Optimization: so much that L_fg alone converges; the warm-up keeps its share of the epochs. Only the last epoch counts here.
 learning_rate = 0.016
-epochs = 60
-warmup_epochs = 36
-look_epochs = 15
+epochs = 50
+warmup_epochs = 30
+look_epochs = 17
 held_out = 0.0
 
 # %%
@@ -129,7 +129,7 @@ tables.phase_text(points, data.provenance, "mAP@0.5 (%)")
 # ## What to conclude
 
 # %% tags=["hide-input"]
-lines = tables.phase_lines(points, r"$\mathcal{L}_{re}$")
+lines = tables.phase_lines(points, "`L_re`")
 Markdown(tables.seed_by_seed(lines, data.provenance, len(experiment.seeds)))
 
 # %% [markdown]

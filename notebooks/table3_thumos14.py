@@ -41,9 +41,9 @@ num_snippets = 32
 # Optimization: D is a sixteenth of the real one, so a step has to be 16 times as long to move w_cᵀx as far;
 # the warm-up lasts until L_fg alone has done most of its fall
 learning_rate = 0.016
-epochs = 60
-warmup_epochs = 36
-look_epochs = 15
+epochs = 50
+warmup_epochs = 30
+look_epochs = 17
 
 # %%
 from dgam_core import params
