@@ -221,7 +221,8 @@ def phase(steps: pd.Series, provenance: str, what: str, unit: str) -> Figure:
 def _seed_bars(axes: Axes, rows: list[str], scores: pd.DataFrame) -> None:
     """Bars of the mean over seeds, the standard deviation, and each seed's value as a point."""
     groups = scores.groupby("row")["value"]
-    _bars(axes, rows, groups.mean()[rows].to_list(), OURS, groups.std()[rows].to_list())
+    highest = groups.max()[rows].to_list()
+    _bars(axes, rows, groups.mean()[rows].to_list(), OURS, groups.std()[rows].to_list(), highest)
     # Side by side, so that equal values stay apart.
     seeds = sorted(scores["seed"].unique())
     shifts = np.linspace(-0.2, 0.2, len(seeds)) if len(seeds) > 1 else [0.0]
@@ -232,15 +233,22 @@ def _seed_bars(axes: Axes, rows: list[str], scores: pd.DataFrame) -> None:
         )
 
 
-def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], colour: str, errors: Any = None) -> None:
-    """Bars over named rows, each value written above its bar; names like L_fg are set as mathematics."""
+def _bars(
+    axes: Axes,
+    names: Sequence[str],
+    values: Sequence[float],
+    colour: str,
+    errors: Any = None,
+    over: Any = 0.0,
+) -> None:
+    """Bars over named rows, each value written above its bar and `over`; L_fg is set as mathematics."""
     labels = [re.sub(r"L_(\w+)", r"$\\mathcal{L}_{\1}$", name) for name in names]
     bars = axes.bar(labels, values, color=colour, width=0.65)
     top = np.array(values, dtype=float)
     if errors is not None:
         spread = np.nan_to_num(np.array(errors, dtype=float))
         axes.errorbar(labels, values, spread, fmt="none", ecolor="black", capsize=4, linewidth=1)
-        top = top + spread
+        top = np.maximum(top + spread, over)
     for bar, value, height in zip(bars, values, top, strict=True):
         middle = bar.get_x() + bar.get_width() / 2
         axes.annotate(
