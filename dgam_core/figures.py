@@ -77,7 +77,7 @@ def set_statistics(ours: pd.DataFrame, provenance: str, published: pd.DataFrame,
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("share of the action snippets")
         axes.set_ylabel("")
-    panels[1].legend(title="generative modeling", loc="lower right", fontsize="small", title_fontsize="small")
+    panels[1].legend(title="generative modeling", loc="upper right", fontsize="small", title_fontsize="small")
     return figure
 
 
