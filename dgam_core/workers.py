@@ -46,9 +46,12 @@ def side_by_side(
             for done in as_completed(waiting):
                 yield waiting[done], done.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
+            children = multiprocessing.active_children()
+            for process in children:
                 process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in children:  # each clears away what it has half written
+                process.join()
             raise
 
 
@@ -56,6 +59,7 @@ def _start(threads: int, context: Any) -> None:
     global _context
     _context = context
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it decides
+    signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(threads)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
@@ -68,5 +72,12 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
+def _stop(signum: int, frame: object) -> None:
+    raise SystemExit(1)  # unlike the signal alone, lets files that are half written be cleared away
+
+
 def _apply(function: Callable[[Any, Task], Result], task: Task) -> Result:
-    return function(_context, task)
+    try:
+        return function(_context, task)
+    except SystemExit:
+        os._exit(1)  # the pool would take it for a result and go on

@@ -1,8 +1,10 @@
 import os
+import time
 
 import pytest
 import torch
 
+from dgam_core.files import whole_folder
 from dgam_core.workers import side_by_side
 
 
@@ -27,3 +29,20 @@ def test_with_one_worker_or_one_task_nothing_is_started():
 def test_an_error_in_a_worker_comes_out_here():
     with pytest.raises(ValueError, match="a negative task"):
         list(side_by_side(multiply, 10, [1, -1, 2, 3], workers=2))
+
+
+def write_slowly_or_fail(folder, task):
+    started = folder / "started"
+    if task == "fail":
+        while not started.exists():
+            time.sleep(0.01)
+        raise ValueError("the other one was in the middle of writing")
+    with whole_folder(folder / "result"):
+        started.touch()
+        time.sleep(60)
+
+
+def test_after_an_error_nothing_half_written_stays_and_nobody_goes_on_writing(tmp_path):
+    with pytest.raises(ValueError, match="in the middle"):
+        list(side_by_side(write_slowly_or_fail, tmp_path, ["write", "fail"], workers=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["started"]
