@@ -31,7 +31,7 @@ def cli() -> None:
 
 
 @cli.command("import")
-@click.argument("layout", type=click.Choice(["basnet"]), metavar="LAYOUT")
+@click.argument("layout", type=click.Choice(["basnet", "dgam"]), metavar="LAYOUT")
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH, metavar="OUT.h5")
 @click.option(
@@ -41,10 +41,14 @@ def cli() -> None:
     "--snippet-frames", type=click.IntRange(min=1), help="Frames a snippet, if durations do not tell."
 )
 def import_(layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None) -> None:
-    """Import features in a public layout (basnet) into a store."""
+    """Import features in a public layout into a store.
+
+    LAYOUT is basnet (BaS-Net, UM, CoLA) or dgam (the authors' released code, STPN).
+    """
     from dgam_core import layouts
 
-    _write_store(out, layouts.read_basnet(source, fps, snippet_frames), "importing")
+    read = {"basnet": layouts.read_basnet, "dgam": layouts.read_dgam}[layout]
+    _write_store(out, read(source, fps, snippet_frames), "importing")
 
 
 @cli.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from dgam_core.activitynet import read_json
 from dgam_core.errors import InputError
@@ -85,6 +86,94 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
     classes = tuple(sorted({label for video in videos for label in video.labels}))
     source = f"features in the BaS-Net layout, {fps:g} fps, {snippet_frames} frames a snippet"
     return DataSet(root.resolve().name, source, False, fps, snippet_frames, classes, tuple(videos), features)
+
+
+def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
+    """Read layout A (the authors' released code, STPN).
+
+    `<root>/{train,test}_data/<stream>_features/{1..N}.npy` and `{train,test}_labels.npy`, (N, C) multi-hot;
+    `<root>/test_data/gt*.json`, and `*_test_vid_list.txt`, whose line i names the test video i. Training
+    videos have no names; here they are called train_0001 and so on.
+
+    Args:
+        root: the folder.
+        fps: frames a second; without it 25.
+        snippet_frames: frames a snippet; without it 16.
+    Raises:
+        InputError: a file is missing or cannot be read, numbers of videos disagree, or the columns of the
+            labels cannot be matched with the names of the classes.
+    """
+    root = Path(root)
+    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
+    truth = _the_one(root / "test_data", "gt*.json")
+    database = _read_database(truth)
+    hot = {subset: _labels(root / f"{subset}_data" / f"{subset}_labels.npy") for subset in ("train", "test")}
+    listed = _read_split(_the_one(root / "test_data", "*_test_vid_list.txt"))
+    names = {"train": [f"train_{i + 1:04d}" for i in range(len(hot["train"]))], "test": listed}
+    for name in listed:
+        if name not in database:
+            raise InputError(f"{truth}: lacks the test video {name!r}")
+    if len(listed) != len(hot["test"]) or hot["train"].shape[1] != hot["test"].shape[1]:
+        raise InputError(
+            f"{root}: {len(listed)} test videos are named; the labels are {hot['test'].shape} for test and "
+            f"{hot['train'].shape} for training, videos by classes"
+        )
+    segments = {name: _segments(truth, name, database[name]) for name in listed}
+    columns = _name_columns(root, hot["test"], [{s.label for s in segments[name]} for name in listed])
+    features = _numbered_features(root, names)
+    videos = []
+    for subset, own in names.items():
+        for name, row in zip(own, hot[subset], strict=True):
+            count = features["rgb"].num_snippets(name)
+            labels = tuple(sorted(columns[c] for c in np.flatnonzero(row)))
+            duration_s = count * snippet_frames / fps
+            videos.append(Video(name, subset, duration_s, count, labels, segments.get(name, ())))
+    source = f"features in the layout of DGAM's release, {fps:g} fps, {snippet_frames} frames a snippet"
+    name = root.resolve().name
+    return DataSet(name, source, False, fps, snippet_frames, tuple(sorted(columns)), tuple(videos), features)
+
+
+def _numbered_features(root: Path, names: Mapping[str, list[str]]) -> dict[str, NpyFolder]:
+    features = {}
+    for stream in ("flow", "rgb"):
+        paths = {
+            name: root / f"{subset}_data" / f"{stream}_features" / f"{i}.npy"
+            for subset, own in names.items()
+            for i, name in enumerate(own, 1)
+        }
+        if missing := [path for path in paths.values() if not path.is_file()]:
+            raise InputError(f"{missing[0]}: no such file; the labels count {len(paths)} videos")
+        features[stream] = NpyFolder(paths)
+    return features
+
+
+def _the_one(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise InputError(f"{folder}: has {len(found)} files called {pattern}; it should have one")
+    return found[0]
+
+
+def _labels(path: Path) -> NDArray[np.bool_]:
+    values = _open_npy(path)
+    if values.ndim != 2 or not np.isin(values, (0, 1)).all():
+        raise InputError(f"{path}: should hold 0 and 1, (videos, classes)")
+    return values.astype(bool)
+
+
+def _name_columns(root: Path, hot: NDArray[np.bool_], annotated: list[set[str]]) -> list[str]:
+    """Name the columns of the labels: they come without, but test videos are annotated by name."""
+    names = sorted(set().union(*annotated))
+    shown = np.array([[name in labels for name in names] for labels in annotated])
+    together = hot.T.astype(int) @ shown  # videos with both column and name
+    column, name = linear_sum_assignment(together, maximize=True)
+    agree = together[column, name]
+    if len(names) != hot.shape[1] or (2 * agree <= hot.sum(0)[column]).any():
+        raise InputError(
+            f"{root}: the {hot.shape[1]} columns of test_labels.npy do not match the {len(names)} classes "
+            "that the test videos' annotations name"
+        )
+    return [names[c] for c in name]
 
 
 def _snippet_frames(root: Path, counts: dict[str, int], durations: dict[str, float], fps: float) -> int:

@@ -16,7 +16,7 @@ from pytest import approx
 
 from dgam_core import store
 from dgam_core.simulate import DATA_SETS
-from tests.test_layouts import export_basnet
+from tests.test_layouts import export_basnet, export_dgam
 
 DGAM = Path(sys.executable).parent / "dgam"
 
@@ -48,6 +48,8 @@ def test_from_features_to_map(tmp_path, tiny, params):
     source.mkdir()
     export_basnet(tiny, source)
     assert dgam("import", "basnet", source, "x.h5", cwd=tmp_path).returncode == 0
+    released = export_dgam(tiny, tmp_path / "released")
+    assert dgam("import", "dgam", released, "y.h5", "--fps", "16", cwd=tmp_path).returncode == 0
     seen = dgam("inspect", "x.h5", cwd=tmp_path)
     assert "real features" in seen.stdout
     assert "jump, throw" in seen.stdout
@@ -123,7 +125,7 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path, tiny, params):
 def test_wrong_usage_gets_one_sentence(tmp_path):
     assert "No such command 'frob'" in refused("frob")
     assert "Missing argument 'DETECTIONS.json'" in refused("evaluate")
-    assert "Invalid value for 'LAYOUT': 'elsewhere' is not 'basnet'" in refused(
+    assert "Invalid value for 'LAYOUT': 'elsewhere' is not one of 'basnet', 'dgam'" in refused(
         "import", "elsewhere", "a", "b"
     )
     for text in ("3", "0:1:0.1", "0.5:0.1:0.1", "0.1:0.9:0", "a:b:c", "0.1:1.5:0.1"):

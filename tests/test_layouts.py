@@ -6,7 +6,7 @@ import pytest
 
 from dgam_core import store
 from dgam_core.errors import InputError
-from dgam_core.layouts import read_basnet
+from dgam_core.layouts import read_basnet, read_dgam
 from dgam_core.snippets import Segment
 
 
@@ -153,3 +153,88 @@ def test_real_recordings(shared_data, tmp_path):
     }
     original = np.load(shared_data / "utkinect/features/test/flow/s06_e01_c0.npy")
     assert np.array_equal(data.load("flow", "s06_e01_c0"), original)
+
+
+def export_dgam(data, root: Path, order=("throw", "jump")) -> Path:
+    """Write a data set in layout A, the columns of the labels in the given order."""
+    for subset in ("train", "test"):
+        folder = root / f"{subset}_data"
+        for stream in data.streams:
+            (folder / f"{stream}_features").mkdir(parents=True)
+            for i, video in enumerate(data.subset(subset), 1):
+                np.save(folder / f"{stream}_features" / f"{i}.npy", data.load(stream, video.name))
+        hot = [[float(label in video.labels) for label in order] for video in data.subset(subset)]
+        np.save(folder / f"{subset}_labels.npy", np.array(hot))
+    database = {
+        video.name: {
+            "subset": "test",
+            "annotations": [
+                {"label": s.label, "segment": [str(s.start_s), str(s.end_s)]} for s in video.segments
+            ],
+        }
+        for video in data.subset("test")
+    }
+    (root / "test_data" / "gt.json").write_text(json.dumps({"database": database}))
+    names = "\n".join(video.name for video in data.subset("test"))
+    (root / "test_data" / "THUMOS14_test_vid_list.txt").write_text(names)
+    return root
+
+
+@pytest.mark.parametrize("order", [("throw", "jump"), ("jump", "throw")])
+def test_round_trip_of_the_released_codes_layout(tmp_path, tiny, order):
+    data = read_dgam(export_dgam(tiny, tmp_path, order), fps=16, snippet_frames=16)
+    store.write(tmp_path / "x.h5", data)
+    data = store.read(tmp_path / "x.h5")
+    assert data.classes == ("jump", "throw")
+    assert data.subset("test") == tiny.subset("test")
+    for i, (here, there) in enumerate(zip(data.subset("train"), tiny.subset("train"), strict=True), 1):
+        assert here.name == f"train_{i:04d}"
+        assert here.labels == there.labels
+        assert here.segments == ()  # it has none for training
+        assert here.num_snippets == there.num_snippets
+        for stream in tiny.streams:
+            assert np.array_equal(data.load(stream, here.name), tiny.load(stream, there.name))
+    for video in tiny.subset("test"):
+        assert np.array_equal(data.load("rgb", video.name), tiny.load("rgb", video.name))
+
+
+def test_the_released_codes_layout_has_25_fps_unless_told(tmp_path, tiny):
+    data = read_dgam(export_dgam(tiny, tmp_path))
+    assert (data.fps, data.snippet_frames) == (25, 16)
+    assert data.subset("test")[0].duration_s == pytest.approx(8 * 16 / 25)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda r: (r / "test_data/gt.json").unlink(),
+            r"test_data: has 0 files called gt\*.json; it should have one",
+        ),
+        (
+            lambda r: (r / "train_data/rgb_features/2.npy").unlink(),
+            "2.npy: no such file; the labels count 4 videos",
+        ),
+        (
+            lambda r: np.save(r / "test_data/test_labels.npy", np.eye(2) * 2),
+            "test_labels.npy: should hold 0 and 1",
+        ),
+        (
+            lambda r: np.save(r / "test_data/test_labels.npy", np.eye(3)),
+            r"2 test videos are named; the labels are",
+        ),
+        (
+            lambda r: np.save(r / "test_data/test_labels.npy", np.zeros((2, 2))),
+            "2 columns of test_labels.npy do not match the 2 classes",
+        ),
+        (
+            lambda r: (r / "test_data/THUMOS14_test_vid_list.txt").write_text("v2\nv9"),
+            "gt.json: lacks the test video 'v9'",
+        ),
+    ],
+)
+def test_what_is_wrong_in_the_released_codes_layout_gets_a_sentence(tmp_path, tiny, change, sentence):
+    root = export_dgam(tiny, tmp_path)
+    change(root)
+    with pytest.raises(InputError, match=sentence):
+        read_dgam(root)
