@@ -6,6 +6,7 @@ BIN := .venv/bin
 RESULTS := results/$(PROFILE)/notebooks
 # The notebooks that have parameters in this profile, executed.
 EXECUTED := $(patsubst params/$(PROFILE)/%.yaml,$(RESULTS)/%.ipynb,$(wildcard params/$(PROFILE)/*.yaml))
+OTHERS := $(filter-out $(patsubst $(RESULTS)/%.ipynb,%,$(EXECUTED)),$(patsubst notebooks/%.py,%,$(wildcard notebooks/*.py)))
 # Where the terminal is not watched, papermill's bar would only fill a log.
 BAR := $(shell test -t 1 || echo --no-progress-bar)
 
@@ -29,9 +30,13 @@ book: .venv/.stamp  ## run the notebooks of PROFILE (demo) and build the site in
 	@$(MAKE) --no-print-directory --keep-going executed
 	@test -n "$(EXECUTED)" || { echo "params/$(PROFILE) has no parameters; profiles: $(notdir $(patsubst %/,%,$(wildcard params/*/)))"; exit 1; }
 	@mkdir -p book/notebooks
-	@# Pages of another profile must not stay.
-	@for file in book/notebooks/*.ipynb; do test -e $(RESULTS)/$${file##*/} || rm -f $$file; done
 	@for file in $(EXECUTED); do cmp -s $$file book/notebooks/$${file##*/} || cp $$file book/notebooks/; done
+	@# What the profile has no parameters for is a page that says so, and none of another profile.
+	@for name in $(OTHERS); do \
+	  { grep -m 1 '^# # ' notebooks/$$name.py | cut -c 3-; \
+	    echo; echo 'Not part of this build: `params/$(PROFILE)` has no parameters for this notebook.'; } \
+	  | jupytext --quiet --from md --to ipynb --output book/notebooks/$$name.ipynb -; done
+	@rm -rf book/_build  # it would keep pages that are no more
 	jupyter-book build . --path-output book --all --quiet -W -n --keep-going
 	@echo "open book/_build/html/index.html"
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from dgam_core.choose import CHOICES
 from dgam_core.departures import Benchmark, Departure
-from dgam_core.seeds import Summary, paired_difference
+from dgam_core.seeds import Summary, paired_difference, summarize
 
 # What the sign of a paired difference's interval means.
 VERDICTS = {1: "helps", -1: "harms", 0: "is undecided"}
@@ -156,9 +156,19 @@ def _point(names: Iterable[str], values: Sequence[float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in zip(names, values, strict=True))
 
 
-def departures(rows: Sequence[Departure], benchmark: Benchmark) -> pd.DataFrame:
-    """What the paper says, what the released code does, and the settings that switch it."""
-    columns = ["", "what", "paper", "released code", "settings of the released code"]
+def departures(rows: Sequence[Departure], benchmark: Benchmark, changes: pd.DataFrame) -> pd.DataFrame:
+    """What the paper says, what the released code does, the settings that switch it, and what that changes.
+
+    Args:
+        rows: the departures.
+        benchmark: of which data set the settings are.
+        changes: a number for each seed (rows) and variant (columns), called after its departure's number.
+    """
+    effects = {
+        name.split()[0]: f"{_signed(step, 1)}, {_interval(step, 1)}"
+        for name, step in ((str(name), summarize(changes[name])) for name in changes)
+    }
+    columns = ["", "what", "paper", "released code", "settings of the released code", "effect here"]
     return pd.DataFrame(
         [
             (
@@ -168,6 +178,7 @@ def departures(rows: Sequence[Departure], benchmark: Benchmark) -> pd.DataFrame:
                 row.released,
                 ", ".join(f"{name}: {value}" for name, value in row.values(benchmark).items())
                 or "as the paper's",
+                effects.get(str(row.number), "none: nothing to switch"),
             )
             for row in rows
         ],

@@ -112,7 +112,7 @@ results.save_table("confusion_phase", scores[ends].to_csv(index=False))
 # %% [markdown]
 # ## Result
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Heat map of what L_re changes in mAP, over confusion and separation"}}
 points = tables.phase(scores, list(sweep), ("without", "with"))
 figure = figures.phase(
     points["step"],

@@ -54,12 +54,15 @@ experiment = params.read_parameters(globals())
 # %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
+from myst_nb import glue
 from scipy.special import softmax
 
 from dgam_core import (
     batch,
+    claims,
     diagnose,
+    explore,
     reference,
     runs,
     store,
@@ -99,7 +102,7 @@ outputs = {
 # Mean attention over all test snippets of a kind. Simulated data knows its context; on real features, which say only what
 # is action, everything else is one kind.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: mean attention on action, context and background, without and with L_re"}}
 records = [
     (kind, model, stream, seed, value)
     for (model, seed), streams in outputs.items()
@@ -146,7 +149,7 @@ change = pd.Series(
 name = change.sort_values().index[(len(change) - 1) // 2]
 (video,) = [video for video in several if video.name == name]
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A test video over time: truth, attention, class score and detections"}}
 label = 1 + data.classes.index(video.labels[0])
 shown = {
     key: {stream: videos[name] for stream, videos in streams.items()}
@@ -160,10 +163,10 @@ attention = {
     stream: {model: shown[model, seed][stream].attention for model in variants}
     for stream in data.streams
 }
-detections = {
-    model: detect(data, outputs[model, seed], experiment).of_video(name)
-    for model in variants
+detected = {
+    model: detect(data, outputs[model, seed], experiment) for model in variants
 }
+detections = {model: found.of_video(name) for model, found in detected.items()}
 kinds = diagnose.snippet_kinds(data, video, len(next(iter(tcam.values()))))
 figure = timelines.of_video(
     video, kinds, attention, tcam, detections, data.provenance
@@ -173,6 +176,19 @@ results.save_figure("figure1_confusion", figure)
 # %% [markdown]
 # From top to bottom: what the snippets show; for each stream the attention of both models, and the probability of the
 # video's first class; and what is detected, of any class, the darker the surer.
+
+# %% [markdown]
+# ## Explore
+#
+# Choose a test video and a stream, and drag the threshold: attention above it makes segments, of the model without and of
+# the one with $\mathcal{L}_{re}$, the darker the better they match an action (tIoU). Below them stands what is detected
+# from both streams at the threshold of this run. Point at a bar to read it.
+
+# %% tags=["hide-input"]
+threshold = np.ravel(experiment.for_stream(data.streams[0]).attention_threshold)[0]
+by_model = {model: outputs[model, seed] for model in variants}
+chart = explore.time_line(data, by_model, detected, float(threshold))
+HTML(explore.as_html(chart))
 
 # %% [markdown]
 # ## What to conclude
@@ -190,6 +206,25 @@ lines = [
     )
     for kind in both.index.unique("kind")
 ]
+found = [
+    claims.differs(
+        f"Generative modeling {verb} attention on {kind}",
+        both.loc[kind, "with"],
+        both.loc[kind, "without"],
+        "in λ",
+        "not printed",
+        data.provenance,
+        better,
+        digits=3,
+    )
+    for kind, verb, better in (
+        ("action", "raises", 1),
+        ("context", "lowers", -1),
+        ("not action", "lowers", -1),
+    )
+    if kind in both.index.unique("kind")
+]
+glue("claims", claims.as_json(found), display=False)
 Markdown(
     "On action more is better, elsewhere less. "
     + tables.seed_by_seed(lines, data.provenance, len(experiment.seeds))

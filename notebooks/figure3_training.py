@@ -88,7 +88,7 @@ judge = Judge(data, results.verdicts, device, [0.5])
 # Each curve is the mean over the batches of an epoch. It is also the mean over streams. L_re is a sum over
 # the snippets and features of a video and contains a constant, so it may be large, or negative.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The losses of both stages over the epochs, and a histogram of attention"}}
 stages = {
     "log_likelihood": "b",
     "kl": "b",
@@ -133,7 +133,7 @@ results.save_figure("figure3_training", figure)
 # by what the snippet shows. A model that tells the kinds apart reconstructs them alike; one that knows only the most
 # frequent leaves the others with larger errors.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: error of reconstruction by kind of snippet"}}
 records = []
 for (_, seed), model in models.items():
     for stream, run in model.items():

@@ -37,6 +37,7 @@ ORDER = (
     "evaluate",
     "diagnose",
     "seeds",
+    "claims",
     "runs",
     "reference",
     "release",
@@ -46,6 +47,7 @@ ORDER = (
     "style",
     "figures",
     "timelines",
+    "explore",
     "cli",
 )
 

@@ -8,16 +8,19 @@ X = torch.tensor([[[1.0, 0.0], [3.0, 2.0], [5.0, 4.0]]])  # (B 1, T 3, D 2)
 LAM = torch.tensor([[0.5, 0.25, 0.25]])
 
 
+@pytest.mark.equation(4)
 def test_foreground_is_the_attention_weighted_mean_eq_4():
     # (0.5·1 + 0.25·3 + 0.25·5) / 1 = 2.5 and (0.5·0 + 0.25·2 + 0.25·4) / 1 = 1.5
     assert pool_foreground(X, LAM)[0].tolist() == approx([2.5, 1.5])
 
 
+@pytest.mark.equation(5)
 def test_background_is_weighted_by_one_minus_attention_eq_5():
     # weights 0.5, 0.75, 0.75, sum 2: (0.5·1 + 0.75·3 + 0.75·5) / 2 = 3.25, (0 + 1.5 + 3) / 2 = 2.25
     assert pool_background(X, LAM)[0].tolist() == approx([3.25, 2.25])
 
 
+@pytest.mark.equation(4)
 def test_pooling_does_not_depend_on_the_scale_of_attention():
     assert torch.allclose(pool_foreground(X, LAM), pool_foreground(X, 0.1 * LAM))
 
@@ -44,6 +47,7 @@ def test_attention_leaves_something_to_both_means_however_sure_it_is():
         assert torch.isfinite(pool_background(X, lam)).all()
 
 
+@pytest.mark.equation(4)
 def test_gradient_of_the_foreground_reaches_attention_by_the_quotient_rule():
     lam = LAM.clone().requires_grad_()
     pool_foreground(X, lam)[0, 0].backward()

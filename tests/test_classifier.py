@@ -33,6 +33,7 @@ def test_the_background_comes_first_wherever_the_weights_have_it():
     assert Classifier(dim=2, num_classes=2).bias().tolist() == [0, 0, 0]
 
 
+@pytest.mark.equation(13, 14)
 def test_tcams_are_softmax_probabilities_eq_13_and_14():
     # exp: background 1, class 1 gives 2, class 2 gives 1; probabilities 1/4, 2/4, 1/4
     logits = torch.tensor([[[0.0, LOG2, 0.0]]])
@@ -41,12 +42,14 @@ def test_tcams_are_softmax_probabilities_eq_13_and_14():
     assert background_tcam(logits, NARROW).item() == approx(3 / 4)
 
 
+@pytest.mark.equation(13)
 def test_foreground_tcam_of_several_classes_takes_the_likeliest():
     logits = torch.tensor([[[0.0, LOG2, 0.0], [0.0, 0.0, LOG2]]])
     present = torch.tensor([[False, True, True]])
     assert foreground_tcam(logits, present, NARROW)[0].tolist() == approx([2 / 4, 2 / 4])
 
 
+@pytest.mark.equation(13, 14)
 def test_filter_is_the_sampled_gaussian_with_mirrored_ends():
     signal, sigma = np.array([4.0, 1.0, 0.0, 2.0]), 1.0
     # by hand: sum over offsets −4 … 4 of exp(−k² / 2) · signal mirrored as … 1 4 | 4 1 0 2 | 2 0 …

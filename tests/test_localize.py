@@ -28,6 +28,7 @@ def test_segments_are_maximal_runs_above_the_threshold():
     assert find_segments(attention, 0.95).tolist() == []
 
 
+@pytest.mark.equation(17)
 def test_class_score_is_that_of_the_attention_pooled_features():
     attention, scores = np.array([0.2, 0.6, 0.2]), np.array([1.0, 3.0, 5.0])
     # (0.2·1 + 0.6·3) / 0.8 = 2.5
@@ -47,12 +48,14 @@ def test_a_mean_of_nothing_is_zero():
     assert weighted_means(attention, scores, outside).tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.equation(17)
 def test_surroundings_are_a_quarter_of_the_length_or_whole_cells():
     segments = np.array([[4.0, 10.0]])
     assert [w.tolist() for w in surroundings(segments, "quarter")] == [[[2.5, 4]], [[10, 11.5]]]  # 6 / 4
     assert [w.tolist() for w in surroundings(segments, "cells")] == [[[2, 4]], [[10, 12]]]  # ⌊6 / 4⌋ + 1
 
 
+@pytest.mark.equation(17)
 def test_score_subtracts_the_surroundings_eq_17():
     attention = np.ones(12)
     scores = np.array([0, 0, 0, 1, 5, 5, 5, 5, 2, 0, 0, 0.0])
@@ -64,6 +67,7 @@ def test_score_subtracts_the_surroundings_eq_17():
     assert found[0] == approx(5 - 0.3 * 0.5 - 0.3 * 1)
 
 
+@pytest.mark.equation(17)
 def test_surroundings_beyond_the_video_count_nothing():
     attention, scores = np.ones(4), np.full(4, 5.0)
     for context in ("quarter", "cells"):

@@ -47,6 +47,7 @@ def gradients(model, total):
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.equation(12, 16)
 @pytest.mark.parametrize("change", VARIANTS)
 @pytest.mark.parametrize("stage", ["a", "b"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])

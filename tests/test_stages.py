@@ -62,6 +62,7 @@ def test_stage_b_changes_no_attention_or_classifier_weight(model, batch, s):
     assert not any(torch.equal(before[name], after[name]) for name in before if name.startswith("cvae"))
 
 
+@pytest.mark.equation(12)
 def test_gradient_of_l_re_reaches_the_attention_through_the_frozen_decoder(model, batch, s):
     with model.only_updating("a"):
         plain.stage_a(model, *batch, s, 1.0, generator())["re"].backward()
@@ -70,6 +71,7 @@ def test_gradient_of_l_re_reaches_the_attention_through_the_frozen_decoder(model
     assert all(p.grad is None for p in model.classifier.parameters())
 
 
+@pytest.mark.equation(12)
 def test_gradient_of_l_re_agrees_with_finite_differences(model, batch, s):
     model, x = model.double(), batch[0].double()
     bias = model.attention.fc2.bias
@@ -92,6 +94,7 @@ def test_stage_b_gives_the_attention_no_gradient_even_when_it_is_not_frozen(mode
     assert all(p.grad is None for p in model.attention.parameters())
 
 
+@pytest.mark.equation(15)
 def test_guide_reaches_attention_and_classifier(model, batch, s):
     # Between both maps, |λ − λ̂fg| + |λ − λ̂bg| is flat in λ; above both it is not.
     torch.nn.init.constant_(model.attention.fc2.bias, 5.0)
@@ -101,6 +104,7 @@ def test_guide_reaches_attention_and_classifier(model, batch, s):
     )
 
 
+@pytest.mark.equation(16)
 def test_total_of_stage_a_is_eq_16_with_warm_up(model, batch, s):
     s = s.model_copy(update={"alpha": 0.2, "gamma_re": 0.7, "gamma_guide": 0.4})
     out = plain.stage_a(model, *batch, s, 0.25, generator())

@@ -57,12 +57,15 @@ def test_few_seeds_are_called_few():
 
 
 def test_departures_are_listed_with_their_settings():
-    table = tables.departures(DEPARTURES, "thumos14")
+    changes = pd.DataFrame({"5 scale of L_re": [1.0, 3.0], "all but 23": [9.0, 9.0]})
+    table = tables.departures(DEPARTURES, "thumos14", changes)
     assert table.index.tolist() == [d.number for d in DEPARTURES]
-    settings = table.iloc[:, -1]
+    settings, effects = table.iloc[:, -2], table.iloc[:, -1]
     assert settings[5] == "gamma_re_per: element"
     assert settings[3] == "as the paper's"
-    assert "alpha: 1.0" in tables.departures(DEPARTURES, "activitynet12").iloc[:, -1][7]
+    assert effects[5] == "+2.0, 95 % interval +1.0 to +3.0"
+    assert effects[3] == "none: nothing to switch"
+    assert "alpha: 1.0" in tables.departures(DEPARTURES, "activitynet12", changes).iloc[:, -2][7]
 
 
 def grid(points):

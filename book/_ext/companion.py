@@ -1,0 +1,285 @@
+"""What no other Sphinx extension offers: equations beside their code, claims beside their verdicts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from pylatexenc.latex2text import LatexNodes2Text
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS_PAGE = "book/equation_tests"
+Found = ast.FunctionDef | ast.ClassDef
+
+
+@cache
+def parsed(path: Path) -> tuple[str, ast.Module]:
+    """Return a Python file's text and syntax tree."""
+    text = path.read_text(encoding="utf-8")
+    return text, ast.parse(text)
+
+
+def find(name: str) -> tuple[Path, Found]:
+    """Find a function, class or method of the package by its name, such as cvae.CVAE.decode.
+
+    Raises:
+        ExtensionError: the package has nothing of that name.
+    """
+    module, *parts = name.split(".")
+    path = ROOT / "dgam_core" / f"{module}.py"
+    node: ast.Module | Found | None = parsed(path)[1] if path.is_file() else None
+    for part in parts:
+        inside = node.body if node is not None else []
+        node = next((n for n in inside if isinstance(n, Found) and n.name == part), None)
+    if not isinstance(node, Found):
+        raise ExtensionError(f"dgam_core has no {name}: name a function as module.function")
+    return path, node
+
+
+def source(path: Path, node: Found, docstring: bool = True) -> str:
+    """Return the source of a function or class, with its decorators."""
+    lines = parsed(path)[0].splitlines()
+    first = min(part.lineno for part in (node, *node.decorator_list))
+    kept = list(range(first - 1, node.end_lineno or first))
+    if not docstring and ast.get_docstring(node):
+        text = node.body[0]
+        kept = [i for i in kept if not text.lineno <= i + 1 <= (text.end_lineno or 0)]
+    return textwrap.dedent("\n".join(lines[i] for i in kept))
+
+
+@cache
+def tests_of_equations() -> dict[int, list[tuple[Path, ast.FunctionDef]]]:
+    """Return the tests of each equation: those marked with its number, `@pytest.mark.equation(4)`."""
+    found: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        for node in parsed(path)[1].body:
+            if isinstance(node, ast.FunctionDef):
+                for number in _numbers(node):
+                    found.setdefault(number, []).append((path, node))
+    return found
+
+
+def _numbers(node: ast.FunctionDef) -> Iterator[int]:
+    for mark in node.decorator_list:
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.equation":
+            yield from (ast.literal_eval(number) for number in mark.args)
+
+
+def in_words(test: ast.FunctionDef) -> str:
+    """Return a test's name as a sentence would have it."""
+    return re.sub(r" eq \d+( and \d+)*$", "", test.name.removeprefix("test_").replace("_", " "))
+
+
+class Equation(SphinxDirective):
+    """An equation of the paper under its number, the code that computes it, and links to its tests."""
+
+    required_arguments = 1
+    has_content = True
+    option_spec = {"code": directives.unchanged_required}  # noqa: RUF012, as docutils declares it
+
+    def run(self) -> list[nodes.Node]:
+        """Make the nodes."""
+        number = int(self.arguments[0])
+        target = nodes.target("", "", names=[f"eq-{number}"], ids=[f"eq-{number}"])
+        self.state.document.note_explicit_target(target)
+        latex = "\n".join([r"\begin{equation}", *self.content, rf"\tag{{{number}}}", r"\end{equation}"])
+        math = nodes.math_block(latex, latex, nowrap=True, number=None, label=None)
+        box = nodes.container(classes=["equation"])
+        box += math
+        for name in self.options.get("code", "").split():
+            box += self._code(name)
+        if tests := tests_of_equations().get(number):
+            box += self._links(tests)
+        return [target, box]
+
+    def _code(self, name: str) -> list[nodes.Node]:
+        path, node = find(name)
+        self.env.note_dependency(str(path))
+        full = f"dgam_core.{name}"
+        kind = "class" if isinstance(node, ast.ClassDef) else ("meth" if name.count(".") > 1 else "func")
+        link = pending_xref(
+            "", nodes.literal(full, full), refdomain="py", reftype=kind, reftarget=full, refexplicit=True,
+            refdoc=self.env.docname,
+        )  # fmt: skip
+        text = source(path, node, docstring=False)
+        return [
+            nodes.paragraph("", "", link, classes=["code-name"]),
+            nodes.literal_block(text, text, language="python"),
+        ]
+
+    def _links(self, tests: list[tuple[Path, ast.FunctionDef]]) -> nodes.Node:
+        line = nodes.paragraph("", "Checked by: ", classes=["checked-by"])
+        for i, (path, test) in enumerate(tests):
+            self.env.note_dependency(str(path))
+            line += [nodes.Text("; ")] * bool(i)
+            line += pending_xref(
+                "", nodes.inline("", in_words(test)), refdomain="std", reftype="ref", reftarget=test.name,
+                refexplicit=True, refdoc=self.env.docname, refwarn=True,
+            )  # fmt: skip
+        return line
+
+
+class EquationTests(SphinxDirective):
+    """The source of every test that is marked with an equation, under the first it names."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make a section an equation."""
+        shown: set[str] = set()
+        sections = []
+        for number, tests in sorted(tests_of_equations().items()):
+            section = nodes.section(ids=[f"tests-of-eq-{number}"], names=[f"tests of eq {number}"])
+            section += nodes.title("", f"Eq. ({number})")
+            for path, test in tests:
+                if test.name in shown:
+                    section += self._again(test)
+                else:
+                    section += self._source(path, test)
+                shown.add(test.name)
+            sections.append(section)
+        return sections
+
+    def _again(self, test: ast.FunctionDef) -> nodes.Node:
+        link = pending_xref(
+            "", nodes.inline("", in_words(test)), refdomain="std", reftype="ref", reftarget=test.name,
+            refexplicit=True, refdoc=self.env.docname, refwarn=True,
+        )  # fmt: skip
+        return nodes.paragraph("", "Also, above: ", link)
+
+    def _source(self, path: Path, test: ast.FunctionDef) -> list[nodes.Node]:
+        self.env.note_dependency(str(path))
+        target = nodes.target("", "", names=[test.name], ids=[test.name.replace("_", "-")])
+        self.state.document.note_explicit_target(target)
+        where = nodes.paragraph("", "", nodes.literal("", path.relative_to(ROOT).as_posix()))
+        text = source(path, test)
+        return [target, where, nodes.literal_block(text, text, language="python")]
+
+
+def glued(notebook: dict[str, Any], name: str) -> str | None:
+    """Return the text that an executed notebook has glued under a name; None where it has not."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if output.get("metadata", {}).get("scrapbook", {}).get("name") == name:
+                value = next(value for mime, value in output["data"].items() if mime.endswith("/plain"))
+                return str(ast.literal_eval("".join(value)))
+    return None
+
+
+class Claims(SphinxDirective):
+    """What the paper claims, and whether it holds in this build: of the notebooks named, or of all."""
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table of what the notebooks have glued under the name `claims`."""
+        names = self.arguments[0].split() if self.arguments else None
+        paths = [ROOT / "book" / "notebooks" / f"{name}.ipynb" for name in names or claiming_notebooks()]
+        rows = []
+        for path in filter(Path.is_file, paths):
+            self.env.note_dependency(str(path))
+            found = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
+            for claim in json.loads(found or "[]"):
+                link = f"[{in_paper(path.stem)}](/book/notebooks/{path.stem}.ipynb)"
+                cells = [claim[key] for key in ("claim", "verdict", "measured", "published")]
+                rows.append("| " + " | ".join([link, *cells]) + " |")
+        head = ["| where | claim of the paper | here it | this build | published |", "|---|---|---|---|---|"]
+        text = "\n".join([*head, *rows] if rows else ["*This build has no such results.*"])
+        text = re.sub(r"(?<=[ |])-(?=\d)", "−", text)
+        return self.parse_text_to_nodes(text)
+
+
+def claiming_notebooks() -> list[str]:
+    """Return the notebooks of the paper's figures and tables, figures first, by number."""
+    stems = [path.stem for path in (ROOT / "notebooks").glob("*[0-9]_*.ipynb")]
+    return sorted(stems, key=lambda stem: re.findall(r"[a-z]+|\d+", stem)[:2])
+
+
+def in_paper(stem: str) -> str:
+    """Return what the paper calls a notebook's figure or table: table4_ablation → Table 4."""
+    kind, number = re.findall(r"[a-z]+|\d+", stem)[:2]
+    return f"{kind.capitalize()} {number}"
+
+
+def add_downloads(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Let a notebook's page end with what can be downloaded: the notebook, its table and its figures."""
+    if not docname.startswith("book/notebooks/"):
+        return
+    stem = docname.rpartition("/")[2]
+    notebook = json.loads(content[0])
+    parameters = notebook["metadata"].get("papermill", {}).get("parameters")
+    if parameters is None:
+        return
+    results = ROOT / "results" / parameters["profile"] / "figures"
+    if not parameters["dataset"].startswith("simulated:"):
+        results /= Path(parameters["dataset"]).stem
+    files = [path for kind in ("csv", "svg", "png") for path in sorted(results.glob(f"{stem}*.{kind}"))]
+    links = [f"{{download}}`{path.name} </{path.relative_to(ROOT).as_posix()}>`" for path in files]
+    text = "## Downloads\n\n" + ", ".join([f"{{download}}`{stem}.ipynb </{docname}.ipynb>`", *links])
+    notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": text, "id": "downloads"})
+    content[0] = json.dumps(notebook)
+
+
+def describe(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Give a page a description, for search engines and previews: its first paragraph."""
+    paragraphs = doctree.findall(nodes.paragraph) if doctree else []
+    first = next((found for found in paragraphs if isinstance(found.parent, nodes.section)), None)
+    if first is None:
+        return
+    paragraph = first.deepcopy()
+    for math in list(paragraph.findall(nodes.math)):
+        math.parent.replace(math, nodes.Text(LatexNodes2Text().latex_to_text(math.astext())))
+    text = textwrap.shorten(paragraph.astext(), 200, placeholder=" …")
+    context["metatags"] += f'<meta name="description" content="{escape(text)}" />'
+
+
+def make_accessible(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Mend what an accessibility scan finds wrong with the theme's and the writer's HTML."""
+    tree = context["generate_toctree_html"]
+
+    def with_named_toggles(*args: Any, **options: Any) -> str:
+        return str(tree(*args, **options)).replace("<summary>", '<summary aria-label="Pages within">')
+
+    context["generate_toctree_html"] = with_named_toggles
+    # A list by its role, of entries that are no list items by theirs.
+    for role in ('role="list" class="citation-list"', 'role="doc-biblioentry"'):
+        context["body"] = context.get("body", "").replace(role, role.partition('" ')[2])
+
+
+def launch_sources(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Let launch buttons open a notebook where the repository has it, not its executed copy."""
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            hub, _, notebook = button.get("url", "").partition("?urlpath=lab/tree/book/")
+            if notebook:
+                button["url"] = f"{hub}?urlpath=lab/tree/{notebook}"
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register all with Sphinx."""
+    app.add_directive("equation", Equation)
+    app.add_directive("equation-tests", EquationTests)
+    app.add_directive("claims", Claims)
+    app.connect("source-read", add_downloads)
+    app.connect("html-page-context", describe)
+    app.connect("html-page-context", make_accessible, priority=900)  # after the theme
+    app.connect("html-page-context", launch_sources, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

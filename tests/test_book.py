@@ -1,0 +1,111 @@
+"""What the book's own extension makes of code, tests and records."""
+
+import ast
+import importlib.util
+import json
+import re
+
+import pytest
+import yaml
+from sphinx.errors import ExtensionError
+
+from tests.conftest import ROOT
+
+EXTENSION = importlib.util.spec_from_file_location("companion", ROOT / "book" / "_ext" / "companion.py")
+companion = importlib.util.module_from_spec(EXTENSION)
+EXTENSION.loader.exec_module(companion)
+
+PAGES = sorted((ROOT / "book" / "method").glob("*.md"))
+DIRECTIVE = re.compile(r"^```\{equation\} (\d+)\n(?::code: (.+)\n)?", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def equations():
+    """Number → names of the code that computes it, as the pages say."""
+    found = [match for page in PAGES for match in DIRECTIVE.findall(page.read_text(encoding="utf-8"))]
+    assert len(found) == len(dict(found))
+    return {int(number): code.split() for number, code in found}
+
+
+def test_every_equation_of_the_paper_has_its_place(equations):
+    assert sorted(equations) == list(range(1, 18))
+
+
+@pytest.mark.parametrize("number", range(4, 18))
+def test_every_equation_has_code_and_a_test_of_that_code(equations, number):
+    assert equations[number]
+    functions = {companion.find(name)[1].name for name in equations[number]}
+    tests = companion.tests_of_equations()[number]
+    called = {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for _, test in tests
+        for node in ast.walk(test)
+        if isinstance(node, ast.Attribute | ast.Name)
+    }
+    assert called & functions
+
+
+def test_tests_are_marked_with_equations_of_the_paper():
+    assert set(companion.tests_of_equations()) <= set(range(4, 18))
+
+
+def test_source_is_taken_without_its_docstring():
+    path, node = companion.find("attention.pool_background")
+    assert companion.source(path, node, docstring=False).splitlines() == [
+        "def pool_background(x: Tensor, lam: Tensor, offset: float | Tensor = 0.0) -> Tensor:",
+        "    return pool_foreground(x, 1 - lam, offset)",
+    ]
+    assert '"""Temporal mean weighted by 1 − attention' in companion.source(path, node)
+    method = companion.source(*companion.find("cvae.CVAE.decode"), docstring=False)
+    assert method.startswith("def decode(self")
+
+
+@pytest.mark.parametrize("name", ["attention.pool", "nowhere.pool", "attention"])
+def test_code_that_is_not_there_stops_the_build(name):
+    with pytest.raises(ExtensionError, match=rf"dgam_core has no {name}: "):
+        companion.find(name)
+
+
+def test_a_tests_name_reads_as_a_sentence():
+    (test,) = ast.parse("def test_the_mean_is_weighted_eq_13_and_14(): pass").body
+    assert companion.in_words(test) == "the mean is weighted"
+
+
+def test_what_is_glued_is_found():
+    data = {"application/papermill.record/text/plain": ['\'[{"claim": ', '"β"}]\'']}
+    output = {"metadata": {"scrapbook": {"name": "claims"}}, "data": data}
+    notebook = {"cells": [{"cell_type": "markdown"}, {"outputs": [{"output_type": "stream"}, output]}]}
+    assert json.loads(companion.glued(notebook, "claims")) == [{"claim": "β"}]
+    assert companion.glued(notebook, "other") is None
+
+
+def test_claims_stand_in_the_papers_order():
+    names = companion.claiming_notebooks()
+    assert [companion.in_paper(name) for name in names] == [
+        "Figure 1", "Figure 3", "Figure 4", *(f"Table {number}" for number in range(1, 8)),
+    ]  # fmt: skip
+
+
+def test_every_page_and_notebook_is_in_the_table_of_contents():
+    contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"(?:file|root): (\S+)", contents))
+    pages = {f"book/{path.relative_to(ROOT / 'book').with_suffix('')}" for path in ROOT.glob("book/**/*.md")}
+    notebooks = {f"book/notebooks/{path.stem}" for path in ROOT.glob("notebooks/*.ipynb")}
+    assert listed == {page for page in pages if "_build" not in page} | notebooks
+
+
+def test_who_publishes_a_copy_gets_launch_buttons_by_naming_the_repository():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["launch_buttons"]["binderhub_url"] == "https://mybinder.org"
+    assert "repository" not in config
+    assert not any(config["html"][f"use_{name}_button"] for name in ("issues", "repository", "edit_page"))
+
+
+def test_launch_buttons_open_the_notebook_that_the_repository_has():
+    hub = "https://mybinder.org/v2/gh/a/b/main?urlpath=lab/tree/"
+    download = "../../_sources/book/notebooks/table4_ablation.ipynb"
+    buttons = [{"url": hub + "book/notebooks/table4_ablation.ipynb"}, {"url": download}, {"label": "no link"}]
+    companion.launch_sources(None, "", "", {"header_buttons": [{}, {"buttons": buttons}]}, None)
+    assert buttons[0]["url"] == hub + "notebooks/table4_ablation.ipynb"
+    assert buttons[1]["url"] == download
+    assert (ROOT / "notebooks" / "table4_ablation.ipynb").is_file()
