@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file
-from dgam_core.segments import SegmentTable
+from dgam_core.json_stream import excerpt, stream_object
+from dgam_core.segments import AMBIGUOUS, SegmentTable
 
 Row = tuple[str, str, float, float, float]
+LONGEST = 200  # characters of a name
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Videos of one subset, those without annotations included, and their segments."""
+    """Videos of one subset, those without annotations included, and their segments.
+
+    Attributes:
+        videos: their names.
+        segments: what there is to find.
+        durations_s: video → duration in seconds, of those for which the file tells.
+    """
 
     videos: tuple[str, ...]
     segments: SegmentTable
+    durations_s: Mapping[str, float]
+
+    def restricted(self, videos: frozenset[str]) -> GroundTruth:
+        """Return what is left of it in some of its videos."""
+        return GroundTruth(
+            tuple(video for video in self.videos if video in videos),
+            self.segments.in_videos(videos),
+            self.durations_s,
+        )
 
 
 def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
@@ -34,13 +51,13 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
         InputError: the file cannot be read, an entry is wrong, the subset has no segment, or none is
             named and the file has several but neither "test" nor "validation".
     """
-    database = _object(_object(read_json(path), f"{path}: the file").get("database"), f'{path}: "database"')
-    subsets: dict[str, list[str]] = {}
-    for video, entry in database.items():
-        name = _object(entry, f"{path}: video {video!r}").get("subset")
+    subsets: dict[str, dict[str, dict[str, Any]]] = {}
+    for video, value in stream_object(path, "database"):
+        entry = _object(value, f"{path}: video {video!r}")
+        name = entry.get("subset")
         if not isinstance(name, str):
             raise InputError(f"{path}: video {video!r} has no subset")
-        subsets.setdefault(name, []).append(video)
+        subsets.setdefault(name, {})[video] = entry
     present = ", ".join(map(repr, subsets)) or "no video"
     if subset is None:
         usual = [name for name in ("test", "validation") if name in subsets]
@@ -51,12 +68,17 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
         raise InputError(f"{path}: has no subset {subset!r}; it has {present}")
     segments = SegmentTable.from_rows(
         row
-        for video in subsets[subset]
-        for row in _rows(database[video].get("annotations"), path, video, "annotation")
+        for video, entry in subsets[subset].items()
+        for row in _rows(entry.get("annotations"), path, video, "annotation")
     )
     if not len(segments):
         raise InputError(f"{path}: the subset {subset!r} has no annotated segment to evaluate against")
-    return GroundTruth(tuple(subsets[subset]), segments)
+    durations_s = {
+        video: float(entry["duration"])
+        for video, entry in subsets[subset].items()
+        if isinstance(entry.get("duration"), int | float)
+    }
+    return GroundTruth(tuple(subsets[subset]), segments, durations_s)
 
 
 def read_detections(path: Path) -> SegmentTable:
@@ -65,10 +87,35 @@ def read_detections(path: Path) -> SegmentTable:
     Raises:
         InputError: the file cannot be read, or an entry is wrong.
     """
-    results = _object(_object(read_json(path), f"{path}: the file").get("results"), f'{path}: "results"')
     return SegmentTable.from_rows(
-        row for video, entries in results.items() for row in _rows(entries, path, video, "detection")
+        row
+        for video, entries in stream_object(path, "results")
+        for row in _rows(entries, path, video, "detection")
     )
+
+
+def read_ambiguous(path: Path) -> SegmentTable:
+    """Read segments that may be an action or not, as W-TALC has them: video, start and end in seconds a line.
+
+    Raises:
+        InputError: the file cannot be read, or a line is wrong.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not a text file in UTF-8") from None
+    rows: list[Row] = []
+    for number, line in enumerate(lines, 1):
+        words, at = line.split(), f"{path}: line {number}"
+        if len(words) != 3:
+            raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
+        start_s, end_s = _number(words[1], at, "start"), _number(words[2], at, "end")
+        if end_s < start_s:
+            raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
+        rows.append((words[0], AMBIGUOUS, start_s, end_s, 0.0))
+    return SegmentTable.from_rows(rows)
 
 
 def write_detections(path: Path, detections: SegmentTable) -> None:
@@ -82,50 +129,27 @@ def write_detections(path: Path, detections: SegmentTable) -> None:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        InputError: the file is missing, or is no JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8") from None
-    except ValueError as error:  # also an integer of thousands of digits, which Python refuses to read
-        raise InputError(f"{path}: is not valid JSON: {error}") from None
-    except RecursionError:
-        raise InputError(f"{path}: is nested too deeply to be detections or annotations") from None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object, and refuse a name given twice, of which JSON would silently drop one."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} occurs twice in one object")
-    return content
-
-
 def _object(value: Any, at: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"{at} should be an object {{…}}, not {_excerpt(value)}")
+        raise InputError(f"{at} should be an object {{…}}, not {excerpt(value)}")
     return value
 
 
 def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
     if not isinstance(entries, list):
-        raise InputError(f"{path}: video {video!r} should have a list of {what}s, not {_excerpt(entries)}")
+        raise InputError(f"{path}: video {video!r} should have a list of {what}s, not {excerpt(entries)}")
+    if len(video) > LONGEST:
+        raise InputError(f"{path}: the video {excerpt(video)} has a name of more than {LONGEST} characters")
     for number, entry in enumerate(entries, 1):
         at = f"{path}: video {video!r}, {what} {number}"
         entry = _object(entry, at)
         label, segment = entry.get("label"), entry.get("segment")
         if not isinstance(label, str):
-            raise InputError(f"{at}: the label should be a string, not {_excerpt(label)}")
+            raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
+        if len(label) > LONGEST:
+            raise InputError(f"{at}: the label {excerpt(label)} has more than {LONGEST} characters")
         if not isinstance(segment, list) or len(segment) != 2:
-            raise InputError(f"{at}: the segment should be [start, end] in seconds, not {_excerpt(segment)}")
+            raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(segment)}")
         start_s, end_s = _number(segment[0], at, "start"), _number(segment[1], at, "end")
         if end_s < start_s:
             raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
@@ -139,11 +163,5 @@ def _number(value: Any, at: str, what: str) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"{at}: the {what} should be a finite number, not {_excerpt(value)}")
+        raise InputError(f"{at}: the {what} should be a finite number, not {excerpt(value)}")
     return number
-
-
-def _excerpt(value: Any) -> str:
-    """A value for an error message: short, on one line."""
-    text = "missing" if value is None else ascii(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"

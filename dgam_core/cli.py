@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 from tqdm import tqdm
 
 from dgam_core.errors import InputError
@@ -217,63 +216,52 @@ def localize(run_dir: Path, file: Path, out: Path) -> None:
 @click.argument("detections", type=PATH, metavar="DETECTIONS.json")
 @click.argument("ground_truth", type=PATH, metavar="GROUND_TRUTH.json")
 @click.option("--subset", help="Subset of the ground truth; by itself test, else validation.")
-@click.option("--protocol", type=click.Choice(["anet"]), default="anet", show_default=True)
+@click.option("--protocol", type=click.Choice(["anet", "thumos", "wtalc"]), default="anet", show_default=True)
+@click.option("--test-set", help="Only the videos of thumos14-210, thumos14-211 or thumos14-212.")
+@click.option(
+    "--ambiguous", type=PATH, help="Segments that may be an action or not: video, start, end a line."
+)
 @click.option("--tiou", default="0.1:0.9:0.1", metavar="FIRST:LAST:STEP", show_default=True)
+@click.option("--diagnose", is_flag=True, help="Why detections are wrong and what is missed, at tIoU 0.5.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, values as fractions.")
 def evaluate(
-    detections: Path, ground_truth: Path, subset: str | None, protocol: str, tiou: str, as_json: bool
+    detections: Path,
+    ground_truth: Path,
+    subset: str | None,
+    protocol: str,
+    test_set: str | None,
+    ambiguous: Path | None,
+    tiou: str,
+    diagnose: bool,
+    as_json: bool,
 ) -> None:
-    """Print the mean average precision of detections, by the ActivityNet protocol."""
-    from dgam_core import activitynet
+    """Print the mean average precision of detections.
+
+    Protocols are those of the ActivityNet code (anet), of the THUMOS14 kit and of W-TALC's code.
+    """
+    from dgam_core import activitynet, causes, report, video_sets
     from dgam_core import evaluate as evaluation
 
+    thresholds = report.read_thresholds(tiou)
     truth = activitynet.read_ground_truth(ground_truth, subset)
     found = activitynet.read_detections(detections)
-    result = evaluation.mean_average_precision(found, truth.segments, truth.videos, _thresholds(tiou))
-    for count, what, effect in (
-        (result.unknown_videos, "lie in videos outside the ground truth", "count as false positives"),
-        (result.unknown_labels, "have labels without ground truth", "are left out"),
-    ):
-        if count:
-            click.echo(f"dgam: warning: {count} detections {what} and {effect}", err=True)
+    if test_set is not None:
+        truth, found = video_sets.restrict(truth, found, test_set)
+    segments = truth.segments
+    if ambiguous is not None:
+        segments = segments.joined(activitynet.read_ambiguous(ambiguous))
+    result = evaluation.mean_average_precision(found, segments, truth.videos, thresholds, protocol)
+    for sentence in report.warnings(result):
+        click.echo(f"dgam: warning: {sentence}", err=True)
+    diagnosis = None
+    if diagnose:
+        at = min(thresholds, key=lambda value: abs(value - 0.5))
+        diagnosis = causes.diagnose(found, segments, at, protocol, durations_s=truth.durations_s)
+    name = video_sets.recognize(truth.videos)
     if as_json:
-        content = {
-            "protocol": protocol,
-            "tiou": result.tiou.tolist(),
-            "map": result.map.tolist(),
-            "average_map": result.average_map,
-            "per_class": {label: values.tolist() for label, values in result.per_class.items()},
-            "num_videos": result.num_videos,
-            "num_segments": result.num_segments,
-            "num_detections": result.num_detections,
-        }
-        click.echo(json.dumps(content))
-        return
-    click.echo(
-        f"{result.num_detections} detections; {result.num_segments} segments; "
-        f"{len(result.per_class)} classes; {result.num_videos} videos; protocol {protocol}"
-    )
-    click.echo("tIoU   " + "".join(f"{value:7.2f}" for value in result.tiou) + "    mean")
-    click.echo(
-        "mAP %  "
-        + "".join(f"{100 * value:7.2f}" for value in result.map)
-        + f"{100 * result.average_map:8.2f}"
-    )
-
-
-def _thresholds(text: str) -> list[float]:
-    """Read FIRST:LAST:STEP, both ends included."""
-    try:
-        first, last, step = (float(part) for part in text.split(":"))
-        count = round((last - first) / step) + 1
-        values = np.round(first + step * np.arange(count), 9)
-        if count < 1 or not 0 < values.min() <= values.max() <= 1:
-            raise ValueError
-    except (ValueError, ZeroDivisionError, OverflowError, MemoryError):
-        raise InputError(
-            f"--tiou {text!r} should be FIRST:LAST:STEP within (0, 1], such as 0.1:0.9:0.1"
-        ) from None
-    return [float(value) for value in values]
+        click.echo(json.dumps(report.as_dict(result, name, diagnosis)))
+    else:
+        click.echo(report.as_text(result, name, diagnosis))
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from dgam_core.activitynet import read_json
 from dgam_core.errors import InputError
+from dgam_core.json_stream import stream_object
 from dgam_core.snippets import DataSet, Segment, Video
 
 # What nearly every THUMOS14 and ActivityNet feature set in circulation was extracted with.
@@ -193,9 +193,8 @@ def _snippet_frames(root: Path, counts: dict[str, int], durations: dict[str, flo
 
 
 def _read_database(path: Path) -> dict[str, dict[str, Any]]:
-    content = read_json(path)
-    database = content.get("database") if isinstance(content, dict) else None
-    if not isinstance(database, dict) or not all(isinstance(entry, dict) for entry in database.values()):
+    database = dict(stream_object(path, "database"))
+    if not all(isinstance(entry, dict) for entry in database.values()):
         raise InputError(f'{path}: should hold {{"database": {{video: {{…}}}}}}')
     return database
 

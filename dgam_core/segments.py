@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -10,6 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 TOLERANCE = 1e-9  # of tIoU: above the error of double precision, below what annotations can tell apart
+
+
+AMBIGUOUS = "Ambiguous"  # what the THUMOS14 kit calls segments that may be an action or not
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,27 @@ class SegmentTable:
     @classmethod
     def from_rows(cls, rows: Iterable[tuple[str, str, float, float, float]]) -> Self:
         """Build a table from (video, label, start_s, end_s, score) rows, in their order."""
-        video, label, start_s, end_s, score = list(zip(*rows, strict=True)) or [()] * 5
-        return cls(
-            np.array(video, dtype=np.str_),
-            np.array(label, dtype=np.str_),
-            np.array(start_s, dtype=np.float64),
-            np.array(end_s, dtype=np.float64),
-            np.array(score, dtype=np.float64),
-        )
+        names: dict[str, str] = {}  # one copy of each name, however many rows have it
+        video, label, numbers = [], [], array("d")
+        for own_video, own_label, *own_numbers in rows:
+            video.append(names.setdefault(own_video, own_video))
+            label.append(names.setdefault(own_label, own_label))
+            numbers.extend(own_numbers)
+        columns = np.array(numbers, dtype=np.float64).reshape(-1, 3).T
+        return cls(np.array(video, dtype=np.str_), np.array(label, dtype=np.str_), *columns.copy())
 
     def of_video(self, name: str) -> Self:
         """Return the rows of one video."""
         return self.take(np.flatnonzero(self.video == name))
+
+    def joined(self, other: Self) -> Self:
+        """Return the rows of this table and then those of another."""
+        columns = [column.name for column in fields(self)]
+        return type(self)(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in columns))
+
+    def in_videos(self, names: Collection[str]) -> Self:
+        """Return the rows of some videos."""
+        return self.take(np.flatnonzero(np.isin(self.video, list(names))))
 
     def take(self, rows: NDArray[np.intp]) -> Self:
         """Return some rows, in the order given."""

@@ -12,6 +12,7 @@ MODULES = sorted((ROOT / "dgam_core").glob("*.py"))
 ORDER = (
     "errors",
     "files",
+    "json_stream",
     "threads",
     "workers",
     "segments",
@@ -23,6 +24,7 @@ ORDER = (
     "simulate",
     "store",
     "activitynet",
+    "video_sets",
     "layouts",
     "stack",
     "attention",
@@ -34,7 +36,9 @@ ORDER = (
     "stages",
     "train",
     "localize",
+    "matching",
     "evaluate",
+    "causes",
     "diagnose",
     "seeds",
     "claims",
@@ -48,6 +52,7 @@ ORDER = (
     "figures",
     "timelines",
     "explore",
+    "report",
     "cli",
 )
 

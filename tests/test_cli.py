@@ -64,7 +64,8 @@ def test_from_features_to_map(tmp_path, tiny, params):
     done = dgam("evaluate", "d.json", source / "gt.json", "--json", cwd=tmp_path)
     result = json.loads(done.stdout)
     assert set(result) == {
-        "protocol", "tiou", "map", "average_map", "per_class", "num_videos", "num_segments", "num_detections"
+        "protocol", "tiou", "map", "average_map", "per_class", "num_videos", "num_segments", "num_detections",
+        "num_ambiguous", "test_set",
     }  # fmt: skip
     assert result["tiou"] == approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     assert result["average_map"] == approx(np.mean(result["map"]))

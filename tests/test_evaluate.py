@@ -8,7 +8,9 @@ from pytest import approx
 
 from dgam_core.activitynet import read_detections, read_ground_truth
 from dgam_core.evaluate import average_precision, mean_average_precision
+from dgam_core.matching import PROTOCOLS
 from dgam_core.segments import SegmentTable
+from tests import plain_evaluate
 
 
 def table(*rows):
@@ -110,6 +112,13 @@ def test_what_cannot_be_evaluated_is_refused():
     truth, found = table(("v", "x", 0, 1)), table(("v", "x", 0, 1, 1.0))
     with pytest.raises(ValueError, match="no segment"):
         mean_average_precision(found, table(), ["v"], [0.5])
+    for row in (("v", "x", 0, np.inf), ("v", "x", 1, 0)):
+        with pytest.raises(ValueError, match="a segment of the ground truth has no finite length, or ends"):
+            mean_average_precision(found, table(row), ["v"], [0.5])
+        with pytest.raises(ValueError, match="a detection has no finite length, or ends before it starts"):
+            mean_average_precision(table((*row, 0.5)), truth, ["v"], [0.5])
+    with pytest.raises(ValueError, match="no segment"):
+        mean_average_precision(found, table(("v", "Ambiguous", 0, 1)), ["v"], [0.5], "thumos")
     with pytest.raises(ValueError, match="not finite"):
         mean_average_precision(table(("v", "x", 0, 1, np.nan)), truth, ["v"], [0.5])
     for thresholds in ([], [0.0], [1.1]):
@@ -117,51 +126,70 @@ def test_what_cannot_be_evaluated_is_refused():
             mean_average_precision(found, truth, ["v"], thresholds)
 
 
-def slow_map(detections, truth, threshold):
-    """mAP by the letter of the protocol, in exact arithmetic."""
-    values = []
-    for label in {row[1] for row in truth}:
-        wanted = [row for row in truth if row[1] == label]
-        own = [(row[4], i, row) for i, row in enumerate(detections) if row[1] == label]
-        taken, hits = set(), []
-        for _, _, (video, _, start, end, _) in sorted(own, key=lambda item: item[:2], reverse=True):
-            best = None
-            for j, (other, _, first, last) in enumerate(wanted):
-                overlap = max(min(end, last) - max(start, first), 0)
-                union = (end - start) + (last - first) - overlap
-                value = Fraction(overlap, union) if union else Fraction(0)
-                if (
-                    other == video
-                    and j not in taken
-                    and value >= threshold
-                    and (best is None or value >= best[0])
-                ):
-                    best = (value, j)
-            taken |= {best[1]} if best else set()
-            hits.append(best is not None)
-        area, found = Fraction(0), 0
-        for i, hit in enumerate(hits):
-            if hit:
-                later = [Fraction(sum(hits[: k + 1]), k + 1) for k in range(i, len(hits))]
-                area += max(later) / len(wanted)
-                found += 1
-        values.append(area)
-    return float(sum(values) / len(values))
-
-
-segment = st.tuples(st.sampled_from("uvw"), st.sampled_from("xy"), st.integers(0, 12), st.integers(0, 6)).map(
-    lambda row: (row[0], row[1], row[2], row[2] + row[3])
-)
+segment = st.tuples(
+    st.sampled_from("uvw"), st.sampled_from(["x", "y", "Ambiguous"]), st.integers(0, 48), st.integers(0, 24)
+).map(lambda row: (row[0], row[1], Fraction(row[2], 4), Fraction(row[2] + row[3], 4)))
 detection = st.tuples(segment, st.integers(0, 4)).map(lambda pair: (*pair[0], pair[1]))
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @settings(max_examples=1000, deadline=None)
-@given(st.lists(detection, max_size=14), st.lists(segment, min_size=1, max_size=8))
-def test_equals_a_slow_evaluator_in_exact_arithmetic(detections, truth):
+@given(st.lists(detection, max_size=14), st.lists(segment, min_size=1, max_size=8), segment)
+def test_equals_a_slow_evaluator_in_exact_arithmetic(protocol, detections, truth, one):
+    truth.append((one[0], "x", *one[2:]))  # at least one is not ambiguous
     thresholds = [Fraction(1, 10), Fraction(1, 3), Fraction(1, 2), Fraction(7, 10), Fraction(1)]
-    found = mean_average_precision(table(*detections), table(*truth), "uvw", [float(t) for t in thresholds])
-    assert found.map == approx(np.array([slow_map(detections, truth, t) for t in thresholds]), abs=1e-12)
+    found = mean_average_precision(
+        table(*detections), table(*truth), "uvw", [float(t) for t in thresholds], protocol
+    )
+    slow = getattr(plain_evaluate, protocol)
+    assert found.map == approx(np.array([slow(detections, truth, t) for t in thresholds]), abs=1e-12)
     assert ((found.map >= 0) & (found.map <= 1)).all()
+
+
+def test_the_thumos_kit_lets_segments_choose_and_a_tiou_exceed_the_threshold():
+    truth = table(("v", "x", 0, 10), ("v", "x", 10, 20))
+    found = table(("v", "x", 0, 5, 0.9), ("v", "x", 1, 11, 0.8), ("v", "x", 8, 20, 0.1))
+    # At 0.5: the first reaches 5 / 10 and does not exceed it; the first segment takes the second (9 / 11),
+    # the other the third (10 / 12): miss, hit, hit of 2, not interpolated: (1/2 + 2/3) / 2.
+    result = mean_average_precision(found, truth, ["v"], [0.5], "thumos")
+    assert result.map.tolist() == approx([(1 / 2 + 2 / 3) / 2])
+    # By the ActivityNet protocol the first finds the first segment, and the second nothing.
+    assert mean_average_precision(found, truth, ["v"], [0.5]).map.tolist() == approx([(1 + 2 / 3) / 2])
+
+
+def test_the_thumos_kit_counts_hits_before_misses_of_the_same_score():
+    truth = table(("v", "x", 0, 1))
+    found = table(("u", "x", 0, 1, 0.5), ("v", "x", 0, 1, 0.5))
+    assert mean_average_precision(found, truth, ["v"], [0.5], "thumos").map.tolist() == [1]
+
+
+def test_ambiguous_segments_neither_help_nor_hurt_in_the_thumos_kit():
+    truth = table(("v", "x", 0, 1), ("v", "Ambiguous", 5, 6))
+    found = table(("v", "x", 5.2, 7, 0.9), ("v", "x", 0, 1, 0.8))
+    by_protocol = {name: mean_average_precision(found, truth, ["v"], [0.5], name) for name in PROTOCOLS}
+    assert by_protocol["thumos"].map.tolist() == [1]  # only the hit counts
+    assert by_protocol["wtalc"].map.tolist() == [1]
+    assert by_protocol["anet"].map.tolist() == [1 / 4]  # miss, hit; and a class that nothing finds
+    assert [result.ambiguous for result in by_protocol.values()] == [1, 1, 1]
+    assert [result.num_segments for result in by_protocol.values()] == [2, 1, 1]
+
+
+def test_wtalc_takes_the_first_segment_on_a_grid_of_snippets():
+    # at 25 / 16 a second 0.64 s are one snippet: 0 … 5, and 1 … 6 and 0 … 5 of the truth
+    truth = table(("v", "x", 0.64, 3.84), ("v", "x", 0.1, 3.1))
+    found = table(("v", "x", 0, 3.2, 0.9), ("v", "x", 0.64, 3.84, 0.8))
+    # The first detection overlaps the first segment by 4 / 6 and takes it, though the second fits exactly.
+    assert mean_average_precision(found, truth, ["v"], [0.5], "wtalc").map.tolist() == [1]
+    assert mean_average_precision(found, truth, ["v"], [0.9], "wtalc").map.tolist() == [1]
+    assert mean_average_precision(found, truth, ["v"], [0.99], "anet").map.tolist() == [1 / 4]
+
+
+def test_what_is_odd_is_counted():
+    truth = table(("v", "x", 0, 1), ("v", "x", 0, 1), ("v", "x", 2, 2), ("v", "Ambiguous", 5, 6))
+    found = table(("v", "x", 3, 3, 0.9), ("u", "x", 0, 1, 0.5), ("v", "z", 0, 1, 0.5))
+    result = mean_average_precision(found, truth, ["v"], [0.5], "thumos")
+    assert (result.duplicates, result.empty, result.ambiguous) == (1, 2, 1)
+    assert (result.unknown_videos, result.unknown_labels) == (1, 1)
 
 
 @given(st.permutations(range(6)))
@@ -190,3 +218,25 @@ def test_real_detections_on_thumos14(shared_data):
     published = [52.12, 44.20, 34.70, 26.06, 17.70, 10.09, 4.99, 1.34, 0.10]
     assert 100 * result.map == approx(np.array(published), abs=0.05)
     assert (result.num_videos, result.num_segments, result.num_detections) == (210, 3311, 9151)
+
+
+def test_the_thumos_kit_on_real_detections(shared_data):
+    """The kit's ground truth has 212 videos, and ambiguous segments; so have W-TALC's annotations."""
+    folder = shared_data / "thumos14" / "Thumos14reduced-Annotations"
+    name, subset, segments, labels = (
+        np.load(folder / f"{what}.npy", allow_pickle=True)
+        for what in ("videoname", "subset", "segments", "labels")
+    )
+    rows = [
+        (name[i].decode(), label, *ends)
+        for i in np.flatnonzero(subset == b"test")
+        for ends, label in zip(segments[i], labels[i], strict=True)
+    ]
+    lines = (folder / "Ambiguous_test.txt").read_text().splitlines()
+    rows += [(video, "Ambiguous", float(a), float(b)) for video, a, b in map(str.split, lines)]
+    found = read_detections(shared_data / "thumos14" / "stpn_detections.json")
+    result = mean_average_precision(
+        found, table(*rows), {row[0] for row in rows}, np.arange(1, 10) / 10, "thumos"
+    )
+    assert (100 * result.map).round(1).tolist() == [46.6, 40.3, 32.5, 25.0, 17.2, 9.7, 4.8, 1.3, 0.1]
+    assert (result.num_segments, result.ambiguous) == (3358, len(lines))

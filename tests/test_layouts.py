@@ -74,7 +74,7 @@ def edit_gt(root, change):
     [
         (lambda r: (r / "gt.json").unlink(), "gt.json: cannot be read: No such file or directory"),
         (lambda r: (r / "gt.json").write_text("{"), "gt.json: is not valid JSON"),
-        (lambda r: (r / "gt.json").write_text("[]"), 'gt.json: should hold {"database": {video: {…}}}'),
+        (lambda r: (r / "gt.json").write_text("[]"), "gt.json: the file should be an object {…}, not []"),
         (
             lambda r: (r / "split_test.txt").unlink(),
             "split_test.txt: cannot be read: No such file or directory",

@@ -1,0 +1,113 @@
+"""JSON files of any size, read piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ijson
+
+from dgam_core.errors import InputError
+
+DEEPEST = 100  # levels of nesting; detections and annotations have five
+
+
+def stream_object(path: Path, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield what the object called `name` at the top of a JSON file holds: its names and values, one by one.
+
+    Only one value is in memory at a time. What else the file holds is read over.
+
+    Raises:
+        InputError: the file cannot be read, is no JSON, has no such object, is nested too deeply, or has an
+            object with the same name twice, of which most readers would silently drop one.
+    """
+    builder = _Builder(path, name)
+    try:
+        with Path(path).open("rb") as file:
+            for event, value in ijson.basic_parse(file, use_float=True):
+                if (done := builder.take(event, value)) is not None:
+                    yield done
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ijson.JSONError as error:
+        raise InputError(f"{path}: is not valid JSON{builder.place()}: {_reason(error)}") from None
+    if not builder.seen:
+        raise InputError(f'{path}: "{name}" should be an object {{…}}, not missing')
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what the parser says: what is wrong; the others quote the file."""
+    what = error.args[0] if error.args else ""
+    text = what.decode("utf-8", "replace") if isinstance(what, bytes) else str(what)
+    return text.partition("\n")[0].strip() or "it ends too early"
+
+
+class _Builder:
+    """Puts the events of a parser together."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.seen = False
+        self._path, self._name = path, name
+        self._stack: list[Any] = []  # containers that are open
+        self._keys: list[str] = []  # the last name in each, "" in a list
+
+    def take(self, event: str, value: Any) -> tuple[str, Any] | None:
+        """Take an event; return what it completes, if it does."""
+        if event == "map_key":
+            if value in self._stack[-1]:
+                raise InputError(f"{self._path}: {excerpt(value)} occurs twice in one object{self.place()}")
+            self._stack[-1][value] = None
+            self._keys[-1] = value
+            return None
+        if event in ("start_map", "start_array"):
+            self._open({} if event == "start_map" else [])
+            return None
+        if event in ("end_map", "end_array"):
+            self._keys.pop()
+            return self._put(self._stack.pop())
+        self._expect_object(value)
+        return self._put(value)
+
+    def place(self) -> str:
+        """Say where the parser is, as far as that helps."""
+        if self._keys[:1] != [self._name] or len(self._keys) < 2:
+            return ""
+        entries = self._stack[2] if len(self._stack) > 2 else None
+        entry = f", entry {len(entries) + 1}" if isinstance(entries, list) else ""
+        return f" in {self._name}, {excerpt(self._keys[1])}{entry}"
+
+    def _open(self, container: dict[str, Any] | list[Any]) -> None:
+        self._expect_object(container)
+        if len(self._stack) == DEEPEST:
+            raise InputError(f"{self._path}: is nested too deeply to be detections or annotations")
+        self._stack.append(container)
+        self._keys.append("")
+
+    def _expect_object(self, value: Any) -> None:
+        """Refuse anything but an object at the top, and under the name that is wanted."""
+        if not self._stack and not isinstance(value, dict):
+            raise InputError(f"{self._path}: the file should be an object {{…}}, not {excerpt(value)}")
+        if len(self._stack) == 1 and self._keys == [self._name]:
+            self.seen = True
+            if not isinstance(value, dict):
+                raise InputError(
+                    f'{self._path}: "{self._name}" should be an object {{…}}, not {excerpt(value)}'
+                )
+
+    def _put(self, value: Any) -> tuple[str, Any] | None:
+        depth = len(self._stack)
+        if depth == 2 and self._keys[0] == self._name:
+            return self._keys[1], value  # its name stays, to know it again
+        if depth > 2 and self._keys[0] == self._name:
+            if isinstance(self._stack[-1], dict):
+                self._stack[-1][self._keys[-1]] = value
+            else:
+                self._stack[-1].append(value)
+        return None
+
+
+def excerpt(value: Any) -> str:
+    """A value for an error message: short, on one line."""
+    text = "missing" if value is None else ascii(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

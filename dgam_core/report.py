@@ -1,0 +1,131 @@
+"""What `dgam evaluate` reads and says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dgam_core.causes import CAUSES, Diagnosis
+from dgam_core.errors import InputError
+from dgam_core.evaluate import Evaluation
+
+
+def read_thresholds(text: str) -> list[float]:
+    """Read FIRST:LAST:STEP, both ends included.
+
+    Raises:
+        InputError: it is something else, or leaves (0, 1].
+    """
+    try:
+        first, last, step = (float(part) for part in text.split(":"))
+        count = round((last - first) / step) + 1
+        values = np.round(first + step * np.arange(count), 9)
+        if count < 1 or not 0 < values.min() <= values.max() <= 1:
+            raise ValueError
+    except (ValueError, ZeroDivisionError, OverflowError, MemoryError):
+        raise InputError(
+            f"--tiou {text!r} should be FIRST:LAST:STEP within (0, 1], such as 0.1:0.9:0.1"
+        ) from None
+    return [float(value) for value in values]
+
+
+def warnings(result: Evaluation) -> list[str]:
+    """Say what is odd about detections and ground truth, and what that does, a sentence each."""
+    neutral = result.protocol.ambiguous != "class"
+    ambiguous = (
+        "neither help nor hurt" if neutral else "are a class like any other; --protocol thumos excuses them"
+    )
+    sentences = (
+        (
+            result.unknown_videos,
+            "detections lie in videos outside the ground truth and count as false positives",
+        ),
+        (result.unknown_labels, "detections have labels without ground truth and are left out"),
+        (result.duplicates, "segments repeat another; each wants a detection of its own"),
+        (result.empty, "segments or detections have no length; nothing finds them, and they find nothing"),
+        (0 if neutral else result.ambiguous, f"segments are called Ambiguous and {ambiguous}"),
+    )
+    return [f"{count} {sentence}" for count, sentence in sentences if count]
+
+
+def as_text(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | None) -> str:
+    """Return a table for people."""
+    which = f" ({test_set})" if test_set else ""
+    unsure = f"; {result.ambiguous} ambiguous segments" if result.protocol.ambiguous != "class" else ""
+    lines = [
+        f"{result.num_detections} detections; {result.num_segments} segments; "
+        f"{len(result.per_class)} classes; {result.num_videos} videos{which}; "
+        f"protocol {result.protocol.name}{unsure}",
+        "tIoU   " + "".join(f"{value:7.2f}" for value in result.tiou) + "    mean",
+        "mAP %  "
+        + "".join(f"{100 * value:7.2f}" for value in result.map)
+        + f"{100 * result.average_map:8.2f}",
+    ]
+    return "\n".join([*lines, *(_diagnosis_lines(result, diagnosis) if diagnosis else [])])
+
+
+def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
+    column = int(np.abs(result.tiou - diagnosis.tiou).argmin())
+    width = max(len(_printable(label)) for label in result.per_class)
+    lines = ["", f"Average precision at tIoU {diagnosis.tiou:.2f}, in %"]
+    lines += [
+        f"  {_printable(label):{width}} {100 * values[column]:7.2f}"
+        for label, values in sorted(result.per_class.items())
+    ]
+    lines += [
+        "",
+        f"What detections are at tIoU {diagnosis.tiou:.2f}, in %: the surest of each class, as many",
+        "as it has segments (G), and ten times as many",
+        f"  {'':17}{'G':>7}{'10 G':>7}",
+    ]
+    shares = [part.sum(0) / max(part.sum(), 1) for part in (diagnosis.causes[:1], diagnosis.causes)]
+    lines += [
+        f"  {cause:17}" + "".join(f"{100 * share[i]:7.1f}" for share in shares)
+        for i, cause in enumerate(CAUSES)
+    ]
+    for name, recall in diagnosis.recall.items():
+        lines += ["", f"Recall at tIoU {diagnosis.tiou:.2f} by {name}"]
+        lines += [
+            f"  {low:8.1f} to {high:8.1f} {100 * found / count:7.1f} % of {count}"
+            for low, high, found, count in zip(
+                recall.edges[:-1], recall.edges[1:], recall.found, recall.count, strict=True
+            )
+            if count
+        ]
+    return lines
+
+
+def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | None) -> dict[str, Any]:
+    """Return the same for programs; mAP, AP and recall are fractions."""
+    content: dict[str, Any] = {
+        "protocol": result.protocol.name,
+        "test_set": test_set,
+        "tiou": result.tiou.tolist(),
+        "map": result.map.tolist(),
+        "average_map": result.average_map,
+        "per_class": {label: values.tolist() for label, values in result.per_class.items()},
+        "num_videos": result.num_videos,
+        "num_segments": result.num_segments,
+        "num_detections": result.num_detections,
+        "num_ambiguous": result.ambiguous,
+    }
+    if diagnosis:
+        content["diagnosis"] = {
+            "tiou": diagnosis.tiou,
+            "causes": {cause: diagnosis.causes[:, i].tolist() for i, cause in enumerate(CAUSES)},
+            "recall": {
+                name: {
+                    "edges": recall.edges.tolist(),
+                    "segments": recall.count.tolist(),
+                    "found": recall.found.tolist(),
+                }
+                for name, recall in diagnosis.recall.items()
+            },
+        }
+    return content
+
+
+def _printable(label: str) -> str:
+    """A label without what could move the cursor or colour the screen."""
+    return "".join(c if c.isprintable() else "�" for c in label)

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from dgam_core import report
+from dgam_core.causes import diagnose
+from dgam_core.errors import InputError
+from dgam_core.evaluate import mean_average_precision
+from dgam_core.segments import SegmentTable
+
+TRUTH = SegmentTable.from_rows(
+    [("v", "x", 0, 10, 0), ("v", "Ambiguous", 20, 30, 0), ("v", "\x1b[31my", 5, 5, 0)]
+)
+FOUND = SegmentTable.from_rows([("v", "x", 0, 10, 1), ("v", "x", 21, 30, 2), ("u", "x", 0, 1, 0.5)])
+
+
+def results(protocol):
+    evaluation = mean_average_precision(FOUND, TRUTH, ["v"], [0.1, 0.5], protocol)
+    return evaluation, "a-set", diagnose(FOUND, TRUTH, 0.5, protocol)
+
+
+def test_the_text_says_what_was_evaluated_and_moves_no_cursor():
+    text = report.as_text(*results("thumos"))
+    assert text.splitlines()[:3] == [
+        "3 detections; 2 segments; 2 classes; 1 videos (a-set); protocol thumos; 1 ambiguous segments",
+        "tIoU      0.10   0.50    mean",
+        "mAP %    50.00  50.00   50.00",
+    ]
+    assert "\x1b" not in text
+    assert "�[31my" in text
+    assert "  right               50.0   50.0" in text.splitlines()
+    assert "Recall at tIoU 0.50 by segment length (s)" in text
+    assert len(report.as_text(*results("thumos")[:2], None).splitlines()) == 3
+
+
+def test_the_object_is_json_and_holds_the_same():
+    content = json.loads(json.dumps(report.as_dict(*results("thumos"))))
+    assert content["map"] == [0.5, 0.5]
+    assert (content["protocol"], content["test_set"], content["num_ambiguous"]) == ("thumos", "a-set", 1)
+    # the ambiguous one does not count: the hit is the first of class x, the one elsewhere the second
+    assert content["diagnosis"]["causes"]["right"][:2] == [1, 0]
+    assert content["diagnosis"]["causes"]["background"][:2] == [0, 1]
+    assert sum(content["diagnosis"]["recall"]["segment length (s)"]["segments"]) == 2
+    assert "diagnosis" not in report.as_dict(*results("anet")[:2], None)
+
+
+def test_what_is_odd_is_said():
+    assert report.warnings(results("thumos")[0]) == [
+        "1 detections lie in videos outside the ground truth and count as false positives",
+        "1 segments or detections have no length; nothing finds them, and they find nothing",
+    ]
+    assert report.warnings(results("anet")[0])[-1] == (
+        "1 segments are called Ambiguous and are a class like any other; --protocol thumos excuses them"
+    )
+
+
+@pytest.mark.parametrize("text", ["3", "0:1:0.1", "0.5:0.1:0.1", "0.1:0.9:0", "a:b:c", "0.1:1.5:0.1"])
+def test_thresholds_that_are_none(text):
+    with pytest.raises(InputError, match="should be FIRST:LAST:STEP"):
+        report.read_thresholds(text)
+
+
+def test_thresholds_include_both_ends():
+    assert report.read_thresholds("0.5:0.95:0.05")[::9] == [0.5, 0.95]
+    assert report.read_thresholds("0.3:0.3:0.1") == [0.3]
