@@ -12,7 +12,7 @@ BAR := $(shell test -t 1 || echo --no-progress-bar)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup book test lint format reference lock clean browser
+.PHONY: help setup book test bench lint format reference lock clean browser
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -64,6 +64,9 @@ browser:
 	command -v apt-get >/dev/null && $$as_root apt-get update -qq \
 	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null \
 	  || echo "no Chromium found: the tests of the site in a browser will be skipped"
+
+bench: .venv/.stamp  ## time the package against the plain implementations of the tests
+	python -m tests.benchmarks
 
 lint: .venv/.stamp  ## check style and types
 	ruff check

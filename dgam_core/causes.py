@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dgam_core.evaluate import prepare
-from dgam_core.matching import PROTOCOLS, codes, pairs_in_video
+from dgam_core.evaluate import precision_recall, prepare
+from dgam_core.matching import PROTOCOLS, Matches, codes, pairs_in_video
 from dgam_core.segments import TOLERANCE, SegmentTable
 
 CAUSES = ("right", "double detection", "wrong label", "localization", "context", "background")
@@ -42,11 +42,13 @@ class Diagnosis:
         causes: number of detections by slice and cause (`CAUSES`), (10, 6). Of each class with G segments,
             the surest G detections are in the first slice, the next G in the second, and so on.
         recall: recall by "segment length (s)", "segments in the video" and, where known, "video length (s)".
+        curves: class → precision and recall at each detection that finds a segment, (2, N).
     """
 
     tiou: float
     causes: NDArray[np.intp]
     recall: Mapping[str, Recall]
+    curves: Mapping[str, NDArray[np.float64]]
 
 
 def diagnose(
@@ -97,7 +99,20 @@ def diagnose(
     kept = counted & (place >= 0) & (place < SLICES)
     causes = np.zeros((SLICES, len(CAUSES)), dtype=np.intp)
     np.add.at(causes, (place[kept], cause[kept]), 1)
-    return Diagnosis(threshold, causes, _recall(truth, matches.found[0], durations_s or {}))
+    recall = _recall(truth, matches.found[0], durations_s or {})
+    return Diagnosis(threshold, causes, recall, _curves(ordered, truth, matches))
+
+
+def _curves(ordered: SegmentTable, truth: SegmentTable, matches: Matches) -> dict[str, NDArray[np.float64]]:
+    classes, count = np.unique(truth.label, return_counts=True)
+    of = codes(ordered.label, classes)
+    curves = {}
+    for c, label in enumerate(classes):
+        own = np.flatnonzero(of == c)
+        hits = matches.hits[:, own]
+        curve = np.concatenate(precision_recall(hits, matches.neutral[:, own], int(count[c])))
+        curves[str(label)] = curve[:, hits[0]]
+    return curves
 
 
 def _best(detections: SegmentTable, truth: SegmentTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

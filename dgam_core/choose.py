@@ -41,8 +41,8 @@ CHOICES = ("last", "label_only", "test_oracle")
 
 # The modules that decide what a trained model scores.
 CODE = (
-    "attention", "choose", "classifier", "diagnose", "evaluate", "localize", "model", "segments", "snippets",
-    "stack",
+    "attention", "choose", "classifier", "diagnose", "evaluate", "localize", "matching", "model", "segments",
+    "snippets", "stack",
 )  # fmt: skip
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from dgam_core.causes import Diagnosis, diagnose
 from dgam_core.evaluate import Evaluation, mean_average_precision
 from dgam_core.localize import detect
 from dgam_core.outputs import Outputs
+from dgam_core.segments import SegmentTable
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet, Kind, Video, to_seconds
 
@@ -36,6 +39,43 @@ def localize_and_evaluate(
     names = [video.name for video in data.subset("test")]
     detections = detect(data, outputs, settings)
     return mean_average_precision(detections, data.ground_truth("test"), names, tiou_thresholds)
+
+
+def diagnose_detections(
+    data: DataSet,
+    outputs: Mapping[str, Mapping[str, Outputs]],
+    settings: LocalizationSettings,
+    threshold: float,
+) -> Diagnosis:
+    """Localize actions in the test videos and say why detections are wrong and what is missed.
+
+    Args:
+        data: the data set; where it is simulated, its context is known.
+        outputs: stream → test video → outputs.
+        settings: how to localize.
+        threshold: tIoU.
+    """
+    data = data.without(settings.test_without)
+    durations_s = {video.name: video.duration_s for video in data.subset("test")}
+    truth = data.ground_truth("test")
+    return diagnose(
+        detect(data, outputs, settings), truth, threshold, context=_context(data), durations_s=durations_s
+    )
+
+
+def _context(data: DataSet) -> SegmentTable | None:
+    """Return the context in the test videos, with the class that it surrounds; None where it is not known."""
+    if not data.kinds:
+        return None
+    rows: list[tuple[str, str, float, float, float]] = []
+    for video in data.subset("test"):
+        classes = np.where(data.kinds[video.name] == Kind.CONTEXT, data.snippet_classes[video.name], -1)
+        ends = np.flatnonzero(np.diff(classes, prepend=-1, append=-1))
+        for first, last in pairwise(ends):
+            if classes[first] >= 0:
+                label = data.classes[classes[first]]
+                rows.append((video.name, label, first * data.snippet_s, last * data.snippet_s, 0.0))
+    return SegmentTable.from_rows(rows)
 
 
 def snippet_kinds(data: DataSet, video: Video, count: int) -> NDArray[np.str_]:

@@ -122,6 +122,10 @@ def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | Non
                 }
                 for name, recall in diagnosis.recall.items()
             },
+            "curves": {
+                label: {"precision": precision.tolist(), "recall": recall.tolist()}
+                for label, (precision, recall) in diagnosis.curves.items()
+            },
         }
     return content
 

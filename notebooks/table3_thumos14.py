@@ -54,7 +54,18 @@ experiment = params.read_parameters(globals())
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, figures, reference, runs, store, tables, train
+from dgam_core import (
+    batch,
+    claims,
+    diagnose,
+    error_figures,
+    figures,
+    reference,
+    runs,
+    store,
+    tables,
+    train,
+)
 from dgam_core import seeds as over_seeds
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.model import choose_device
@@ -92,6 +103,31 @@ tables.methods(scores, published)
 last = scores[scores["choice"] == "last"]
 figure = figures.over_tiou(last, data.provenance, published, "Nguyen et al.")
 results.save_figure("table3_thumos14", figure)
+
+# %% [markdown]
+# ## What is wrong, and what is missed
+#
+# The detections of each class in slices, each as large as the class has actions (G), and the actions by length.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, by how sure they are; bars: recall by the length of an action"}}
+diagnoses = [
+    diagnose.diagnose_detections(
+        data,
+        judge.outputs(model, dict.fromkeys(model, -1), experiment),
+        experiment,
+        0.5,
+    )
+    for model in models.values()
+]
+figure = error_figures.causes_and_recall(diagnoses, data.provenance)
+results.save_figure("table3_thumos14_causes", figure)
+
+# %% [markdown]
+# Precision over recall of the first seed: a grey line is a class, the blue one their mean.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Curves of precision over recall, one for each class, and their mean"}}
+figure = error_figures.precision_over_recall(diagnoses[0], data.provenance)
+results.save_figure("table3_thumos14_curves", figure)
 
 # %% [markdown]
 # ## What to conclude

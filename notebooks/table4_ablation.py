@@ -64,7 +64,19 @@ import numpy as np
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, figures, reference, runs, store, tables, train
+from dgam_core import (
+    batch,
+    claims,
+    diagnose,
+    error_figures,
+    figures,
+    reference,
+    runs,
+    store,
+    tables,
+    train,
+)
+from dgam_core.causes import CAUSES
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.model import choose_device
 
@@ -125,6 +137,47 @@ figure = figures.bars_beside_published(
     "losses, added from left to right",
 )
 results.save_figure("table4_ablation", figure)
+
+# %% [markdown]
+# ## What the detections are
+#
+# Right or wrong, and if wrong, why: the measure of action-context confusion is the share that lies on context. Each class
+# counts with as many of its surest detections as it has actions (G), and with ten times as many. Where nobody has annotated
+# context, it is what lies within an action's length before or after it.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, right, or why wrong, as losses are added"}}
+diagnoses = {
+    row: [
+        diagnose.diagnose_detections(
+            data,
+            judge.outputs(
+                models[row, seed], dict.fromkeys(models[row, seed], -1), variant
+            ),
+            variant,
+            0.5,
+        )
+        for seed in experiment.seeds
+    ]
+    for row, variant in variants.items()
+}
+figure = error_figures.causes_by_row(diagnoses, data.provenance)
+results.save_figure("table4_ablation_causes", figure)
+context = {
+    row: [
+        100 * found.causes[0, CAUSES.index("context")] / found.causes[0].sum()
+        for found in own
+    ]
+    for row, own in diagnoses.items()
+}
+Markdown(
+    tables.compare(
+        "Among the surest G detections of each class, on context: `+ L_re`",
+        context["+ L_re"],
+        context["+ L_guide"],
+        f"points of their share, {data.provenance}",
+        better=-1,
+    )
+)
 
 # %% [markdown]
 # ## What to conclude

@@ -9,7 +9,7 @@ from fractions import Fraction
 def tiou(a, b):
     overlap = max(min(a[3], b[3]) - max(a[2], b[2]), 0)
     union = (a[3] - a[2]) + (b[3] - b[2]) - overlap
-    return Fraction(overlap, union) if union else Fraction(0)
+    return overlap / union if isinstance(union, float) else Fraction(overlap, union or 1)
 
 
 def anet(detections, truth, threshold):

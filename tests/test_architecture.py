@@ -51,6 +51,7 @@ ORDER = (
     "style",
     "figures",
     "timelines",
+    "error_figures",
     "explore",
     "report",
     "cli",

@@ -82,6 +82,14 @@ def test_recall_of_equal_values_is_one_bin():
     assert recall["segment length (s)"].found.tolist() == [1]
 
 
+def test_curves_have_a_point_for_each_hit():
+    truth = table(("v", "x", 0, 1), ("v", "x", 5, 6), ("v", "y", 0, 1))
+    found = table(("v", "x", 0, 1, 0.9), ("u", "x", 0, 1, 0.8), ("v", "x", 5, 6, 0.7))
+    curves = diagnose(found, truth, 0.5).curves
+    assert curves["x"] == approx(np.array([[1, 2 / 3], [1 / 2, 1]]))  # hit, miss, hit of two
+    assert curves["y"].shape == (2, 0)
+
+
 def test_real_detections_add_up(shared_data):
     from dgam_core.activitynet import read_detections, read_ground_truth
 

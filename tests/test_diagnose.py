@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from pytest import approx
 
+from dgam_core.causes import CAUSES
 from dgam_core.diagnose import (
     contrast,
+    diagnose_detections,
     localize_and_evaluate,
     mean_by_kind,
     set_statistics,
@@ -113,6 +115,31 @@ def test_localizing_and_evaluating_in_one_step(tiny):
     )
     assert result.map.tolist() == [1, 1]
     assert (result.num_videos, result.num_segments) == (2, 2)
+
+
+def test_detections_are_told_from_the_context_that_the_data_knows(tiny):
+    attention = np.zeros(8)
+    attention[2:4], attention[5:7] = 1, 0.9  # the action, and 5 s to 7 s
+    seen = outputs(attention, np.full(8, 0.9), 0)
+    video = tiny.subset("test")[0]
+    one = replace(tiny, videos=(video,))
+    settings = LocalizationSettings(test_without=())
+    kinds, classes = np.zeros(8, dtype=np.int8), np.full(8, -1, dtype=np.int16)
+
+    def causes(data):
+        counts = diagnose_detections(data, {"rgb": {video.name: seen}}, settings, 0.5).causes.sum(0)
+        return {cause: int(count) for cause, count in zip(CAUSES, counts, strict=True) if count}
+
+    # Nobody knows the context: 6 s lies within 2 s of the action, which ends at 4 s, but not before that end.
+    assert causes(one) == {"right": 1, "background": 1}
+    kinds[4:8], classes[4:8] = 1, 0
+    assert causes(replace(one, kinds={video.name: kinds}, snippet_classes={video.name: classes})) == {
+        "right": 1, "context": 1,
+    }  # fmt: skip
+    other = np.where(classes == 0, 1, -1).astype(np.int16)  # context of the other class
+    assert causes(replace(one, kinds={video.name: kinds}, snippet_classes={video.name: other})) == {
+        "right": 1, "background": 1,
+    }  # fmt: skip
 
 
 def test_snippets_have_kinds_where_the_data_knows_them(tiny):

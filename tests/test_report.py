@@ -28,7 +28,7 @@ def test_the_text_says_what_was_evaluated_and_moves_no_cursor():
     ]
     assert "\x1b" not in text
     assert "�[31my" in text
-    assert "  right               50.0   50.0" in text.splitlines()
+    assert "  right              100.0   50.0" in text.splitlines()
     assert "Recall at tIoU 0.50 by segment length (s)" in text
     assert len(report.as_text(*results("thumos")[:2], None).splitlines()) == 3
 
@@ -41,6 +41,7 @@ def test_the_object_is_json_and_holds_the_same():
     assert content["diagnosis"]["causes"]["right"][:2] == [1, 0]
     assert content["diagnosis"]["causes"]["background"][:2] == [0, 1]
     assert sum(content["diagnosis"]["recall"]["segment length (s)"]["segments"]) == 2
+    assert content["diagnosis"]["curves"]["x"] == {"precision": [1.0], "recall": [1.0]}
     assert "diagnosis" not in report.as_dict(*results("anet")[:2], None)
 
 

@@ -1,0 +1,115 @@
+"""Figures of what is wrong with detections, and of what is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dgam_core.causes import CAUSES, Diagnosis
+from dgam_core.style import KINDS, OURS, PUBLISHED, WIDTH_IN, set_style
+
+COLOURS = {
+    "right": KINDS["action"],
+    "double detection": "#56B4E9",
+    "wrong label": "#CC79A7",
+    "localization": "#F0E442",
+    "context": KINDS["context"],
+    "background": KINDS["background"],
+}
+
+
+def causes_by_row(diagnoses: Mapping[str, Sequence[Diagnosis]], provenance: str) -> Figure:
+    """What the surest detections are, as shares, for several models: G of each class, and 10 G.
+
+    Args:
+        diagnoses: row → diagnoses, one a seed, which are added up.
+        provenance: "simulated" or "measured on real features".
+    """
+    set_style()
+    height = 1.4 + 0.42 * len(diagnoses)
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH_IN, height), sharey=True)
+    for axes, slices, title in zip(
+        panels, (1, 10), ("as many as there are actions", "ten times as many"), strict=True
+    ):
+        counts = np.array([sum(d.causes[:slices].sum(0) for d in own) for own in diagnoses.values()])
+        _stacked(axes, list(diagnoses), counts)
+        axes.set_title(f"the surest detections, {title}", fontsize="small")
+    panels[0].invert_yaxis()
+    _legend(figure, panels[0])
+    (tiou,) = {d.tiou for own in diagnoses.values() for d in own}
+    figure.suptitle(f"What detections are at tIoU {tiou:g}, {provenance}", fontsize="medium")
+    return figure
+
+
+def causes_and_recall(diagnoses: Sequence[Diagnosis], provenance: str) -> Figure:
+    """What detections are, by how sure they are, and which actions are found, by their length.
+
+    Args:
+        diagnoses: of one model, one a seed, which are added up.
+        provenance: "simulated" or "measured on real features".
+    """
+    set_style()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.4), width_ratios=[3, 2])
+    counts = np.sum([d.causes for d in diagnoses], axis=0)
+    _stacked(left, [f"{i + 1} G" for i in range(len(counts))], counts)
+    left.invert_yaxis()
+    left.set_title("slices of G detections a class, the surest on top", fontsize="small")
+    name = "segment length (s)"
+    recall = diagnoses[0].recall[name]
+    found = np.sum([d.recall[name].found for d in diagnoses], axis=0)
+    total = np.maximum(recall.count * len(diagnoses), 1)
+    labels = [f"{a:.1f}–{b:.1f}" for a, b in zip(recall.edges[:-1], recall.edges[1:], strict=True)]
+    right.bar(labels, 100 * found / total, color=OURS)
+    right.set_ylim(0, 100)
+    right.set_xlabel("length of the action (s)")
+    right.set_ylabel("found (%)")
+    right.tick_params("x", rotation=45)
+    right.set_title("recall", fontsize="small")
+    _legend(figure, left)
+    figure.suptitle(f"Detections and actions at tIoU {diagnoses[0].tiou:g}, {provenance}", fontsize="medium")
+    return figure
+
+
+def precision_over_recall(diagnosis: Diagnosis, provenance: str) -> Figure:
+    """Interpolated precision over recall, a thin line a class, and their mean, whose area is the mAP.
+
+    Args:
+        diagnosis: of one model and seed.
+        provenance: "simulated" or "measured on real features".
+    """
+    set_style()
+    figure, axes = plt.subplots(figsize=(WIDTH_IN, 3.2))
+    grid = np.linspace(0, 1, 201)
+    lines = []
+    for precision, recall in diagnosis.curves.values():
+        best = np.maximum.accumulate(precision[::-1])[::-1]  # at the same or a higher recall
+        place = np.searchsorted(recall, grid)
+        lines.append(np.append(best, 0.0)[place])
+        axes.plot(100 * grid, 100 * lines[-1], color=PUBLISHED, linewidth=0.6)
+    axes.plot(100 * grid, 100 * np.mean(lines, axis=0), color=OURS, linewidth=2)
+    axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall (%)", ylabel="precision (%)")
+    axes.set_title(f"Precision over recall at tIoU {diagnosis.tiou:g}, {provenance}", fontsize="medium")
+    return figure
+
+
+def _stacked(axes: Axes, rows: Sequence[str], counts: NDArray[np.integer]) -> None:
+    """Horizontal bars of shares, a row each; a row without detections is empty."""
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    start = np.zeros(len(rows))
+    for cause, share in zip(CAUSES, shares.T, strict=True):
+        axes.barh(
+            rows, share, left=start, color=COLOURS[cause], edgecolor="white", linewidth=0.5, label=cause
+        )
+        start += share
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share (%)")
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
