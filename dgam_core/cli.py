@@ -30,7 +30,9 @@ def cli() -> None:
 
 
 @cli.command("import")
-@click.argument("layout", type=click.Choice(["basnet", "dgam"]), metavar="LAYOUT")
+@click.argument(
+    "layout", type=click.Choice(["dgam", "basnet", "acmnet", "wtalc", "actionformer"]), metavar="LAYOUT"
+)
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH, metavar="OUT.h5")
 @click.option(
@@ -42,12 +44,13 @@ def cli() -> None:
 def import_(layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None) -> None:
     """Import features in a public layout into a store.
 
-    LAYOUT is basnet (BaS-Net, UM, CoLA) or dgam (the authors' released code, STPN).
+    LAYOUT is dgam (the authors' released code, STPN), basnet (BaS-Net, UM, CoLA), acmnet (ACM-Net, ASM-Loc),
+    wtalc (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL) or actionformer (ActionFormer, OpenTAD).
     """
-    from dgam_core import layouts
+    from dgam_core import layouts, layouts_joint
 
-    read = {"basnet": layouts.read_basnet, "dgam": layouts.read_dgam}[layout]
-    _write_store(out, read(source, fps, snippet_frames), "importing")
+    module = layouts if layout in ("basnet", "dgam") else layouts_joint
+    _write_store(out, getattr(module, f"read_{layout}")(source, fps, snippet_frames), "importing")
 
 
 @cli.command()

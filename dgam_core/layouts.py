@@ -25,7 +25,7 @@ class NpyFolder(Mapping[str, NDArray[Any]]):
         self._paths = dict(paths)
 
     def __getitem__(self, video: str) -> NDArray[Any]:
-        return np.asarray(_open_npy(self._paths[video]))
+        return np.asarray(open_npy(self._paths[video]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
@@ -35,7 +35,7 @@ class NpyFolder(Mapping[str, NDArray[Any]]):
 
     def num_snippets(self, video: str) -> int:
         """Number of snippets of a video, from the file's header."""
-        array = _open_npy(self._paths[video])
+        array = open_npy(self._paths[video])
         if array.ndim != 2:
             raise InputError(
                 f"{self._paths[video]}: has the shape {array.shape}; it should be (snippets, dimensions)"
@@ -57,8 +57,8 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
         InputError: a file is missing or cannot be read, a video lacks annotations or features, …
     """
     root = Path(root)
-    database = _read_database(root / "gt.json")
-    names = {subset: _read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
+    database = read_database(root / "gt.json")
+    names = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
     if both := set(names["train"]) & set(names["test"]):
         raise InputError(f"{root}: the video {sorted(both)[0]!r} is in both split files; keep it in one")
     for subset, listed in names.items():
@@ -80,7 +80,7 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
     for subset, listed in names.items():
         for name in listed:
             duration_s = durations.get(name, counts[name] * snippet_frames / fps)
-            segments = _segments(root / "gt.json", name, database[name])
+            segments = segments_of(root / "gt.json", name, database[name])
             labels = tuple(sorted({segment.label for segment in segments}))
             videos.append(Video(name, subset, duration_s, counts[name], labels, segments))
     classes = tuple(sorted({label for video in videos for label in video.labels}))
@@ -105,10 +105,10 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
     """
     root = Path(root)
     fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
-    truth = _the_one(root / "test_data", "gt*.json")
-    database = _read_database(truth)
+    truth = the_one(root / "test_data", "gt*.json")
+    database = read_database(truth)
     hot = {subset: _labels(root / f"{subset}_data" / f"{subset}_labels.npy") for subset in ("train", "test")}
-    listed = _read_split(_the_one(root / "test_data", "*_test_vid_list.txt"))
+    listed = read_split(the_one(root / "test_data", "*_test_vid_list.txt"))
     names = {"train": [f"train_{i + 1:04d}" for i in range(len(hot["train"]))], "test": listed}
     for name in listed:
         if name not in database:
@@ -118,7 +118,7 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
             f"{root}: {len(listed)} test videos are named; the labels are {hot['test'].shape} for test and "
             f"{hot['train'].shape} for training, videos by classes"
         )
-    segments = {name: _segments(truth, name, database[name]) for name in listed}
+    segments = {name: segments_of(truth, name, database[name]) for name in listed}
     columns = _name_columns(root, hot["test"], [{s.label for s in segments[name]} for name in listed])
     features = _numbered_features(root, names)
     videos = []
@@ -147,7 +147,8 @@ def _numbered_features(root: Path, names: Mapping[str, list[str]]) -> dict[str, 
     return features
 
 
-def _the_one(folder: Path, pattern: str) -> Path:
+def the_one(folder: Path, pattern: str) -> Path:
+    """Return the only file or folder of a name."""
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
         raise InputError(f"{folder}: has {len(found)} files called {pattern}; it should have one")
@@ -155,7 +156,7 @@ def _the_one(folder: Path, pattern: str) -> Path:
 
 
 def _labels(path: Path) -> NDArray[np.bool_]:
-    values = _open_npy(path)
+    values = open_npy(path)
     if values.ndim != 2 or not np.isin(values, (0, 1)).all():
         raise InputError(f"{path}: should hold 0 and 1, (videos, classes)")
     return values.astype(bool)
@@ -192,14 +193,16 @@ def _snippet_frames(root: Path, counts: dict[str, int], durations: dict[str, flo
     return frames
 
 
-def _read_database(path: Path) -> dict[str, dict[str, Any]]:
+def read_database(path: Path) -> dict[str, dict[str, Any]]:
+    """Read ActivityNet's annotations: video → entry."""
     database = dict(stream_object(path, "database"))
     if not all(isinstance(entry, dict) for entry in database.values()):
         raise InputError(f'{path}: should hold {{"database": {{video: {{…}}}}}}')
     return database
 
 
-def _read_split(path: Path) -> list[str]:
+def read_split(path: Path) -> list[str]:
+    """Read a text file with a video a line."""
     try:
         return path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -215,15 +218,33 @@ def _find_features(folder: Path, names: Mapping[str, list[str]]) -> dict[str, Np
     for stream in sorted(streams):
         paths = {name: folder / subset / stream / f"{name}.npy" for subset in names for name in names[subset]}
         for name, path in paths.items():
-            if not path.resolve().is_relative_to(folder.resolve()):
-                raise InputError(f"{path}: the video {name!r} leads outside {folder}; rename it")
+            _check_inside(folder, path, name)
             if not path.is_file():
                 raise InputError(f"{path}: no such file; the video {name!r} has no {stream} features")
         features[stream] = NpyFolder(paths)
     return features
 
 
-def _open_npy(path: Path) -> NDArray[Any]:
+def inside(folder: Path, file: str) -> Path:
+    """Return the path of a file in a folder.
+
+    Raises:
+        InputError: there is no such file, or its name leads out of the folder.
+    """
+    path = folder / file
+    _check_inside(folder, path, file)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    return path
+
+
+def _check_inside(folder: Path, path: Path, name: str) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{path}: the video {name!r} leads outside {folder}; rename it")
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """Open a .npy file of numbers, without reading it yet."""
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -231,7 +252,8 @@ def _open_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _segments(path: Path, name: str, entry: dict[str, Any]) -> tuple[Segment, ...]:
+def segments_of(path: Path, name: str, entry: dict[str, Any]) -> tuple[Segment, ...]:
+    """Return the annotated segments of a video's entry."""
     try:
         return tuple(
             Segment(str(row["label"]), float(row["segment"][0]), float(row["segment"][1]))

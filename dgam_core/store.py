@@ -217,6 +217,7 @@ def contents_digest(data: DataSet) -> str:
 def _header_hash(data: DataSet) -> Any:
     """Hash of everything but the features."""
     header = asdict(replace(data, features={}, kinds={}, snippet_classes={}, digest=""))
+    header["fps"] = float(data.fps)  # 25 and 25.0 are written alike
     del header["snippet_classes"]  # the digest of real data is what it was before simulated data had them
     hashes = hashlib.sha256(json.dumps(header | {"streams": data.streams}, sort_keys=True).encode())
     for truth in _truth(data).values():
