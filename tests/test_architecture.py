@@ -26,6 +26,8 @@ ORDER = (
     "activitynet",
     "video_sets",
     "layouts",
+    "object_arrays",
+    "layouts_joint",
     "stack",
     "attention",
     "classifier",

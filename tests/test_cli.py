@@ -126,7 +126,7 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path, tiny, params):
 def test_wrong_usage_gets_one_sentence(tmp_path):
     assert "No such command 'frob'" in refused("frob")
     assert "Missing argument 'DETECTIONS.json'" in refused("evaluate")
-    assert "Invalid value for 'LAYOUT': 'elsewhere' is not one of 'basnet', 'dgam'" in refused(
+    assert "Invalid value for 'LAYOUT': 'elsewhere' is not one of 'dgam', 'basnet', 'acmnet'" in refused(
         "import", "elsewhere", "a", "b"
     )
     for text in ("3", "0:1:0.1", "0.5:0.1:0.1", "0.1:0.9:0", "a:b:c", "0.1:1.5:0.1"):
