@@ -82,7 +82,7 @@ def _write_store(out: Path, data: DataSet, what: str) -> None:
 @click.argument("file", type=PATH, metavar="FILE.h5")
 def inspect(file: Path) -> None:
     """Say what is inside a store, and whether it is sound."""
-    from dgam_core import store
+    from dgam_core import soundness, store
 
     data = store.read(file)
     store.verify(data)
@@ -103,6 +103,9 @@ def inspect(file: Path) -> None:
             f"  {subset:9} {len(videos)} videos, {hours:.2f} h, {snippets} snippets, {segments} segments"
         )
     click.echo(f"  classes   {len(data.classes)}: {', '.join(data.classes)}")
+    for video, segment in soundness.late_segments(data):
+        ends = f"a segment ends at {segment.end_s:g} s, the video at {video.duration_s:g} s"
+        click.echo(f"  odd       {video.name}: {ends}")
     if data.snippet_classes:
         click.echo("  truth     of every snippet: action, context or background, and its class")
     click.echo(f"  digest    {data.digest}")

@@ -5,7 +5,6 @@ A *snippet* is what the model sees, a stretch of `snippet_frames` frames of the 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -141,74 +140,6 @@ class DataSet:
             for video in self.subset(subset)
             for segment in video.segments
         )
-
-
-def check(data: DataSet) -> None:
-    """Check everything about a data set but the features' values.
-
-    Raises:
-        InputError: names that recur, no stream, unknown labels, segments outside their video, …
-    """
-    at = data.name
-    for what, names in (("video", [v.name for v in data.videos]), ("class", list(data.classes))):
-        if not names:
-            raise InputError(f"{at}: has no {what}")
-        if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise InputError(f"{at}: the {what} {min(twice)!r} occurs more than once")
-    if not data.features:
-        raise InputError(f"{at}: has no stream of features")
-    if not (data.fps > 0 and data.snippet_frames > 0):
-        raise InputError(
-            f"{at}: fps {data.fps} and frames a snippet {data.snippet_frames} must be above zero"
-        )
-    for stream in data.streams:
-        if strange := set(data.features[stream]) - {v.name for v in data.videos}:
-            raise InputError(f"{at}: {stream} features of an unknown video {sorted(strange)[0]!r}")
-    classes = set(data.classes)
-    for video in data.videos:
-        _check_video(video, classes, data)
-    _check_truth(data)
-
-
-def _check_video(video: Video, classes: set[str], data: DataSet) -> None:
-    at = f"{data.name}: {video.name}"
-    if "/" in video.name or video.name in ("", ".", ".."):
-        raise InputError(f"{data.name}: {video.name!r} cannot name a video; use a name without '/'")
-    if video.subset not in ("train", "test"):
-        raise InputError(f"{at}: the subset is {video.subset!r}; it should be 'train' or 'test'")
-    if video.num_snippets < 1 or not video.duration_s > 0:
-        raise InputError(f"{at}: has {video.num_snippets} snippets and lasts {video.duration_s} s")
-    for label in (*video.labels, *(segment.label for segment in video.segments)):
-        if label not in classes:
-            raise InputError(f"{at}: unknown label {label!r}; it is not among the {len(classes)} classes")
-    if video.subset == "train" and not video.labels:
-        raise InputError(f"{at}: a training video without a label teaches nothing; label it or leave it out")
-    # Cutting a video into whole snippets can drop up to one snippet at its end.
-    latest = video.duration_s + data.snippet_s
-    for segment in video.segments:
-        if not 0 <= segment.start_s <= segment.end_s:
-            raise InputError(
-                f"{at}: a segment of {segment.label!r} goes from {segment.start_s} s to {segment.end_s} s; "
-                "it should start at 0 s or later and end after its start"
-            )
-        if segment.end_s > latest:
-            raise InputError(
-                f"{at}: a segment of {segment.label!r} ends at {segment.end_s} s, beyond the video's end at "
-                f"{video.duration_s:g} s; check fps and frames a snippet"
-            )
-    for stream in data.streams:
-        if video.name not in data.features[stream]:
-            raise InputError(f"{at}: has no {stream} features")
-
-
-def _check_truth(data: DataSet) -> None:
-    """Check what each snippet shows, where that is known."""
-    kinds, classes = (data.kinds, 0, len(Kind) - 1), (data.snippet_classes, -1, len(data.classes) - 1)
-    for what, (truth, first, last) in (("kind", kinds), ("class", classes)):
-        for video in data.videos if truth else ():
-            at, values = f"{data.name}: {video.name}", truth.get(video.name, np.empty(0))
-            if values.shape != (video.num_snippets,) or not first <= values.min() <= values.max() <= last:
-                raise InputError(f"{at}: each snippet needs a {what} from {first} to {last}")
 
 
 def check_features(values: NDArray[Any], video: Video, stream: str, dim: int | None) -> None:

@@ -25,7 +25,8 @@ from dgam_core import simulate
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file
 from dgam_core.simulate import Appearance
-from dgam_core.snippets import DataSet, Segment, Video, check, checked_features
+from dgam_core.snippets import DataSet, Segment, Video, checked_features
+from dgam_core.soundness import check
 
 FORMAT, VERSION = "dgam-store", 1
 

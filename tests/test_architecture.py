@@ -20,6 +20,7 @@ ORDER = (
     "departures",
     "params",
     "snippets",
+    "soundness",
     "timeline",
     "simulate",
     "store",

@@ -3,7 +3,8 @@ import pytest
 
 from dgam_core import simulate
 from dgam_core.errors import InputError
-from dgam_core.snippets import Kind, check, checked_features
+from dgam_core.snippets import Kind, checked_features
+from dgam_core.soundness import check
 from dgam_core.store import contents_digest
 
 NAMES = list(simulate.DATA_SETS)

@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+import pytest
+
+from dgam_core.errors import InputError
+from dgam_core.snippets import Segment
+from dgam_core.soundness import check, late_segments
+
+
+def _change_video(data, **changes):
+    return replace(data, videos=(replace(data.videos[0], **changes), *data.videos[1:]))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda d: replace(d, videos=()), "tiny: has no video"),
+        (lambda d: replace(d, videos=(*d.videos, d.videos[0])), "tiny: the video 'v0' occurs more than once"),
+        (lambda d: replace(d, classes=("jump", "jump")), "tiny: the class 'jump' occurs more than once"),
+        (lambda d: replace(d, features={}), "tiny: has no stream of features"),
+        (lambda d: replace(d, fps=0.0), "tiny: fps 0.0 and frames a snippet 16 must be above zero"),
+        (lambda d: replace(d, videos=d.videos[1:]), "tiny: flow features of an unknown video 'v0'"),
+        (
+            lambda d: _change_video(d, subset="val"),
+            "tiny: v0: the subset is 'val'; it should be 'train' or 'test'",
+        ),
+        (lambda d: _change_video(d, labels=()), "tiny: v0: a training video without a label teaches nothing"),
+        (lambda d: _change_video(d, labels=("swim",)), "tiny: v0: unknown label 'swim'"),
+        (lambda d: _change_video(d, num_snippets=0), "tiny: v0: has 0 snippets"),
+        (lambda d: _change_video(d, segments=(Segment("jump", 3.0, 2.0),)), "from 3.0 s to 2.0 s"),
+        (lambda d: _change_video(d, segments=(Segment("jump", -1.0, 2.0),)), "from -1.0 s to 2.0 s"),
+        (lambda d: _change_video(d, segments=(Segment("jump", 0.0, float("nan")),)), "to nan s"),
+        (
+            lambda d: _change_video(d, segments=(Segment("jump", 2.0, 7.5),)),
+            "ends at 7.5 s, beyond the video's end at 6 s",
+        ),
+        (lambda d: replace(d, features={"rgb": {}}), "tiny: v0: has no rgb features"),
+    ],
+)
+def test_an_unsound_data_set_is_refused_with_a_sentence(tiny, change, sentence):
+    check(tiny)
+    with pytest.raises(InputError) as error:
+        check(change(tiny))
+    assert sentence in str(error.value)
+
+
+def test_a_segment_may_end_in_the_snippet_that_cutting_dropped(tiny):
+    check(_change_video(tiny, segments=(Segment("jump", 2.0, 6.9),)))  # the video has 6 s and snippets of 1 s
+
+
+def test_segments_beyond_the_end_of_few_videos_are_let_pass_and_listed(tiny):
+    videos = tuple(replace(tiny.videos[i % 4], name=f"v{i}") for i in range(40))
+    features = {"rgb": {video.name: tiny.features["rgb"][f"v{i % 4}"] for i, video in enumerate(videos)}}
+    late = (Segment("jump", 2.0, 4.0), Segment("jump", 20.0, 30.0))
+
+    def world(count):
+        changed = tuple(replace(video, segments=late) for video in videos[:count]) + videos[count:]
+        return replace(tiny, videos=changed, features=features)
+
+    check(world(2))  # 5 %
+    assert [(video.name, segment.end_s) for video, segment in late_segments(world(2))] == [
+        ("v0", 30.0), ("v1", 30.0),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"v0: a segment of 'jump' ends at 30\.0 s, beyond the video's end"):
+        check(world(3))
