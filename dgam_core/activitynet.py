@@ -53,7 +53,7 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     """
     subsets: dict[str, dict[str, dict[str, Any]]] = {}
     for video, value in stream_object(path, "database"):
-        entry = _object(value, f"{path}: video {video!r}")
+        entry = object_at(value, f"{path}: video {video!r}")
         name = entry.get("subset")
         if not isinstance(name, str):
             raise InputError(f"{path}: video {video!r} has no subset")
@@ -111,7 +111,7 @@ def read_ambiguous(path: Path) -> SegmentTable:
         words, at = line.split(), f"{path}: line {number}"
         if len(words) != 3:
             raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
-        start_s, end_s = _number(words[1], at, "start"), _number(words[2], at, "end")
+        start_s, end_s = number_at(words[1], at, "start"), number_at(words[2], at, "end")
         if end_s < start_s:
             raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
         rows.append((words[0], AMBIGUOUS, start_s, end_s, 0.0))
@@ -129,7 +129,8 @@ def write_detections(path: Path, detections: SegmentTable) -> None:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _object(value: Any, at: str) -> dict[str, Any]:
+def object_at(value: Any, at: str) -> dict[str, Any]:
+    """Return a JSON value that must be an object; `at` says where it stands."""
     if not isinstance(value, dict):
         raise InputError(f"{at} should be an object {{…}}, not {excerpt(value)}")
     return value
@@ -142,7 +143,7 @@ def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
         raise InputError(f"{path}: the video {excerpt(video)} has a name of more than {LONGEST} characters")
     for number, entry in enumerate(entries, 1):
         at = f"{path}: video {video!r}, {what} {number}"
-        entry = _object(entry, at)
+        entry = object_at(entry, at)
         label, segment = entry.get("label"), entry.get("segment")
         if not isinstance(label, str):
             raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
@@ -150,14 +151,15 @@ def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
             raise InputError(f"{at}: the label {excerpt(label)} has more than {LONGEST} characters")
         if not isinstance(segment, list) or len(segment) != 2:
             raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(segment)}")
-        start_s, end_s = _number(segment[0], at, "start"), _number(segment[1], at, "end")
+        start_s, end_s = number_at(segment[0], at, "start"), number_at(segment[1], at, "end")
         if end_s < start_s:
             raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
-        score = _number(entry.get("score"), at, "score") if what == "detection" else 0.0
+        score = number_at(entry.get("score"), at, "score") if what == "detection" else 0.0
         yield video, label, start_s, end_s, score
 
 
-def _number(value: Any, at: str, what: str) -> float:
+def number_at(value: Any, at: str, what: str) -> float:
+    """Return a JSON value that must be a finite number, or a string of one."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):

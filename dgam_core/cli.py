@@ -8,20 +8,17 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from tqdm import tqdm
 
+from dgam_core import cli_data
+from dgam_core.cli_data import PATH
 from dgam_core.errors import InputError
 
-if TYPE_CHECKING:
-    from dgam_core.snippets import DataSet
-
 # Modules that import PyTorch are imported by the commands that need them: `dgam evaluate` answers at once.
-
-PATH = click.Path(path_type=Path)  # whether it exists is checked where it is read, with a sentence of ours
 
 
 @click.group()
@@ -29,87 +26,8 @@ def cli() -> None:
     """Weakly-supervised action localization by generative attention modeling (DGAM)."""
 
 
-@cli.command("import")
-@click.argument(
-    "layout", type=click.Choice(["dgam", "basnet", "acmnet", "wtalc", "actionformer"]), metavar="LAYOUT"
-)
-@click.argument("source", type=PATH)
-@click.argument("out", type=PATH, metavar="OUT.h5")
-@click.option(
-    "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames a second, if gt.json does not say."
-)
-@click.option(
-    "--snippet-frames", type=click.IntRange(min=1), help="Frames a snippet, if durations do not tell."
-)
-def import_(layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None) -> None:
-    """Import features in a public layout into a store.
-
-    LAYOUT is dgam (the authors' released code, STPN), basnet (BaS-Net, UM, CoLA), acmnet (ACM-Net, ASM-Loc),
-    wtalc (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL) or actionformer (ActionFormer, OpenTAD).
-    """
-    from dgam_core import layouts, layouts_joint
-
-    module = layouts if layout in ("basnet", "dgam") else layouts_joint
-    _write_store(out, getattr(module, f"read_{layout}")(source, fps, snippet_frames), "importing")
-
-
-@cli.command()
-@click.argument("name", type=click.Choice(["thumos14", "activitynet12"]), metavar="thumos14|activitynet12")
-@click.argument("out", type=PATH, metavar="OUT.h5")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--scale", type=click.Choice(["demo", "paper"]), default="demo", show_default=True)
-def simulate(name: str, out: Path, seed: int, scale: str) -> None:
-    """Write a simulated data set as a store, with what every snippet shows.
-
-    At paper scale (D 1024, as many videos as the real one) it takes 1.1 GB for thumos14, 10 GB for
-    activitynet12.
-    """
-    from dgam_core import simulate
-
-    _write_store(out, simulate.DATA_SETS[name](scale, seed), f"simulating {name}")
-
-
-def _write_store(out: Path, data: DataSet, what: str) -> None:
-    from dgam_core import store
-
-    total = len(data.videos) * len(data.streams)
-    with tqdm(total=total, unit="array", desc=what, disable=None) as line:
-        store.write(out, data, lambda _: line.update())
-    click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
-
-
-@cli.command()
-@click.argument("file", type=PATH, metavar="FILE.h5")
-def inspect(file: Path) -> None:
-    """Say what is inside a store, and whether it is sound."""
-    from dgam_core import soundness, store
-
-    data = store.read(file)
-    store.verify(data)
-    click.echo(f"{file}: {data.name}, {'simulated' if data.simulated else 'real features'}")
-    click.echo(f"  source    {data.source}")
-    click.echo(
-        f"  timing    {data.fps:g} fps, {data.snippet_frames} frames a snippet ({data.snippet_s:.3f} s)"
-    )
-    for stream in data.streams:
-        dtype = data.load(stream, data.videos[0].name).dtype
-        click.echo(f"  stream    {stream}: {data.dim(stream)} dimensions, {dtype}")
-    for subset in sorted({video.subset for video in data.videos}, reverse=True):
-        videos = data.subset(subset)
-        hours = sum(video.duration_s for video in videos) / 3600
-        segments = sum(len(video.segments) for video in videos)
-        snippets = sum(video.num_snippets for video in videos)
-        click.echo(
-            f"  {subset:9} {len(videos)} videos, {hours:.2f} h, {snippets} snippets, {segments} segments"
-        )
-    click.echo(f"  classes   {len(data.classes)}: {', '.join(data.classes)}")
-    for video, segment in soundness.late_segments(data):
-        ends = f"a segment ends at {segment.end_s:g} s, the video at {video.duration_s:g} s"
-        click.echo(f"  odd       {video.name}: {ends}")
-    if data.snippet_classes:
-        click.echo("  truth     of every snippet: action, context or background, and its class")
-    click.echo(f"  digest    {data.digest}")
-    click.echo("  sound     every feature is finite and of its stream's shape; the contents match the digest")
+for command in (cli_data.import_, cli_data.simulate, cli_data.extract, cli_data.inspect, cli_data.export):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -197,25 +115,34 @@ def export_checkpoint(run_dir: Path, out: Path) -> None:
 @click.argument("run_dir", type=PATH)
 @click.argument("file", type=PATH, metavar="FILE.h5")
 @click.option("--out", type=PATH, required=True, metavar="DETECTIONS.json")
-def localize(run_dir: Path, file: Path, out: Path) -> None:
-    """Localize actions in the test videos of a store."""
+@click.option("--pictures", type=PATH, metavar="FOLDER", help="Gets the time line of each video, VIDEO.png.")
+def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> None:
+    """Localize actions in the test videos of a store.
+
+    With features of one stream alone, that stream's half of the run is used.
+    """
     import torch
 
     from dgam_core import activitynet, choose, runs, store
     from dgam_core import localize as localization
 
     pair, settings = runs.read_pair(run_dir)
-    data = store.read(file)
-    for stream, run in pair.items():
-        if tuple(run.record["classes"]) != data.classes:
-            raise InputError(f"{run_dir}: was trained on other classes than those of {file}")
-        if stream not in data.streams:
-            raise InputError(f"{file}: has no {stream} features, which {run_dir} was trained on")
+    data = runs.fit_classes(store.read(file), pair, run_dir)
+    if absent := [stream for stream in pair if stream not in data.streams]:
+        if len(absent) == len(pair):
+            raise InputError(f"{file}: has no {absent[0]} features, which {run_dir} was trained on")
+        warnings.warn(f"{file}: has no {absent[0]} features; the other stream localizes alone", stacklevel=1)
+        pair = {stream: run for stream, run in pair.items() if stream in data.streams}
     judge = choose.Judge(data, run_dir, torch.device("cpu"), settings.main_tiou)
-    looks = judge.looks(pair, settings, settings.model_choice)
-    detections = localization.detect(data, judge.outputs(pair, looks, settings), settings)
+    outputs = judge.outputs(pair, judge.looks(pair, settings, settings.model_choice), settings)
+    detections = localization.detect(data, outputs, settings)
     activitynet.write_detections(out, detections)
     click.echo(f"{out}: {len(detections)} detections in {len(data.subset('test'))} videos")
+    if pictures is not None:
+        from dgam_core import timelines
+
+        timelines.save_detections(pictures, data, outputs, detections)
+        click.echo(f"{pictures}: {len(data.subset('test'))} time lines")
 
 
 @cli.command()
@@ -258,7 +185,7 @@ def evaluate(
         segments = segments.joined(activitynet.read_ambiguous(ambiguous))
     result = evaluation.mean_average_precision(found, segments, truth.videos, thresholds, protocol)
     for sentence in report.warnings(result):
-        click.echo(f"dgam: warning: {sentence}", err=True)
+        warnings.warn(sentence, stacklevel=1)
     diagnosis = None
     if diagnose:
         at = min(thresholds, key=lambda value: abs(value - 0.5))
@@ -270,8 +197,13 @@ def evaluate(
         click.echo(report.as_text(result, name, diagnosis))
 
 
+def _warn(message: Warning | str, *_: Any) -> None:
+    click.echo(f"dgam: warning: {message}", err=True)
+
+
 def main() -> None:
     """Run the command and exit with its status."""
+    warnings.showwarning = _warn  # type: ignore[assignment]
     # A batch system ends a job by SIGTERM: clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from dgam_core.annotations import Annotation, read_annotations
 from dgam_core.errors import InputError
-from dgam_core.json_stream import stream_object
-from dgam_core.snippets import DataSet, Segment, Video
+from dgam_core.snippets import DataSet, Video
+from dgam_core.soundness import SHARE
 
 # What nearly every THUMOS14 and ActivityNet feature set in circulation was extracted with.
 USUAL_FPS, USUAL_SNIPPET_FRAMES = 25.0, 16
+SIMULATED = "SIMULATED.txt"  # a folder with this file has simulated features
 
 
 class NpyFolder(Mapping[str, NDArray[Any]]):
@@ -57,35 +61,29 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
         InputError: a file is missing or cannot be read, a video lacks annotations or features, …
     """
     root = Path(root)
-    database = read_database(root / "gt.json")
+    known = read_annotations(root / "gt.json")
     names = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
-    if both := set(names["train"]) & set(names["test"]):
-        raise InputError(f"{root}: the video {sorted(both)[0]!r} is in both split files; keep it in one")
-    for subset, listed in names.items():
-        if missing := [name for name in listed if name not in database]:
-            raise InputError(f"{root / 'gt.json'}: lacks the video {missing[0]!r} of split_{subset}.txt")
+    present = {path.stem for path in (root / "features").glob("*/*/*.npy")}
+    check_names(root, names, known, present)
     features = _find_features(root / "features", names)
     longest = features[min(features)]
     counts = {name: longest.num_snippets(name) for listed in names.values() for name in listed}
-
-    known_fps = {float(database[name]["fps"]) for name in counts if "fps" in database[name]}
-    if fps is None and len(known_fps) > 1:
-        raise InputError(
-            f"{root / 'gt.json'}: has videos of different fps {sorted(known_fps)}; say which with --fps"
-        )
-    fps = fps or (known_fps.pop() if known_fps else USUAL_FPS)
-    durations = {name: float(database[name]["duration"]) for name in counts if "duration" in database[name]}
-    snippet_frames = snippet_frames or _snippet_frames(root, counts, durations, fps)
+    fps = fps or the_fps(root / "gt.json", [known[name] for name in counts]) or USUAL_FPS
+    durations = {name: known[name].duration_s for name in counts}
+    told = {name: duration_s for name, duration_s in durations.items() if duration_s is not None}
+    snippet_frames = snippet_frames or _snippet_frames(root, counts, told, fps)
     videos = []
     for subset, listed in names.items():
         for name in listed:
-            duration_s = durations.get(name, counts[name] * snippet_frames / fps)
-            segments = segments_of(root / "gt.json", name, database[name])
-            labels = tuple(sorted({segment.label for segment in segments}))
-            videos.append(Video(name, subset, duration_s, counts[name], labels, segments))
+            duration_s = told.get(name, counts[name] * snippet_frames / fps)
+            own = known[name]
+            videos.append(Video(name, subset, duration_s, counts[name], own.labels, own.segments))
     classes = tuple(sorted({label for video in videos for label in video.labels}))
     source = f"features in the BaS-Net layout, {fps:g} fps, {snippet_frames} frames a snippet"
-    return DataSet(root.resolve().name, source, False, fps, snippet_frames, classes, tuple(videos), features)
+    simulated = is_simulated(root)
+    return DataSet(
+        root.resolve().name, source, simulated, fps, snippet_frames, classes, tuple(videos), features
+    )
 
 
 def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
@@ -106,20 +104,17 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
     root = Path(root)
     fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
     truth = the_one(root / "test_data", "gt*.json")
-    database = read_database(truth)
+    known = read_annotations(truth)
     hot = {subset: _labels(root / f"{subset}_data" / f"{subset}_labels.npy") for subset in ("train", "test")}
     listed = read_split(the_one(root / "test_data", "*_test_vid_list.txt"))
     names = {"train": [f"train_{i + 1:04d}" for i in range(len(hot["train"]))], "test": listed}
-    for name in listed:
-        if name not in database:
-            raise InputError(f"{truth}: lacks the test video {name!r}")
+    check_names(root, {"test": listed}, known)
     if len(listed) != len(hot["test"]) or hot["train"].shape[1] != hot["test"].shape[1]:
         raise InputError(
             f"{root}: {len(listed)} test videos are named; the labels are {hot['test'].shape} for test and "
             f"{hot['train'].shape} for training, videos by classes"
         )
-    segments = {name: segments_of(truth, name, database[name]) for name in listed}
-    columns = _name_columns(root, hot["test"], [{s.label for s in segments[name]} for name in listed])
+    columns = _name_columns(root, hot["test"], [set(known[name].labels) for name in listed])
     features = _numbered_features(root, names)
     videos = []
     for subset, own in names.items():
@@ -127,10 +122,12 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
             count = features["rgb"].num_snippets(name)
             labels = tuple(sorted(columns[c] for c in np.flatnonzero(row)))
             duration_s = count * snippet_frames / fps
-            videos.append(Video(name, subset, duration_s, count, labels, segments.get(name, ())))
+            segments = known[name].segments if subset == "test" else ()
+            videos.append(Video(name, subset, duration_s, count, labels, segments))
     source = f"features in the layout of DGAM's release, {fps:g} fps, {snippet_frames} frames a snippet"
     name = root.resolve().name
-    return DataSet(name, source, False, fps, snippet_frames, tuple(sorted(columns)), tuple(videos), features)
+    classes, simulated = tuple(sorted(columns)), is_simulated(root)
+    return DataSet(name, source, simulated, fps, snippet_frames, classes, tuple(videos), features)
 
 
 def _numbered_features(root: Path, names: Mapping[str, list[str]]) -> dict[str, NpyFolder]:
@@ -178,27 +175,60 @@ def _name_columns(root: Path, hot: NDArray[np.bool_], annotated: list[set[str]])
 
 
 def _snippet_frames(root: Path, counts: dict[str, int], durations: dict[str, float], fps: float) -> int:
-    """Frames a snippet on which all durations agree; the usual 16 where there are none."""
+    """Frames a snippet on which nearly all durations agree; the usual 16 where there are none."""
     if not durations:
         return USUAL_SNIPPET_FRAMES
     ratios = {name: durations[name] * fps / counts[name] for name in durations}
     frames = round(float(np.median(list(ratios.values()))))
-    for name, ratio in ratios.items():
-        # A video's last, incomplete snippet is dropped or padded: one snippet either way.
-        if abs(ratio - frames) * counts[name] > frames:
-            raise InputError(
-                f"{root}: {name} lasts {durations[name]:g} s but has {counts[name]} snippets, "
-                f"{ratio:.2f} frames each at {fps:g} fps, other videos have {frames}; check fps and stride"
-            )
+    # A video's last, incomplete snippet is dropped or padded: one snippet either way.
+    odd = [name for name, ratio in ratios.items() if abs(ratio - frames) * counts[name] > frames]
+    if len(odd) > SHARE * len(counts):
+        name = odd[0]
+        raise InputError(
+            f"{root}: {name} lasts {durations[name]:g} s but has {counts[name]} snippets, "
+            f"{ratios[name]:.2f} frames each at {fps:g} fps, other videos have {frames}; check fps and stride"
+        )
     return frames
 
 
-def read_database(path: Path) -> dict[str, dict[str, Any]]:
-    """Read ActivityNet's annotations: video → entry."""
-    database = dict(stream_object(path, "database"))
-    if not all(isinstance(entry, dict) for entry in database.values()):
-        raise InputError(f'{path}: should hold {{"database": {{video: {{…}}}}}}')
-    return database
+def check_names(
+    root: Path,
+    names: Mapping[str, Iterable[str]],
+    known: Mapping[str, Annotation],
+    features: Iterable[str] = (),
+) -> None:
+    """Check subset → videos against the annotations; warn of what is left over on either side.
+
+    Raises:
+        InputError: a video is in both subsets, or is not annotated.
+    """
+    listed = [name for own in names.values() for name in own]
+    if twice := [name for name, count in Counter(listed).items() if count > 1]:
+        raise InputError(f"{root}: the video {min(twice)!r} is listed twice; keep it once, in one subset")
+    if missing := [name for name in listed if name not in known]:
+        raise InputError(f"{root}: the annotations lack the video {missing[0]!r}")
+    for what, own in (("features", features), ("annotations", known)):
+        if left := sorted(set(own) - set(listed)):
+            warnings.warn(
+                f"{root}: {what} of {len(left)} videos are left out, such as {left[0]!r}", stacklevel=2
+            )
+
+
+def the_fps(path: Path, known: Iterable[Annotation]) -> float | None:
+    """Return the frames a second on which annotations agree, None where they tell of none.
+
+    Raises:
+        InputError: they disagree.
+    """
+    told = {own.fps for own in known if own.fps is not None}
+    if len({round(fps) for fps in told}) > 1:
+        raise InputError(f"{path}: has videos of different fps {sorted(told)}; say which with --fps")
+    return min(told) if told else None
+
+
+def is_simulated(root: Path) -> bool:
+    """Whether a folder says that its features are simulated, as `dgam export` notes it."""
+    return (root / SIMULATED).is_file()
 
 
 def read_split(path: Path) -> list[str]:
@@ -240,7 +270,7 @@ def inside(folder: Path, file: str) -> Path:
 
 def _check_inside(folder: Path, path: Path, name: str) -> None:
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{path}: the video {name!r} leads outside {folder}; rename it")
+        raise InputError(f"{path}: the video {name!r} leads out of {folder}; keep its file inside")
 
 
 def open_npy(path: Path) -> NDArray[Any]:
@@ -250,16 +280,3 @@ def open_npy(path: Path) -> NDArray[Any]:
     except (OSError, ValueError, EOFError):
         raise InputError(f"{path}: is not a whole .npy file of numbers; extract or copy it again") from None
     return array
-
-
-def segments_of(path: Path, name: str, entry: dict[str, Any]) -> tuple[Segment, ...]:
-    """Return the annotated segments of a video's entry."""
-    try:
-        return tuple(
-            Segment(str(row["label"]), float(row["segment"][0]), float(row["segment"][1]))
-            for row in entry["annotations"]
-        )
-    except (KeyError, TypeError, ValueError, IndexError):
-        raise InputError(
-            f'{path}: {name}: annotations should be [{{"label": …, "segment": [start, end]}}]'
-        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dgam_core.annotations import Annotation, read_annotations, test_subset
 from dgam_core.errors import InputError
 from dgam_core.layouts import (
     USUAL_FPS,
     USUAL_SNIPPET_FRAMES,
+    check_names,
     inside,
+    is_simulated,
     open_npy,
-    read_database,
     read_split,
-    segments_of,
+    the_fps,
     the_one,
 )
 from dgam_core.object_arrays import Stored, read_object_array
@@ -59,9 +62,8 @@ def _load(source: Path | Stored | NDArray[Any]) -> NDArray[Any]:
             values = open_npy(source)
     except InputError:
         raise
-    except Exception as error:  # torch.load has no base class for what it raises
-        reason = str(error).split("\n")[0]
-        raise InputError(f"{source}: holds no array of features that can be read ({reason})") from None
+    except Exception:  # torch.load has no base class for what it raises
+        raise InputError(f"{source}: holds no array of features that can be read safely") from None
     return values
 
 
@@ -93,14 +95,16 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
         InputError: a file is missing or cannot be read, or a video lacks annotations or features.
     """
     root = Path(root)
-    database = read_database(root / "gt.json")
+    known = read_annotations(root / "gt.json")
     names = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
+    present = {path.stem for subset in names for path in (root / subset).glob("*.npy")}
+    check_names(root, names, known, present)
     arrays = {
         name: inside(root / subset, f"{name}.npy") for subset, listed in names.items() for name in listed
     }
     source = "features in the ACM-Net layout"
     return _annotated(
-        root, source, database, names, arrays, fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
+        root, source, known, names, arrays, fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
     )
 
 
@@ -120,26 +124,24 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     """
     root = Path(root)
     path = the_one(root / "annotations", "*.json")
-    database = read_database(path)
     folder = the_one(root, "*features*")
     files = {file.stem: file for file in folder.iterdir() if file.suffix in (".npy", ".npz", ".pt")}
     absent = root / "missing_files.txt"
     left_out = set(read_split(absent)) if absent.is_file() else set()
-    wanted = {name: entry for name, entry in database.items() if name not in left_out}
-    present = {str(entry.get("subset")) for entry in wanted.values()}
-    test = "test" if "test" in present else "validation"
+    known = {name: own for name, own in read_annotations(path).items() if name not in left_out}
+    test = test_subset(own.subset for own in known.values())
     names: dict[str, list[str]] = {"train": [], "test": []}
-    for name, entry in wanted.items():
-        names["test" if entry.get("subset") == test else "train"].append(name)
-    arrays = {
-        name: inside(folder, _file_of(files, name, folder)) for listed in names.values() for name in listed
-    }
-    known = {float(entry["fps"]) for entry in wanted.values() if "fps" in entry}
-    if fps is None and len({round(value) for value in known}) > 1:
-        raise InputError(f"{path}: has videos of different fps {sorted(known)}; say which with --fps")
+    for name, own in known.items():
+        names["test" if own.subset == test else "train"].append(name)
+    arrays = {name: inside(folder, _file_of(files, name, folder)) for name in known}
+    check_names(root, names, known)
+    if spare := sorted(set(files) - {array.stem for array in arrays.values()}):
+        warnings.warn(
+            f"{folder}: features of {len(spare)} videos are left out, such as {spare[0]!r}", stacklevel=1
+        )
+    rate = fps or the_fps(path, known.values()) or USUAL_FPS
     source = "features in the ActionFormer layout"
-    rate = fps or (known.pop() if known else USUAL_FPS)
-    return _annotated(root, source, database, names, arrays, rate, snippet_frames or 4)
+    return _annotated(root, source, known, names, arrays, rate, snippet_frames or 4)
 
 
 def _file_of(files: Mapping[str, Path], name: str, folder: Path) -> str:
@@ -148,7 +150,10 @@ def _file_of(files: Mapping[str, Path], name: str, folder: Path) -> str:
         file for stem, file in files.items() if stem.endswith(name)
     ]
     if len(found) != 1:
-        raise InputError(f"{folder}: has {len(found)} files for the video {name!r}; it should have one")
+        raise InputError(
+            f"{folder}: has {len(found)} files for the video {name!r}; it should have one; list videos "
+            "without features in missing_files.txt"
+        )
     return found[0].name
 
 
@@ -195,7 +200,8 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     source = f"features in the W-TALC layout, {fps:g} fps, {snippet_frames} frames a snippet"
     dim = next(iter(shapes.values()))[1]
     name = root.resolve().name
-    return DataSet(name, source, False, fps, snippet_frames, classes, found, _parts(arrays, dim))
+    simulated = is_simulated(root)
+    return DataSet(name, source, simulated, fps, snippet_frames, classes, found, _parts(arrays, dim))
 
 
 WtalcVideo = tuple[str, str, float, tuple[str, ...], tuple[Segment, ...]]
@@ -213,7 +219,7 @@ def read_wtalc_annotations(folder: Path) -> list[WtalcVideo]:
         counts = ", ".join(f"{column} {len(own)}" for column, own in values.items())
         raise InputError(f"{folder}: the files disagree on the number of videos: {counts}")
     subsets = [_text(subset) for subset in values["subset"]]
-    test = "test" if "test" in subsets else "validation"
+    test = test_subset(subsets)
     videos: list[WtalcVideo] = []
     for i, subset in enumerate(subsets):
         name = _text(values["videoname"][i])
@@ -236,7 +242,7 @@ def _text(value: Any) -> str:
 def _annotated(
     root: Path,
     source: str,
-    database: Mapping[str, dict[str, Any]],
+    known: Mapping[str, Annotation],
     names: Mapping[str, Sequence[str]],
     arrays: Mapping[str, Path],
     fps: float,
@@ -246,14 +252,11 @@ def _annotated(
     videos, dim = [], 0
     for subset, listed in names.items():
         for name in listed:
-            if name not in database:
-                raise InputError(f"{root}: the annotations lack the video {name!r}")
             count, dim = _shape(arrays[name], str(arrays[name]))
-            segments = segments_of(root, name, database[name])
-            labels = tuple(sorted({segment.label for segment in segments}))
-            duration_s = float(database[name].get("duration", count * snippet_frames / fps))
-            videos.append(Video(name, subset, duration_s, count, labels, segments))
+            own = known[name]
+            duration_s = own.duration_s or count * snippet_frames / fps
+            videos.append(Video(name, subset, duration_s, count, own.labels, own.segments))
     classes = tuple(sorted({label for video in videos for label in video.labels}))
     what = f"{source}, {fps:g} fps, {snippet_frames} frames a snippet"
-    name = root.resolve().name
-    return DataSet(name, what, False, fps, snippet_frames, classes, tuple(videos), _parts(arrays, dim))
+    name, simulated = root.resolve().name, is_simulated(root)
+    return DataSet(name, what, simulated, fps, snippet_frames, classes, tuple(videos), _parts(arrays, dim))

@@ -1,4 +1,4 @@
-"""NumPy object arrays, read without trusting them.
+"""NumPy object arrays and pickles of arrays, read without trusting them.
 
 They are pickles, and a pickle can name any function to be called. This reader knows the few names that
 NumPy uses to rebuild its arrays and refuses all others before anything is called. Large arrays inside stay in
@@ -8,7 +8,8 @@ the file until they are asked for.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -48,20 +49,36 @@ def read_object_array(path: Path) -> list[Any]:
     Raises:
         InputError: the file cannot be read, is damaged, or holds anything but these.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            _, _, dtype = read_header(file)
-            if dtype.hasobject:
-                found = _resolve(_Unpickler(_Bounded(file, path), encoding="bytes").load(), path, 0)
-                return list(found) if isinstance(found, list | np.ndarray) else [found]
+    with _opened(path) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        _, _, dtype = read_header(file)
+        if dtype.hasobject:
+            found = _unpickled(file, path, dicts=False)
+            return list(found) if isinstance(found, list | np.ndarray) else [found]
         return list(np.load(path, allow_pickle=False))
+
+
+def read_pickle(path: Path) -> Any:
+    """Read a pickle of dictionaries, lists, text, numbers and arrays, such as weights of Flax.
+
+    Returns:
+        What it holds; large arrays as `Stored`.
+    Raises:
+        InputError: the file cannot be read, is damaged, or holds anything but these.
+    """
+    with _opened(path) as file:
+        return _unpickled(file, path, dicts=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; what goes wrong in reading it becomes a sentence."""
+    try:
+        with Path(path).open("rb") as file:
+            yield file
     except InputError:
         raise
     except OSError as error:
@@ -75,7 +92,11 @@ def read_object_array(path: Path) -> list[Any]:
         KeyError,
         AttributeError,
     ) as error:
-        raise InputError(f"{path}: is damaged or no NumPy array of plain objects ({error})") from None
+        raise InputError(f"{path}: is damaged or holds more than plain objects ({error})") from None
+
+
+def _unpickled(file: BinaryIO, path: Path, dicts: bool) -> Any:
+    return _resolve(_Unpickler(_Bounded(file, Path(path)), encoding="bytes").load(), Path(path), dicts)
 
 
 @dataclass
@@ -211,14 +232,19 @@ class _Unpickler(_Base):  # type: ignore[misc]
     dispatch[pickle.BINSTRING[0]] = load_binbytes  # Python 2's
 
 
-def _resolve(value: Any, path: Path, depth: int) -> Any:
+def _resolve(value: Any, path: Path, dicts: bool, depth: int = 0) -> Any:
     """Turn what was unpickled into plain objects and arrays."""
     if depth > DEEPEST:
         raise ValueError("it is nested too deeply")
     if isinstance(value, _Scalar):
         return np.frombuffer(value.raw, value.dtype.resolve(), 1)[0]
     if isinstance(value, list | tuple):
-        return [_resolve(item, path, depth + 1) for item in value]
+        return [_resolve(item, path, dicts, depth + 1) for item in value]
+    if dicts and isinstance(value, dict):
+        return {
+            _resolve(key, path, dicts, depth + 1): _resolve(item, path, dicts, depth + 1)
+            for key, item in value.items()
+        }
     if not isinstance(value, _Array):
         if value is None or isinstance(value, bool | int | float | bytes | str):
             return value
@@ -228,7 +254,7 @@ def _resolve(value: Any, path: Path, depth: int) -> Any:
     if dtype.hasobject:
         if not isinstance(raw, list) or len(raw) != prod(shape):
             raise ValueError(f"an array of {prod(shape)} objects holds something else")
-        return [_resolve(item, path, depth + 1) for item in raw]
+        return [_resolve(item, path, dicts, depth + 1) for item in raw]
     size = raw.size if isinstance(raw, _Raw) else len(raw)
     if min(shape, default=0) < 0 or size != prod(shape) * dtype.itemsize:
         raise ValueError(f"an array of the shape {shape} holds {size} bytes")

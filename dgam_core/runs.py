@@ -13,7 +13,7 @@ import importlib.util
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -201,6 +201,18 @@ def read_pair(folder: Path) -> tuple[dict[str, Run], LocalizationSettings]:
         raise InputError(f"{path}: is damaged; write it again with `dgam train`")
     settings = parse(LocalizationSettings, localization, str(path))
     return {stream: read(folder / str(name)) for stream, name in names.items()}, settings
+
+
+def fit_classes(data: DataSet, pair: Mapping[str, Run], folder: Path) -> DataSet:
+    """Return the data set with the classes of a run, in which its own, if it has any, must be.
+
+    Raises:
+        InputError: it has a class that the run was not trained on.
+    """
+    classes = tuple(next(iter(pair.values())).record["classes"])
+    if strange := sorted(set(data.classes) - set(classes)):
+        raise InputError(f"{data.name}: has the class {strange[0]!r}, which {folder} was not trained on")
+    return replace(data, classes=classes)
 
 
 @dataclass(frozen=True)

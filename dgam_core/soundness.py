@@ -9,9 +9,10 @@ import numpy as np
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Kind, Segment, Video
 
-# Share of the videos that may have segments beyond their end: five of THUMOS14's 412 have. The wrong fps or
-# stride shows in far more.
+# Share of the videos that may have segments beyond their end, or another length than their features: five of
+# THUMOS14's 412 have such segments. The wrong fps or stride shows in far more.
 SHARE = 0.05
+SLACK = 0.05  # share of its duration, and one snippet, by which a video may differ from its features
 
 
 def check(data: DataSet) -> None:
@@ -21,11 +22,17 @@ def check(data: DataSet) -> None:
         InputError: names that recur, no stream, unknown labels, segments outside their video, …
     """
     at = data.name
+    if not data.videos:
+        raise InputError(f"{at}: has no video")
     for what, names in (("video", [v.name for v in data.videos]), ("class", list(data.classes))):
-        if not names:
-            raise InputError(f"{at}: has no {what}")
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise InputError(f"{at}: the {what} {min(twice)!r} occurs more than once")
+    alike = {name.casefold(): name for name in data.classes}
+    if other := [name for name in data.classes if alike[name.casefold()] != name]:
+        raise InputError(
+            f"{at}: the classes {other[0]!r} and {alike[other[0].casefold()]!r} differ only in case; spell "
+            "them alike"
+        )
     if not data.features:
         raise InputError(f"{at}: has no stream of features")
     if not (data.fps > 0 and data.snippet_frames > 0):
@@ -38,13 +45,14 @@ def check(data: DataSet) -> None:
     classes = set(data.classes)
     for video in data.videos:
         _check_video(video, classes, data)
-    late = late_segments(data)
-    if len(late) > SHARE * len(data.videos):
+    if len(late := late_segments(data)) > SHARE * len(data.videos):
         video, segment = late[0]
         raise InputError(
             f"{at}: {video.name}: a segment of {segment.label!r} ends at {segment.end_s} s, beyond the "
             f"video's end at {video.duration_s:g} s; check fps and frames a snippet"
         )
+    if len(odd := odd_durations(data)) > SHARE * len(data.videos):
+        raise InputError(_mismatch(data, odd))
     _check_truth(data)
 
 
@@ -55,6 +63,44 @@ def late_segments(data: DataSet) -> list[tuple[Video, Segment]]:
         v.name: (v, s) for v in data.videos for s in v.segments if s.end_s > v.duration_s + data.snippet_s
     }
     return list(found.values())
+
+
+def oddities(data: DataSet) -> list[str]:
+    """Say what is odd about single videos, too few of them for the data set to be refused."""
+    late = [
+        f"{video.name}: a segment ends at {segment.end_s:g} s, the video at {video.duration_s:g} s"
+        for video, segment in late_segments(data)
+    ]
+    odd = [
+        f"{video.name}: lasts {video.duration_s:g} s, its {video.num_snippets} snippets "
+        f"{video.num_snippets * data.snippet_s:g} s"
+        for video in odd_durations(data)
+    ]
+    bare = [video.name for video in data.videos if not video.segments and video.subset == "test"]
+    silent = [f"{len(bare)} test videos have no segment, such as {bare[0]}"] if bare else []
+    return [*late, *odd, *silent]
+
+
+def odd_durations(data: DataSet) -> list[Video]:
+    """Return the videos that last longer or shorter than their features, at the data set's fps and stride."""
+    return [
+        video
+        for video in data.videos
+        if abs(video.duration_s - video.num_snippets * data.snippet_s)
+        > data.snippet_s + SLACK * video.duration_s
+    ]
+
+
+def _mismatch(data: DataSet, odd: list[Video]) -> str:
+    """Say what is wrong with durations, and what would fit."""
+    video = odd[0]
+    frames = float(np.median([v.duration_s * data.fps / v.num_snippets for v in data.videos]))
+    return (
+        f"{data.name}: {video.name} lasts {video.duration_s:g} s, its {video.num_snippets} snippets of "
+        f"{data.snippet_frames} frames last {video.num_snippets * data.snippet_s:g} s at {data.fps:g} fps, "
+        f"and {len(odd)} of {len(data.videos)} videos are so; {frames:.1f} frames a snippet would fit, or "
+        f"{data.fps * data.snippet_frames / frames:.1f} fps: check both"
+    )
 
 
 def _check_video(video: Video, classes: set[str], data: DataSet) -> None:

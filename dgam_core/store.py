@@ -35,31 +35,57 @@ _VIDEO = np.dtype([("name", _TEXT), ("subset", _TEXT), ("duration_s", "f8"), ("n
 _ANNOTATION = np.dtype([("video", _TEXT), ("label", _TEXT), ("start_s", "f8"), ("end_s", "f8")])
 
 
-def write(path: Path, data: DataSet, progress: Callable[[str], object] = lambda _: None) -> str:
+def write(
+    path: Path,
+    data: DataSet,
+    progress: Callable[[str], object] = lambda _: None,
+    *,
+    float16: bool = False,
+) -> str:
     """Check a data set and write it to `path`; a file that is there already is replaced.
 
     Args:
         path: the HDF5 file; its folder must exist.
         data: the data set; its features are read one video at a time.
         progress: called with "<stream>/<video>" after each.
+        float16: round the features to float16; the attribute `float16_error` tells the largest difference.
     Returns:
         The digest of the contents.
     Raises:
-        InputError: the data set is not sound; nothing is written then.
+        InputError: the data set is not sound, or too large for float16; nothing is written then.
     """
     check(data)
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         hashes = _header_hash(data)
+        error = 0.0
         for stream in data.streams:
             for video, values in checked_features(data, stream, data.videos):
                 # float64 doubles the file and no feature extractor is that exact.
                 stored = values.astype(np.float32) if values.dtype == np.float64 else values
+                if float16:
+                    stored = _rounded(stored, f"{video.name}: {stream} features")
+                    error = max(error, float(np.abs(values - stored.astype(values.dtype)).max()))
                 file.create_dataset(f"features/{stream}/{video.name}", data=stored)
                 hashes.update(_array_hash(stored))
                 progress(f"{stream}/{video.name}")
         digest: str = hashes.hexdigest()
         _write_tables(file, data, digest)
+        if float16:
+            file.attrs["float16_error"] = error
     return digest
+
+
+def _rounded(values: NDArray[Any], what: str) -> NDArray[np.float16]:
+    if (largest := float(np.abs(values).max())) > float(np.finfo(np.float16).max):
+        raise InputError(f"{what} reach {largest:g}, which float16 cannot hold; leave --float16 out")
+    return values.astype(np.float16)
+
+
+def float16_error(path: Path) -> float | None:
+    """Return the largest difference that rounding to float16 made in a store; None if it was not done."""
+    with h5py.File(path, "r") as file:
+        value = file.attrs.get("float16_error")
+    return None if value is None else float(value)
 
 
 def _write_tables(file: h5py.File, data: DataSet, digest: str) -> None:

@@ -9,6 +9,8 @@ import seaborn as sns
 OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
 SEED = "#E69F00"
 
+STREAMS = ("#D55E00", "#333333")  # flow, rgb: in alphabetical order
+
 WIDTH_IN = 7.5  # the width of a page's text
 KINDS = {"action": "#009E73", "context": "#E69F00", "background": "#CCCCCC", "not action": "#CCCCCC"}
 MODELS = {"without": WITHOUT, "with": OURS}  # generative attention modeling

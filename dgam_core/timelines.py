@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dgam_core.files import whole_file
+from dgam_core.outputs import Outputs
 from dgam_core.segments import SegmentTable
-from dgam_core.snippets import Video
-from dgam_core.style import KINDS, MODELS, OURS, WIDTH_IN, set_style
+from dgam_core.snippets import DataSet, Video
+from dgam_core.style import KINDS, MODELS, OURS, STREAMS, WIDTH_IN, set_style
 
 
 def of_video(
@@ -81,6 +84,90 @@ def _detections(axes: Axes, detections: Mapping[str, SegmentTable]) -> None:
             axes.broken_barh([(start_s, end_s - start_s)], (y - 0.4, 0.8), color=MODELS[model], alpha=shade)
     axes.set_yticks(range(len(detections)), [f"detected {model}" for model in detections])
     axes.set_ylim(len(detections) - 0.5, -0.5)
+
+
+def of_detections(
+    video: Video, attention: Mapping[str, NDArray[np.floating]], detections: SegmentTable, provenance: str
+) -> Figure:
+    """Draw a video's attention and what is detected in it, a row a class, above what is annotated.
+
+    Args:
+        video: the video.
+        attention: stream → λ, (N,).
+        detections: detections in the video.
+        provenance: "simulated" or "measured on real features".
+    """
+    set_style()
+    labels = sorted({*map(str, detections.label), *(segment.label for segment in video.segments)})
+    height = 0.35 * max(len(labels), 1)
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(WIDTH_IN, 2.2 + height), sharex=True, height_ratios=[1.3, height + 0.2]
+    )
+    for (stream, values), colour in zip(sorted(attention.items()), STREAMS, strict=False):
+        _steps(above, video.duration_s, values, colour, stream)
+    above.set_ylim(-0.05, 1.05)
+    above.set_ylabel("attention λ")
+    above.legend(fontsize="x-small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    highest = detections.score.max(initial=0.0)
+    for y, label in enumerate(labels):
+        own = detections.take(np.flatnonzero(detections.label == label))
+        for start_s, end_s, score in zip(own.start_s, own.end_s, own.score, strict=True):
+            shade = 0.15 + 0.85 * max(score, 0.0) / highest if highest > 0 else 0.15
+            below.broken_barh([(start_s, end_s - start_s)], (y - 0.35, 0.7), color=OURS, alpha=shade)
+        spans = [(s.start_s, s.end_s - s.start_s) for s in video.segments if s.label == label]
+        below.broken_barh(spans, (y + 0.35, 0.12), color=KINDS["action"])
+    below.set_yticks(range(len(labels)), labels)
+    below.set_ylim(max(len(labels), 1) - 0.45, -0.5)
+    below.set_xlabel("time (s); blue: detected, the surer the darker; green line: annotated")
+    below.set_xlim(0, video.duration_s)
+    figure.suptitle(f"{video.name} ({provenance})", fontsize="medium")
+    return figure
+
+
+def save_detections(
+    folder: Path, data: DataSet, outputs: Mapping[str, Mapping[str, Outputs]], detections: SegmentTable
+) -> None:
+    """Write the time line of each test video as <folder>/<video>.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for video in data.subset("test"):
+        attention = {stream: own[video.name].attention for stream, own in outputs.items()}
+        figure = of_detections(video, attention, detections.of_video(video.name), data.provenance)
+        save(folder / f"{video.name}.png", figure)
+
+
+def save(path: Path, figure: Figure) -> None:
+    """Write a figure to a file, whole or not at all."""
+    with whole_file(path) as temporary:
+        figure.savefig(temporary)
+    plt.close(figure)
+
+
+def of_norms(data: DataSet, count: int = 4) -> Figure:
+    """Draw the norm of the features, ‖x_t‖, over time of a few videos, evenly chosen: shows gaps and jumps.
+
+    Args:
+        data: the data set.
+        count: videos to show.
+    """
+    set_style()
+    chosen = [
+        data.videos[i] for i in np.unique(np.linspace(0, len(data.videos) - 1, count).round().astype(int))
+    ]
+    figure, rows = plt.subplots(len(chosen), 1, figsize=(WIDTH_IN, 1.5 * len(chosen) + 0.5), squeeze=False)
+    for axes, video in zip(rows[:, 0], chosen, strict=True):
+        for stream, colour in zip(data.streams, STREAMS, strict=False):
+            norms = np.linalg.norm(data.load(stream, video.name).astype(np.float32), axis=1)
+            _steps(axes, video.duration_s, norms, colour, stream)
+        for segment in video.segments:
+            axes.axvspan(segment.start_s, segment.end_s, color=KINDS["action"], alpha=0.2, linewidth=0)
+        axes.set_title(f"{video.name} ({video.subset})", fontsize="small")
+        axes.set_xlim(0, video.duration_s)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("‖x‖")
+    rows[0, 0].legend(fontsize="x-small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    rows[-1, 0].set_xlabel("time (s); green: annotated")
+    figure.suptitle(f"Norms of the features of {data.name} ({data.provenance})", fontsize="medium")
+    return figure
 
 
 def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> Figure:

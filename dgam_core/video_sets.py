@@ -40,6 +40,11 @@ def recognize(videos: Collection[str]) -> str | None:
     return None
 
 
+def thumos14_class_ids() -> dict[str, int]:
+    """Return class → its number in the THUMOS14 kit (`thumos14_classes.yaml`)."""
+    return dict(read_yaml(Path(__file__).with_name("thumos14_classes.yaml")))
+
+
 def _known() -> dict[str, tuple[int, frozenset[str]]]:
     content = read_yaml(Path(__file__).with_name("test_sets.yaml"))
     return {name: (entry["videos"], frozenset(entry["without"])) for name, entry in content.items()}

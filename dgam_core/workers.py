@@ -6,8 +6,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -36,20 +39,50 @@ def side_by_side(
         for task in tasks:
             yield task, function(context, task)
         return
+    with _pool(min(workers, len(tasks)), function.__module__, context) as executor:
+        waiting = {executor.submit(_apply, partial(_in_context, function), task): task for task in tasks}
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
+
+
+def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
+    """Apply a function to a stream of tasks, in several processes; a few tasks are taken in advance.
+
+    Args:
+        function: a module's function; it and what it takes and returns must be picklable.
+        tasks: taken one by one, so that they need not fit into memory together.
+        workers: processes. With one, all is done here.
+    Yields:
+        The results, in the order of the tasks.
+    """
+    if workers == 1:
+        yield from map(function, tasks)
+        return
+    with _pool(workers, function.__module__, None) as executor:
+        waiting: deque[Future[Result]] = deque()
+        for task in tasks:
+            waiting.append(executor.submit(_apply, function, task))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def _pool(workers: int, module: str, context: Any) -> Iterator[ProcessPoolExecutor]:
+    """Start processes that share the CPU's threads; they end with the block, at once where it fails."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Forked from a process that has imported this package and done nothing else.
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([function.__module__])
-    with ProcessPoolExecutor(min(workers, len(tasks)), processes, _start, (threads, context)) as pool:
-        waiting = {pool.submit(_apply, function, task): task for task in tasks}
+    processes.set_forkserver_preload([module])
+    with ProcessPoolExecutor(workers, processes, _start, (threads, context)) as executor:
         try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
+            yield executor
         except BaseException:
             children = multiprocessing.active_children()
             for process in children:
                 process.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
             for process in children:  # each clears away what it has half written
                 process.join()
             raise
@@ -76,8 +109,12 @@ def _stop(signum: int, frame: object) -> None:
     raise SystemExit(1)  # unlike the signal alone, lets files that are half written be cleared away
 
 
-def _apply(function: Callable[[Any, Task], Result], task: Task) -> Result:
+def _in_context(function: Callable[[Any, Task], Result], task: Task) -> Result:
+    return function(_context, task)
+
+
+def _apply(function: Callable[[Task], Result], task: Task) -> Result:
     try:
-        return function(_context, task)
+        return function(task)
     except SystemExit:
         os._exit(1)  # the pool would take it for a result and go on

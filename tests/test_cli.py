@@ -200,15 +200,22 @@ def test_localization_by_another_model_choice(tmp_path, tiny, params, choice):
         assert dgam("localize", "run", "bare.h5", "--out", "e.json", cwd=tmp_path).returncode == 0
 
 
-def test_other_classes_are_refused(tmp_path, tiny, params):
-    store.write(tmp_path / "tiny.h5", tiny)
-    assert dgam("train", "tiny.h5", "--params", params, "--out", "r", cwd=tmp_path).returncode == 0
-    store.write(tmp_path / "more.h5", replace(tiny, classes=("jump", "swim", "throw")))
-    assert "trained on other classes" in refused("localize", "r", "more.h5", "--out", "d.json", cwd=tmp_path)
-    one = replace(tiny, features={"rgb": tiny.features["rgb"]})
-    store.write(tmp_path / "one.h5", one)
-    assert "has no flow features" in refused("localize", "r", "one.h5", "--out", "d.json", cwd=tmp_path)
-    assert not (tmp_path / "d.json").exists()
+def test_one_stream_of_a_run_of_two_localizes_alone(tmp_path, tiny, params):
+    store.write(tmp_path / "two.h5", tiny)
+    store.write(tmp_path / "one.h5", replace(tiny, features={"rgb": tiny.features["rgb"]}))
+    store.write(tmp_path / "none.h5", replace(tiny, features={"other": tiny.features["rgb"]}))
+    videos = tuple(replace(video, labels=("swim",), segments=()) for video in tiny.videos)
+    store.write(tmp_path / "swim.h5", replace(tiny, classes=("swim",), videos=videos))
+    assert dgam("train", "two.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
+    done = dgam("localize", "run", "one.h5", "--out", "d.json", cwd=tmp_path)
+    assert done.stderr == "dgam: warning: one.h5: has no flow features; the other stream localizes alone\n"
+    assert (tmp_path / "d.json").is_file()
+    assert "none.h5: has no flow features, which run was trained on" in refused(
+        "localize", "run", "none.h5", "--out", "e.json", cwd=tmp_path
+    )
+    assert "has the class 'swim', which run was not trained on" in refused(
+        "localize", "run", "swim.h5", "--out", "e.json", cwd=tmp_path
+    )
 
 
 def test_a_terminated_import_leaves_nothing(tmp_path):

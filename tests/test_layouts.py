@@ -69,63 +69,6 @@ def edit_gt(root, change):
     (root / "gt.json").write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda r: (r / "gt.json").unlink(), "gt.json: cannot be read: No such file or directory"),
-        (lambda r: (r / "gt.json").write_text("{"), "gt.json: is not valid JSON"),
-        (lambda r: (r / "gt.json").write_text("[]"), "gt.json: the file should be an object {…}, not []"),
-        (
-            lambda r: (r / "split_test.txt").unlink(),
-            "split_test.txt: cannot be read: No such file or directory",
-        ),
-        (lambda r: (r / "split_test.txt").write_text("v2\nv9\n"), "lacks the video 'v9' of split_test.txt"),
-        (lambda r: (r / "split_test.txt").write_text("v2 v1"), "the video 'v1' is in both split files"),
-        (
-            lambda r: (r / "features/test/rgb/v3.npy").unlink(),
-            "features/test/rgb/v3.npy: no such file; the video 'v3' has no rgb features",
-        ),
-        (
-            lambda r: (r / "features/test/rgb/v3.npy").write_bytes(b"\x93NUMPY\x01\x00"),
-            "v3.npy: is not a whole .npy file of numbers",
-        ),
-        (
-            lambda r: np.save(r / "features/test/rgb/v3.npy", np.array([{}], dtype=object)),
-            "v3.npy: is not a whole .npy file of numbers",
-        ),
-        (
-            lambda r: np.save(r / "features/test/flow/v3.npy", np.zeros((9, 4, 1))),
-            "it should be (snippets, dimensions)",
-        ),
-        (
-            lambda r: np.save(r / "features/test/rgb/v3.npy", np.zeros((8, 5))),
-            "v3: rgb features have 8 snippets; the video has 9",
-        ),
-        (
-            lambda r: np.save(r / "features/test/rgb/v3.npy", np.full((9, 5), np.nan)),
-            "v3: rgb features hold nan at snippet 0, dimension 0",
-        ),
-        (lambda r: edit_gt(r, lambda d: d["v3"].update(duration=40)), "check fps and stride"),
-        (lambda r: edit_gt(r, lambda d: d["v3"].update(fps=25)), "has videos of different fps [16.0, 25.0]"),
-        (
-            lambda r: edit_gt(r, lambda d: d["v3"].update(annotations=[{"label": "jump"}])),
-            "gt.json: v3: annotations should be",
-        ),
-        (
-            lambda r: edit_gt(r, lambda d: d["v3"]["annotations"][0].update(segment=[2, 30])),
-            "v3: a segment of 'throw' ends at 30.0 s, beyond the video's end at 9 s",
-        ),
-    ],
-)
-def test_what_is_wrong_is_said_and_nothing_is_written(root, tmp_path, change, sentence):
-    change(root)
-    with pytest.raises(InputError) as error:
-        store.write(tmp_path / "x.h5", read_basnet(root))
-    assert sentence in str(error.value)
-    assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == [root]
-
-
 def test_no_features_at_all(tmp_path, tiny):
     export_basnet(tiny, tmp_path)
     (tmp_path / "features").rename(tmp_path / "elsewhere")
@@ -136,7 +79,7 @@ def test_no_features_at_all(tmp_path, tiny):
 def test_a_name_cannot_lead_out_of_the_folder(root):
     edit_gt(root, lambda d: d.update({"../../../v3": d["v3"]}))
     (root / "split_test.txt").write_text("v2\n../../../v3\n")
-    with pytest.raises(InputError, match="leads outside"):
+    with pytest.raises(InputError, match="leads out of"):
         read_basnet(root)
 
 
@@ -229,7 +172,7 @@ def test_the_released_codes_layout_has_25_fps_unless_told(tmp_path, tiny):
         ),
         (
             lambda r: (r / "test_data/THUMOS14_test_vid_list.txt").write_text("v2\nv9"),
-            "gt.json: lacks the test video 'v9'",
+            "the annotations lack the video 'v9'",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dgam_core.errors import InputError
-from dgam_core.object_arrays import Stored, read_object_array
+from dgam_core.object_arrays import Stored, read_object_array, read_pickle
 
 
 def save(path: Path, array, protocol=None) -> Path:
@@ -118,7 +118,7 @@ def test_objects_of_a_class_are_refused(tmp_path):
 def test_a_file_that_ends_too_early_is_damaged(tmp_path, cut):
     path = save(tmp_path / "x.npy", objects(np.zeros((3, 4)), np.zeros((300, 400))))
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(InputError, match=r"x\.npy: is damaged or no NumPy array"):
+    with pytest.raises(InputError, match=r"x\.npy: is damaged or holds more than plain objects"):
         read_object_array(path)
 
 
@@ -157,3 +157,16 @@ def test_real_annotations(shared_data):
         assert len(found) == len(expected)
         for here, there in zip(found, expected, strict=True):
             assert np.array_equal(np.asarray(plain(here), dtype=object), np.asarray(there, dtype=object))
+
+
+def test_a_pickle_of_dictionaries_and_arrays(tmp_path):
+    large = np.random.default_rng(0).random((300, 300)).astype(np.float32)
+    content = {"params": {"layer": {"kernel": large, "bias": np.zeros(3)}}, "step": 7, "names": ["a", "b"]}
+    (tmp_path / "w.ckpt").write_bytes(pickle.dumps(content))
+    found = read_pickle(tmp_path / "w.ckpt")
+    assert np.array_equal(plain(found["params"]["layer"]["kernel"]), large)
+    assert found["params"]["layer"]["bias"].tolist() == [0, 0, 0]
+    assert (found["step"], found["names"]) == (7, ["a", "b"])
+    (tmp_path / "w.ckpt").write_bytes(pickle.dumps({"path": tmp_path}))
+    with pytest.raises(InputError, match="which has no place in an array"):
+        read_pickle(tmp_path / "w.ckpt")

@@ -4,7 +4,7 @@ import pytest
 
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment
-from dgam_core.soundness import check, late_segments
+from dgam_core.soundness import check, late_segments, odd_durations, oddities
 
 
 def _change_video(data, **changes):
@@ -17,6 +17,15 @@ def _change_video(data, **changes):
         (lambda d: replace(d, videos=()), "tiny: has no video"),
         (lambda d: replace(d, videos=(*d.videos, d.videos[0])), "tiny: the video 'v0' occurs more than once"),
         (lambda d: replace(d, classes=("jump", "jump")), "tiny: the class 'jump' occurs more than once"),
+        (
+            lambda d: replace(d, classes=("jump", "Jump", "throw")),
+            "tiny: the classes 'jump' and 'Jump' differ only in case; spell them alike",
+        ),
+        (
+            lambda d: replace(d, fps=20.0),
+            "tiny: v0 lasts 6 s, its 6 snippets of 16 frames last 4.8 s at 20 fps, and 4 of 4 videos are so; "
+            "20.0 frames a snippet would fit, or 16.0 fps: check both",
+        ),
         (lambda d: replace(d, features={}), "tiny: has no stream of features"),
         (lambda d: replace(d, fps=0.0), "tiny: fps 0.0 and frames a snippet 16 must be above zero"),
         (lambda d: replace(d, videos=d.videos[1:]), "tiny: flow features of an unknown video 'v0'"),
@@ -63,3 +72,17 @@ def test_segments_beyond_the_end_of_few_videos_are_let_pass_and_listed(tiny):
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"v0: a segment of 'jump' ends at 30\.0 s, beyond the video's end"):
         check(world(3))
+
+
+def test_test_videos_about_which_nothing_is_known_are_sound(tiny):
+    videos = [replace(video, subset="test", labels=(), segments=()) for video in tiny.videos]
+    data = replace(tiny, videos=tuple(videos), classes=())
+    check(data)
+    assert oddities(data) == ["4 test videos have no segment, such as v0"]
+
+
+def test_a_length_may_differ_by_a_snippet_and_a_twentieth(tiny):
+    # 6 snippets of 1 s; d − 6 > 1 + 0.05·d from d = 7.37 on.
+    assert odd_durations(_change_video(tiny, duration_s=7.36)) == []
+    (odd,) = odd_durations(_change_video(tiny, duration_s=7.38))
+    assert odd.name == "v0"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,3 +67,39 @@ def test_a_training_has_a_panel_a_loss_and_one_for_the_attention():
     assert kl.lines[0].get_ydata().tolist() == [2, 3, 4]  # the mean of both seeds
     assert [text.get_text() for text in attention.get_legend().get_texts()] == ["1", "3"]
     assert "simulated" in figure.get_suptitle()
+
+
+def test_detections_stand_above_what_is_annotated(tiny):
+    video = tiny.videos[2]  # jump from 2 s to 4 s, of 8 s
+    rows = [("v2", "jump", 2, 4, 0.8), ("v2", "jump", 5, 6, 0.4), ("v2", "throw", 0, 1, 0.1)]
+    attention = {"flow": np.linspace(0, 1, 8), "rgb": np.full(8, 0.5)}
+    figure = timelines.of_detections(video, attention, SegmentTable.from_rows(rows), "simulated")
+    above, below = figure.axes
+    assert [patch.get_label() for patch in above.patches] == ["flow", "rgb"]
+    assert [label.get_text() for label in below.get_yticklabels()] == ["jump", "throw"]
+    boxes = [path.get_extents() for bars in below.collections for path in bars.get_paths()]
+    assert [(box.x0, box.x1) for box in boxes] == [(2, 4), (5, 6), (2, 4), (0, 1)]
+    alphas = [bars.get_alpha() for bars in below.collections if bars.get_alpha() is not None]
+    assert alphas[0] > alphas[1] > alphas[2]
+    assert below.get_xlim() == (0, 8)
+    assert "simulated" in figure.get_suptitle()
+
+
+def test_nothing_detected_is_a_picture_too(tiny):
+    video = replace(tiny.videos[2], segments=(), labels=())
+    figure = timelines.of_detections(video, {"rgb": np.zeros(8)}, SegmentTable.from_rows([]), "simulated")
+    assert figure.axes[1].get_yticklabels() == []
+
+
+def test_norms_of_a_few_videos_over_time(tiny, tmp_path):
+    figure = timelines.of_norms(tiny, count=2)
+    first, last = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["v0 (train)", "v3 (test)"]
+    flow, rgb = first.patches[:2]
+    assert flow.get_data().values == pytest.approx([np.sqrt((x**2).sum()) for x in tiny.load("flow", "v0")])
+    assert [text.get_text() for text in first.get_legend().get_texts()] == ["flow", "rgb"]
+    assert rgb.get_label() == "rgb"
+    assert last.get_xlim() == (0, 9)
+    assert len(timelines.of_norms(replace(tiny, videos=tiny.videos[:1])).axes) == 1
+    timelines.save(tmp_path / "n.png", figure)
+    assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG")

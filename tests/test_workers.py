@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dgam_core.files import whole_folder
-from dgam_core.workers import side_by_side
+from dgam_core.workers import in_order, side_by_side
 
 
 def multiply(context, task):
@@ -46,3 +46,23 @@ def test_after_an_error_nothing_half_written_stays_and_nobody_goes_on_writing(tm
     with pytest.raises(ValueError, match="in the middle"):
         list(side_by_side(write_slowly_or_fail, tmp_path, ["write", "fail"], workers=2))
     assert [path.name for path in tmp_path.iterdir()] == ["started"]
+
+
+def slow_square(task):
+    time.sleep(0.2 if task == 0 else 0)  # the first is finished last
+    return task**2, os.getpid()
+
+
+def test_results_come_in_order_from_other_processes():
+    found = list(in_order(slow_square, range(6), workers=2))
+    assert [result for result, _ in found] == [0, 1, 4, 9, 16, 25]
+    assert os.getpid() not in {pid for _, pid in found}
+    assert [pid for _, pid in in_order(slow_square, range(1, 3), workers=1)] == [os.getpid()] * 2
+
+
+def test_tasks_are_taken_as_they_are_needed():
+    taken = []
+    found = in_order(slow_square, (taken.append(i) or i for i in range(100)), workers=2)
+    next(found)
+    assert len(taken) == 2 * 2 + 1
+    found.close()

@@ -1,19 +1,26 @@
 """Time the package against the plain implementations of the tests, on this machine, now."""
 
 import os
+import tempfile
 import time
 from collections import Counter
+from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 
 from dgam_core.departures import preset
 from dgam_core.evaluate import mean_average_precision
+from dgam_core.extract import snippet_features
 from dgam_core.localize import detect
 from dgam_core.segments import SegmentTable
 from dgam_core.snippets import Video
-from tests import plain_evaluate
+from dgam_core.video import frames, open_video
+from tests import plain_evaluate, plain_extract
 from tests.conftest import outputs_of
 from tests.test_localize_twin import data_of, released_twin, smooth_noise
+from tests.videos import encode, random_network
 
 
 def seconds(function, *arguments, times=3):
@@ -94,7 +101,31 @@ def localization(num_videos=210, count=400, num_classes=20):
     alone(f"localization as released, {num_videos} videos of two streams", ours_s)
 
 
+def extraction(num_frames=48):
+    """Both streams, random weights; the plain loop takes one snippet after the other in one process."""
+    networks = {"rgb": random_network(3), "flow": random_network(2)}
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder:
+        video = open_video(encode(Path(folder) / "a.mp4", num_frames, width=320, height=180))
+        for stream, network in networks.items():
+            ours_s, found = seconds(extracted, video, stream, network, times=1)
+            for threads in (1, cores):
+                cv2.setNumThreads(threads)
+                torch.set_num_threads(threads)
+                plain_s, expected = seconds(plain_extract.features, video.path, stream, network, times=1)
+                assert torch.cosine_similarity(found, expected).min() > 0.9999
+                row(f"extraction, {stream}, 320×180; plain on {threads} threads", plain_s, ours_s)
+            torch.set_num_threads(cores)
+            print(f"    {num_frames / ours_s:.1f} frames a second")
+
+
+def extracted(video, stream, network):
+    found = snippet_features(frames(video, video.fps), stream, network, os.cpu_count())
+    return torch.from_numpy(np.concatenate(list(found)))
+
+
 if __name__ == "__main__":
     print(f"{os.cpu_count()} CPU cores; seconds of the plain implementation, of the package, and their ratio")
     evaluation()
     localization()
+    extraction()

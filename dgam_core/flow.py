@@ -1,0 +1,50 @@
+"""Optical flow as two-stream I3D expects it (section 4.2): TV-L1, clipped at ±20 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dgam_core.video import Frame, crop
+from dgam_core.workers import in_order
+
+LIMIT = 20.0  # pixels a frame
+
+Flow = NDArray[np.float32]
+
+
+def tvl1(pair: tuple[NDArray[Any], NDArray[Any]]) -> Flow:
+    """Return the flow from a picture to the next, with OpenCV's settings, on one thread.
+
+    Args:
+        pair: two grey pictures, (H, W).
+    Returns:
+        Pixels a frame to the right and down, clipped at ±20 and divided by 20, of the 224 × 224 pixels in the
+        middle, (224, 224, 2) in [−1, 1].
+    """
+    cv2.setNumThreads(1)  # processes side by side make better use of many cores
+    method = cv2.optflow.DualTVL1OpticalFlow_create()  # type: ignore[attr-defined]
+    return crop(np.clip(method.calc(*pair, None), -LIMIT, LIMIT) / np.float32(LIMIT))
+
+
+def flows(pictures: Iterable[Frame], workers: int) -> Iterator[Flow]:
+    """Return the flow of each of a video's frames; the last, which none follows, moves as the one before it.
+
+    Args:
+        pictures: frames, (H, W, 3) RGB, taken as they are needed.
+        workers: processes to compute on.
+    Yields:
+        As `tvl1`.
+    """
+    grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures)
+    last = None
+    for flow in in_order(tvl1, pairwise(grey), workers):
+        yield flow
+        last = flow
+    if last is not None:
+        yield last

