@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,22 +10,25 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from dgam_core.leases import leases
 from dgam_core.model import choose_device
 from dgam_core.outputs import Trained
 from dgam_core.params import Experiment
-from dgam_core.runs import Run, Spec, read, specify, write
+from dgam_core.runs import Run, Spec, digest_of, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.stages import stack_key
 from dgam_core.workers import side_by_side
 
 Trainer = Callable[
-    [DataSet, str, Sequence[TrainingSettings], int, torch.device, Callable[[], object]], list[Trained]
+    [DataSet, str, Sequence[TrainingSettings], int, torch.device, Callable[[], object], Path | None],
+    list[Trained],
 ]
 Stack = list[Spec]
 
 # Runs in a stack. More gain little, and each needs memory.
 LARGEST = 16
+WAIT_S = 1.0  # between two looks for the runs that another process trains
 
 
 def obtain(
@@ -32,7 +36,8 @@ def obtain(
 ) -> list[Run]:
     """Return the runs of `specs`, reading those that exist in `folder` and training the others.
 
-    Shows a line of progress on a terminal. What is finished stays when this is interrupted.
+    Shows a line of progress on a terminal. What is finished stays when this is interrupted or killed, and
+    what is not goes on where it was. Processes that are asked for the same runs share them out.
 
     Args:
         folder: the run store.
@@ -41,17 +46,26 @@ def obtain(
         trainer: how to train a stack of runs.
         workers: processes that train side by side, a stack each; they share the CPU's threads.
     """
-    missing = [spec for spec in dict.fromkeys(specs) if not (folder / spec.digest).is_dir()]
-    stacks = put_together(missing)
-    epochs = sum(stack[0].settings.total_epochs for stack in stacks)
+    missing = _missing(folder, list(dict.fromkeys(specs)))
+    epochs = sum(stack[0].settings.total_epochs for stack in put_together(missing))
     with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
-        # From another process, an epoch does not show; there a stack counts when it is finished.
-        here = workers == 1 or len(stacks) < 2
-        context = (folder, data, trainer, line.update if here else _nothing)
-        for stack, _ in side_by_side(_train_and_write, context, stacks, workers):
-            if not here:
-                line.update(stack[0].settings.total_epochs)
+        while missing:
+            stacks = put_together(missing)
+            # From another process, an epoch does not show; there a stack counts when it is finished.
+            here = workers == 1 or len(stacks) < 2
+            context = (folder, data, trainer, line.update if here else _nothing)
+            for stack, _ in side_by_side(_train_and_write, context, stacks, workers):
+                if not here:
+                    line.update(stack[0].settings.total_epochs)
+            before, missing = missing, _missing(folder, missing)
+            if missing == before:
+                line.set_postfix_str("another process trains the rest")
+                time.sleep(WAIT_S)
     return [read(folder / spec.digest) for spec in specs]
+
+
+def _missing(folder: Path, specs: Sequence[Spec]) -> list[Spec]:
+    return [spec for spec in specs if not (folder / spec.digest).is_dir()]
 
 
 def put_together(specs: Sequence[Spec]) -> list[Stack]:
@@ -89,10 +103,19 @@ def _nothing() -> None:
 
 
 def _train_and_write(context: tuple[Path, DataSet, Trainer, Callable[[], object]], stack: Stack) -> None:
+    """Train those runs of a stack that no other process is training."""
     folder, data, trainer, progress = context
-    before = time.perf_counter()
-    first, settings = stack[0], [spec.settings for spec in stack]
-    found = trainer(data, first.stream, settings, first.seed, torch.device(first.device), progress)
-    train_s = (time.perf_counter() - before) / len(stack)
-    for spec, trained in zip(stack, found, strict=True):
-        write(folder, data, spec, trained, train_s)
+    with leases(folder / ".leases") as held:
+        own = [spec for spec in stack if held.acquire(spec.digest)]
+        own = _missing(folder, own)  # another process may have finished and given its lease back
+        if not own:
+            return
+        before = time.perf_counter()
+        first, settings = own[0], [spec.settings for spec in own]
+        device = torch.device(first.device)
+        unfinished = folder / ".unfinished" / digest_of({"runs": [spec.digest for spec in own]})
+        found = trainer(data, first.stream, settings, first.seed, device, progress, unfinished)
+        train_s = (time.perf_counter() - before) / len(own)
+        for spec, trained in zip(own, found, strict=True):
+            write(folder, data, spec, trained, train_s)
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -34,7 +34,10 @@ from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 
 # The modules whose code decides what a training computes.
-CODE = ("attention", "classifier", "cvae", "losses", "model", "snippets", "stack", "stages", "train")
+CODE = (
+    "attention", "classifier", "cvae", "losses", "model", "snippets", "stack", "stages", "train",
+    "training_data",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

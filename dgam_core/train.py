@@ -7,9 +7,10 @@ it would alone, but for rounding.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,62 +20,17 @@ from torch import Tensor
 from dgam_core import losses
 from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
+from dgam_core.files import whole_file
 from dgam_core.model import Model, new_model
 from dgam_core.outputs import Looks, Trained
 from dgam_core.settings import TrainingSettings
-from dgam_core.snippets import DataSet, checked_features, sample_test, sample_training
+from dgam_core.snippets import DataSet, sample_test, sample_training
 from dgam_core.stack import stack
-from dgam_core.stages import Batch, Factors, stack_key, stage_a_losses, stage_b_losses, warmup
+from dgam_core.stages import Factors, stack_key, stage_a_losses, stage_b_losses, warmup
 from dgam_core.threads import threads_for
+from dgam_core.training_data import TrainingData, hold_out, load_training_data
 
-
-@dataclass(frozen=True)
-class TrainingData:
-    """All training videos of one stream, end to end, on the training device.
-
-    Attributes:
-        features: snippets of all videos, (S, D) float32.
-        norm: ‖x‖² of each snippet, (S,).
-        target: label distribution over background and classes, (N, C + 1).
-        start: index of each video's first snippet, (N,), on the CPU, where snippets are drawn.
-        count: snippets of each video, (N,), on the CPU.
-    """
-
-    features: Tensor
-    norm: Tensor
-    target: Tensor
-    start: Tensor
-    count: Tensor
-
-    def take(self, videos: NDArray[np.int64]) -> TrainingData:
-        """Return the videos of the given indices."""
-        chosen = torch.from_numpy(videos)
-        target = self.target[chosen.to(self.target.device)]
-        return TrainingData(self.features, self.norm, target, self.start[chosen], self.count[chosen])
-
-    def batch(self, videos: Tensor, index: Tensor) -> Batch:
-        """Return snippets of some videos, by their indices within each video, (B, T)."""
-        device = self.features.device
-        rows = (self.start[videos, None] + index).to(device)
-        return Batch(self.features[rows], self.norm[rows], self.target[videos.to(device)])
-
-
-def load_training_data(data: DataSet, stream: str, device: torch.device) -> TrainingData:
-    """Load and check the training videos of one stream."""
-    videos = data.subset("train")
-    arrays = [
-        torch.from_numpy(np.asarray(values, dtype=np.float32))
-        for _, values in checked_features(data, stream, videos)
-    ]
-    count = torch.tensor([len(array) for array in arrays])
-    # Column 0 is the background's; y / Σy for videos of several classes.
-    target = torch.tensor(
-        [[0, *(c in video.labels for c in data.classes)] for video in videos], dtype=torch.float32
-    )
-    target /= target.sum(1, keepdim=True)
-    features = torch.cat(arrays).to(device)
-    norm = features.square().sum(-1)
-    return TrainingData(features, norm, target.to(device), count.cumsum(0) - count, count)
+KEEP_S = 60.0  # seconds between two notes of what a training has done so far
 
 
 class Fit:
@@ -94,8 +50,8 @@ class Fit:
         self._s = runs[0].model_copy(
             update={name: max(getattr(run, name) for run in runs) for name in ("alpha", "gamma_guide")}
         )
-        dim, classes = data.features.shape[1], data.target.shape[1] - 1
-        self.model = stack(new_model(dim, classes, self._s, seed), len(runs)).to(device, data.features.dtype)
+        dim, classes = data.dim, data.target.shape[1] - 1
+        self.model = stack(new_model(dim, classes, self._s, seed), len(runs)).to(device, data.target.dtype)
         self._adams = {
             stage: torch.optim.Adam(
                 self.model.stage_parameters(stage),
@@ -115,9 +71,9 @@ class Fit:
         s, done = self._s, len(self._history)
         if done % s.crop_epochs == 0:
             self._draw()
-        T, D = s.num_snippets, self._data.features.shape[1]
+        T, D = s.num_snippets, self._data.dim
         factors = Factors.stack(
-            [Factors.of(run, warmup(run, done), T, D) for run in self._runs], self._data.features
+            [Factors.of(run, warmup(run, done), T, D) for run in self._runs], self._data.target
         )
         sums: dict[str, Tensor] = {}
         # Without L_re in Eq. (16) the CVAE touches nothing, and Table 4's rows leave it out.
@@ -133,6 +89,25 @@ class Fit:
         return {
             name: torch.stack([row[name] for row in self._history]).cpu().numpy() for name in self._history[0]
         }
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that decides what comes next."""
+        return {
+            "model": self.model.state_dict(),
+            "adams": {stage: adam.state_dict() for stage, adam in self._adams.items()},
+            "random": [source.get_state() for source in (self._crops, self._order, self._noise)],
+            "history": self._history,
+            "batches": self.batches,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        for stage, adam in self._adams.items():
+            adam.load_state_dict(state["adams"][stage])
+        for source, bits in zip((self._crops, self._order, self._noise), state["random"], strict=True):
+            source.set_state(bits)
+        self._history, self.batches = state["history"], state["batches"]
 
     def _draw(self) -> None:
         """Draw the snippets of each video and put the videos into batches."""
@@ -153,8 +128,9 @@ class Fit:
     def _pass(self, stage: str, factors: Factors, sums: dict[str, Tensor]) -> None:
         """Take a step for each batch and add its losses to `sums`."""
         losses = {"a": stage_a_losses, "b": stage_b_losses}[stage]
-        for k in torch.randperm(len(self.batches), generator=self._order).tolist():
-            out = losses(self.model, self._data.batch(*self.batches[k]), self._s, factors, self._noise)
+        order = torch.randperm(len(self.batches), generator=self._order).tolist()
+        for batch in self._data.batches(self.batches[k] for k in order):
+            out = losses(self.model, batch, self._s, factors, self._noise)
             self._adams[stage].zero_grad()
             # No run's loss depends on another's weights: the gradient of the sum is each one's own.
             out.pop("total").sum().backward()  # type: ignore[no-untyped-call]
@@ -176,6 +152,7 @@ def train(
     seed: int,
     device: torch.device,
     progress: Callable[[], object],
+    keep: Path | None = None,
 ) -> list[Trained]:
     """Train a stack of runs, each with a second model to tell from video labels alone when to stop.
 
@@ -189,14 +166,16 @@ def train(
         seed: seed of the first weights, the batches, the snippets drawn and z.
         device: where to compute.
         progress: called after each epoch of either, `total_epochs` times.
+        keep: folder for what is done so far, written from time to time; a training that was cut off goes on
+            from there and comes to the same numbers.
     Returns:
         What each run left behind.
     """
     everything = load_training_data(data, stream, device)
     s = runs[0]
-    with threads_for(len(runs) * s.batch_size * s.num_snippets * everything.features.shape[1]):
+    with threads_for(len(runs) * s.batch_size * s.num_snippets * everything.dim):
         first = Fit(everything, runs, seed, device)
-        snapshots = _watch(first, s, progress, Model.inference_weights)
+        snapshots = _watch(first, s, progress, Model.inference_weights, keep and keep / "first.pt")
         curves = first.curves()
         _check(curves, f"{data.name}, {stream}, seed {seed}")
         held_out = np.zeros((0, len(runs)), dtype=np.float32)
@@ -204,7 +183,8 @@ def train(
             kept, others = hold_out(everything.target, s.held_out, seed)
             second = Fit(everything.take(kept), runs, seed, device)
             left = everything.take(others)
-            seen = _watch(second, s, progress, lambda model: classification_loss(model, left, s))
+            path = keep and keep / "second.pt"
+            seen = _watch(second, s, progress, lambda model: classification_loss(model, left, s), path)
             held_out = torch.stack(seen).cpu().numpy()
     looks = {name: torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
     return [
@@ -232,37 +212,33 @@ Seen = TypeVar("Seen")
 
 
 def _watch(
-    fit: Fit, settings: TrainingSettings, progress: Callable[[], object], see: Callable[[Model], Seen]
+    fit: Fit,
+    settings: TrainingSettings,
+    progress: Callable[[], object],
+    see: Callable[[Model], Seen],
+    keep: Path | None,
 ) -> list[Seen]:
     """Train to the end, and see the models at every look."""
-    seen = []
-    for epoch in range(1, settings.epochs + 1):
+    seen: list[Seen] = []
+    done = 0
+    if keep is not None and keep.is_file():
+        kept = torch.load(keep, weights_only=True)
+        fit.restore(kept["fit"])
+        seen, done = kept["seen"], kept["epochs"]
+        for _ in range(done):
+            progress()
+    last = time.monotonic()
+    for epoch in range(done + 1, settings.epochs + 1):
         fit.epoch()
         progress()
         if epoch in settings.look_at:
             seen.append(see(fit.model))
+        if keep is not None and time.monotonic() - last > KEEP_S:
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(keep) as temporary:
+                torch.save({"fit": fit.state(), "seen": seen, "epochs": epoch}, temporary)
+            last = time.monotonic()
     return seen
-
-
-def hold_out(target: Tensor, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split training videos at random, each class about alike.
-
-    Args:
-        target: label distribution, (N, C + 1).
-        share: share to hold out; at least one video is, and one is not.
-        seed: seed of the choice.
-    Returns:
-        Indices of the videos that are kept and of those held out.
-    Raises:
-        InputError: there is only one video.
-    """
-    total = len(target)
-    if total < 2:
-        raise InputError("held_out: a single training video cannot be split; set held_out to 0")
-    by_class = np.lexsort((np.random.default_rng(seed).random(total), target.argmax(1).cpu().numpy()))
-    count = min(max(round(share * total), 1), total - 1)
-    out = by_class[((np.arange(count) + 0.5) * total / count).astype(np.int64)]
-    return np.setdiff1d(np.arange(total), out), np.sort(out)
 
 
 @torch.no_grad()
@@ -270,10 +246,10 @@ def classification_loss(model: Model, data: TrainingData, settings: TrainingSett
     """L_fg of Eq. (6) over whole videos, T snippets spread uniformly over each, pooled as in a test."""
     T = settings.num_snippets
     index = torch.from_numpy(np.stack([sample_test(v, T, T) for v in data.count.tolist()]))
-    total = torch.zeros((), device=data.features.device)
-    for videos in torch.split(torch.arange(len(index)), settings.batch_size):
-        batch = data.batch(videos, index[videos])
+    total = torch.zeros((), device=data.target.device)
+    videos = torch.split(torch.arange(len(index)), settings.batch_size)
+    for batch in data.batches((own, index[own]) for own in videos):
         lam, tcam = model.attention(batch.x), model.classifier.tcam(batch.x)
         logits = model.classifier.logits(pool_foreground(tcam, lam))
-        total = total + len(videos) / len(index) * losses.foreground_loss(logits, batch.target)
+        total = total + len(batch.x) / len(index) * losses.foreground_loss(logits, batch.target)
     return total

@@ -142,3 +142,34 @@ def test_an_error_in_a_worker_reaches_the_user_and_keeps_what_was_finished(tmp_p
         batch.obtain(tmp_path, data, specs, train.train, workers=2)
     for folder in tmp_path.iterdir():
         assert runs.read(folder).record["spec"]["stream"] == "flow"
+
+
+TWICE = """
+import sys
+from pathlib import Path
+from dgam_core import batch, train
+from dgam_core.params import Experiment
+from dgam_core.store import read
+
+def counted(*arguments):
+    with Path("trained.txt").open("a") as file:
+        file.write(sys.argv[1])
+    return train.train(*arguments)
+
+if __name__ == "__main__":
+    data = read(Path("x.h5"))
+    experiment = Experiment(profile="p", dataset="d", seeds=(0, 1, 2, 3), epochs=60, num_snippets=64)
+    found = batch.obtain_models(Path("runs"), data, {"x": experiment}, experiment, counted)
+    assert len(found) == 4
+"""
+
+
+def test_two_processes_asked_for_the_same_share_it_and_do_it_once(tmp_path, tiny):
+    store.write(tmp_path / "x.h5", tiny)
+    (tmp_path / "script.py").write_text(TWICE)
+    both = [subprocess.Popen([sys.executable, "script.py", name], cwd=tmp_path) for name in "ab"]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    trained = (tmp_path / "trained.txt").read_text()
+    assert len(trained) == 8  # 4 seeds, 2 streams
+    assert set(trained) == {"a", "b"}
+    assert len(list((tmp_path / "runs").iterdir())) == 8  # nothing of either is left over

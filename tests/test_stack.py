@@ -1,6 +1,7 @@
 """The fast form of both stages, and stacks of runs, against the plain form and against a run alone."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,8 +92,8 @@ def test_a_step_of_a_stack_is_that_of_each_run_alone(s, batch):
 def double(data, s):
     """Training in double precision, where the order of sums hardly shows."""
     whole = train.load_training_data(data, "rgb", CPU)
-    return train.TrainingData(
-        whole.features.double(), whole.norm.double(), whole.target.double(), whole.start, whole.count
+    return replace(
+        whole, features=whole.features.double(), norm=whole.norm.double(), target=whole.target.double()
     )
 
 

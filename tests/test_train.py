@@ -1,4 +1,7 @@
 import math
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +9,7 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import train
+from dgam_core import store, train
 from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
 from dgam_core.stages import warmup
@@ -30,14 +33,6 @@ def run(data, s, seed=0, progress=lambda: None):
 
 def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
-
-
-def test_training_data_holds_the_videos_end_to_end(tiny):
-    data = train.load_training_data(tiny, "rgb", CPU)
-    assert data.count.tolist() == [6, 7]
-    assert data.start.tolist() == [0, 6]
-    assert np.array_equal(data.features[6:].numpy(), tiny.features["rgb"]["v1"])
-    assert data.target.tolist() == [[0, 1, 0], [0, 0, 1]]  # the background first, then jump and throw
 
 
 def test_training_twice_gives_the_same_bits(tiny, s):
@@ -91,23 +86,6 @@ def test_the_second_model_is_scored_on_videos_it_has_not_seen(tiny, s):
     )  # v0 jumps, v1 throws
 
 
-@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
-def test_videos_are_held_out_from_all_classes_alike(share):
-    target = torch.eye(5)[torch.arange(100) % 4 + 1]  # 25 videos of each of 4 classes
-    kept, out = train.hold_out(target, share, 0)
-    assert sorted([*kept, *out]) == list(range(100))
-    assert len(out) == round(100 * share)
-    per_class = np.bincount(out % 4, minlength=4)
-    assert per_class.max() - per_class.min() <= 1
-
-
-def test_which_videos_are_held_out_depends_on_the_seed():
-    target = torch.eye(5)[torch.arange(100) % 4 + 1]
-    (_, a), (_, b), (_, c) = (train.hold_out(target, 0.2, seed) for seed in (0, 0, 1))
-    assert np.array_equal(a, b)
-    assert not np.array_equal(a, c)
-
-
 def test_a_single_video_cannot_be_split(tiny, s):
     one = replace(tiny, videos=tiny.videos[1:])
     with pytest.raises(InputError, match="a single training video cannot be split; set held_out to 0"):
@@ -128,7 +106,7 @@ def test_warm_up_rises_linearly_from_zero(s):
 
 
 def test_training_learns_to_classify_and_to_reconstruct(tiny, s):
-    long = s.model_copy(update={"epochs": 200, "learning_rate": 0.01})
+    long = s.training.for_stream("rgb").model_copy(update={"epochs": 200, "learning_rate": 0.01})
     trained = run(tiny, long)
     assert trained.curves["fg"][0] == approx(math.log(3), abs=0.3)  # three classes, nothing known
     assert trained.curves["fg"][-1] < 0.1
@@ -149,18 +127,6 @@ def test_a_training_that_diverges_says_so(tiny, s):
         run(replace(tiny, features={"rgb": huge}), s)
 
 
-def test_snippets_are_taken_from_the_right_video(tiny):
-    data = train.load_training_data(tiny, "rgb", CPU)
-    found = data.batch(torch.tensor([1, 0]), torch.tensor([[0, 6], [5, 2]]))
-    assert np.array_equal(found.x[0].numpy(), tiny.features["rgb"]["v1"][[0, 6]])
-    assert np.array_equal(found.x[1].numpy(), tiny.features["rgb"]["v0"][[5, 2]])
-    assert found.norm[1, 0].item() == approx((tiny.features["rgb"]["v0"][5] ** 2).sum())
-    assert found.target.tolist() == [[0, 0, 1], [0, 1, 0]]
-    second = data.take(np.array([1])).batch(torch.tensor([0]), torch.tensor([[3]]))
-    assert second.target.tolist() == [[0, 0, 1]]
-    assert np.array_equal(second.x[0].numpy(), tiny.features["rgb"]["v1"][[3]])
-
-
 def test_videos_of_one_snippet_and_classes_without_a_video_can_be_trained_on(tiny, s):
     features = {"rgb": {name: values[:1] for name, values in tiny.features["rgb"].items()}}
     videos = tuple(replace(v, num_snippets=1, duration_s=1.0, segments=()) for v in tiny.videos)
@@ -176,3 +142,66 @@ def test_videos_of_one_snippet_and_classes_without_a_video_can_be_trained_on(tin
 def test_the_probabilistic_model_trains_at_any_size(tiny, s, change):
     trained = run(tiny, s.model_copy(update=change))
     assert all(np.isfinite(values).all() for values in trained.curves.values())
+
+
+KILLED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from dgam_core import store, train
+from dgam_core.settings import TrainingSettings
+from dgam_core.store import read
+train.KEEP_S = 0.0  # after every epoch
+settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
+runs = [settings, settings.model_copy(update={"beta": 0.5})]
+found = train.train(read(Path("x.h5")), "rgb", runs, 0, torch.device("cpu"), lambda: None, Path(sys.argv[1]))
+left = [(run.weights, run.looks.weights, torch.from_numpy(run.looks.held_out)) for run in found]
+curves = [{name: torch.from_numpy(values) for name, values in run.curves.items()} for run in found]
+torch.save(left + curves, sys.argv[2])
+"""
+
+
+def written(folder):
+    """Epochs done of the first and the second model."""
+    return {path.name: torch.load(path, weights_only=True)["epochs"] for path in folder.glob("[!.]*.pt")}
+
+
+def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_path):
+    store.write(tmp_path / "x.h5", tiny)
+    long = s.training.for_stream("rgb").model_copy(
+        update={"epochs": 120, "look_epochs": 25, "crop_epochs": 7}
+    )
+    (tmp_path / "settings.json").write_text(long.model_dump_json())
+    (tmp_path / "script.py").write_text(KILLED)
+
+    def start(name):
+        command = [sys.executable, "script.py", f"{name}.kept", f"{name}.pt"]
+        return subprocess.Popen(command, cwd=tmp_path)
+
+    assert start("whole").wait() == 0
+    random, kept, reached = np.random.default_rng(), tmp_path / "cut.kept", []
+    for _ in range(4):
+        process, before = start("cut"), written(kept)
+        while process.poll() is None and written(kept) == before:
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.2))  # in the middle of anything
+        process.kill()
+        process.wait()
+        reached.append(written(kept))
+    assert len({str(state) for state in reached}) == 4  # every time it came further
+    assert start("cut").wait() == 0
+    whole, cut = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "cut"))
+
+    def flat(value):
+        if isinstance(value, torch.Tensor):
+            return [value]
+        return [x for item in (value.values() if isinstance(value, dict) else value) for x in flat(item)]
+
+    assert len(flat(whole)) == len(flat(cut)) > 20
+    assert all(torch.equal(a, b) for a, b in zip(flat(whole), flat(cut), strict=True))
+
+
+def test_short_trainings_write_nothing_down(tiny, s, tmp_path):
+    train.train(tiny, "rgb", [s], 0, CPU, lambda: None, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
