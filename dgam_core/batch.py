@@ -28,6 +28,8 @@ Stack = list[Spec]
 
 # Runs in a stack. More gain little, and each needs memory.
 LARGEST = 16
+# Hidden activations of a stack on the CPU: above this, what memory moves takes longer than stacking saves.
+ROOM = 2**25
 WAIT_S = 1.0  # between two looks for the runs that another process trains
 
 
@@ -73,8 +75,20 @@ def put_together(specs: Sequence[Spec]) -> list[Stack]:
     groups: dict[tuple[str, int, str, TrainingSettings], Stack] = {}
     for spec in specs:
         groups.setdefault((spec.stream, spec.seed, spec.device, stack_key(spec.settings)), []).append(spec)
-    stacks = [group[i : i + LARGEST] for group in groups.values() for i in range(0, len(group), LARGEST)]
+    stacks = []
+    for group in groups.values():
+        size = _largest(group[0])
+        stacks += [group[i : i + size] for i in range(0, len(group), size)]
     return sorted(stacks, key=lambda stack: -len(stack) * stack[0].settings.total_epochs)
+
+
+def _largest(spec: Spec) -> int:
+    """How many runs like this one a stack should have."""
+    s = spec.settings
+    # Of the CVAE, the encoder's once and the decoder's in both stages.
+    hidden = s.attention_hidden + (3 * s.cvae_hidden if s.gamma_re else 0)
+    each = s.batch_size * s.num_snippets * hidden
+    return LARGEST if spec.device == "cuda" else min(LARGEST, max(1, ROOM // each))
 
 
 def obtain_models(

@@ -7,7 +7,8 @@ in front. So the same code trains one run or many, and one matrix product serves
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -51,7 +52,7 @@ def over(value: Tensor, axes: int) -> Tensor:
     return value.view(-1, *(1,) * axes) if value.ndim else value
 
 
-def products(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def products(x: Tensor, weights: Sequence[Tensor], dtype: torch.dtype | None = None) -> tuple[Tensor, ...]:
     """Multiply the snippets by all weights that meet them, in one matrix product.
 
     The features are the largest array of a training by far: they are read once. Only weights that
@@ -60,21 +61,23 @@ def products(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
     Args:
         x: features, (..., D), the same for all runs of a stack; they get no gradient.
         weights: (O_i, D) each, in a stack (R, O_i, D).
+        dtype: what both are rounded to for the product; that of the features by itself.
     Returns:
         x·W_iᵀ, (..., O_i) each, in a stack (R, ..., O_i).
     """
-    found: tuple[Tensor, ...] = _Products.apply(x, *weights)  # type: ignore[no-untyped-call]
+    found: tuple[Tensor, ...] = _Products.apply(dtype or x.dtype, x, *weights)  # type: ignore[no-untyped-call]
     return found
 
 
 class _Products(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, dtype: torch.dtype, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         rows = [weight.reshape(-1, x.shape[-1]) for weight in weights]
         ctx.set_materialize_grads(False)
+        ctx.own, ctx.shapes = x.dtype, [weight.shape for weight in weights]
+        x = x.to(dtype)
         ctx.save_for_backward(x)
-        ctx.shapes = [weight.shape for weight in weights]
-        every = x.flatten(0, -2) @ torch.cat(rows).T
+        every = (x.flatten(0, -2) @ torch.cat(rows).to(dtype).T).to(ctx.own)
         found = []
         for part, weight in zip(torch.split(every, [len(row) for row in rows], 1), weights, strict=True):
             values = part.view(*x.shape[:-1], *weight.shape[:-1])
@@ -87,13 +90,24 @@ class _Products(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         columns = {}
         for i, (values, shape) in enumerate(zip(gradients, ctx.shapes, strict=True)):
-            if values is not None and ctx.needs_input_grad[1 + i]:
+            if values is not None and ctx.needs_input_grad[2 + i]:
                 values = values.movedim(0, -2) if len(shape) == 3 else values
                 columns[i] = values.reshape(x.shape[:-1].numel(), -1)
         found: list[Tensor | None] = [None] * len(gradients)
         if columns:
-            every = torch.cat(list(columns.values()), 1).T @ x.flatten(0, -2)
+            every = (torch.cat(list(columns.values()), 1).to(x.dtype).T @ x.flatten(0, -2)).to(ctx.own)
             parts = torch.split(every, [values.shape[1] for values in columns.values()])
             for i, rows in zip(columns, parts, strict=True):
                 found[i] = rows.view(ctx.shapes[i])
-        return None, *found
+        return None, None, *found
+
+
+@contextmanager
+def matmul(arithmetic: str) -> Iterator[None]:
+    """Let products of matrices on CUDA be rounded to TF32 within the block if `arithmetic` is "tf32"."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = arithmetic == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

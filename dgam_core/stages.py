@@ -26,6 +26,9 @@ PER_RUN = (
     "pool_offset_bg", "pool_offset_fg", "prior_shift", "sigma", "warmup_epochs", "warmup_re", "warmup_step",
 )  # fmt: skip
 
+# Setting `matmul` → what the features are rounded to in their product with the weights.
+ROUNDED = {"bfloat16": torch.bfloat16}
+
 
 def stack_key(settings: TrainingSettings) -> TrainingSettings:
     """Return what runs must have in common to train as a stack: equal keys may."""
@@ -140,7 +143,7 @@ def stage_a_losses(
     attention, classifier, cvae = model.attention, model.classifier, model.cvae
     first = [attention.fc1.weight, classifier.fc1.weight]
     of_attention, of_classifier, *of_decoder = products(
-        batch.x, first + (cvae.decoder_products() if s.gamma_re else [])
+        batch.x, first + (cvae.decoder_products() if s.gamma_re else []), ROUNDED.get(s.matmul)
     )
     lam = attention.of_product(of_attention)
     tcam = classifier.of_product(of_classifier)
@@ -173,7 +176,9 @@ def stage_b_losses(
     """
     attention, cvae = model.attention, model.cvae
     of_attention, of_encoder, *of_decoder = products(
-        batch.x, [attention.fc1.weight.detach(), cvae.encoder_product(), *cvae.decoder_products()]
+        batch.x,
+        [attention.fc1.weight.detach(), cvae.encoder_product(), *cvae.decoder_products()],
+        ROUNDED.get(s.matmul),
     )
     with torch.no_grad():
         lam = attention.of_product(of_attention)

@@ -25,7 +25,7 @@ from dgam_core.model import Model, new_model
 from dgam_core.outputs import Looks, Trained
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet, sample_test, sample_training
-from dgam_core.stack import stack
+from dgam_core.stack import matmul, stack
 from dgam_core.stages import Factors, stack_key, stage_a_losses, stage_b_losses, warmup
 from dgam_core.threads import threads_for
 from dgam_core.training_data import TrainingData, hold_out, load_training_data
@@ -173,7 +173,7 @@ def train(
     """
     everything = load_training_data(data, stream, device)
     s = runs[0]
-    with threads_for(len(runs) * s.batch_size * s.num_snippets * everything.dim):
+    with threads_for(len(runs) * s.batch_size * s.num_snippets * everything.dim), matmul(s.matmul):
         first = Fit(everything, runs, seed, device)
         snapshots = _watch(first, s, progress, Model.inference_weights, keep and keep / "first.pt")
         curves = first.curves()

@@ -58,6 +58,20 @@ def test_runs_that_can_are_put_together_the_longest_first(tiny, settings):
     assert [len(stack) for stack in batch.put_together(many)] == [16, 4]
 
 
+def test_large_runs_make_small_stacks_on_the_cpu(tiny, settings):
+    """32 · 400 snippets, 256 + 3 · 128 hidden units: 8.2 million activations a run, 2²⁵ for four."""
+    sizes = {"batch_size": 32, "num_snippets": 400, "attention_hidden": 256, "cvae_hidden": 128}
+    data = replace(tiny, digest="d")
+    for device, counts in (("cpu", [4, 4, 4, 4, 4]), ("cuda", [16, 4])):
+        specs = [
+            runs.specify(
+                data, "rgb", 0, settings.model_copy(update=sizes | {"beta": beta}), torch.device(device)
+            )
+            for beta in np.arange(1, 21) / 10
+        ]
+        assert [len(stack) for stack in batch.put_together(specs)] == counts
+
+
 def test_what_trains_together_is_written_apart(tmp_path, tiny, settings):
     data = replace(tiny, digest="d")
     both = [runs.specify(data, "rgb", 0, settings.model_copy(update={"beta": b}), CPU) for b in (0.1, 0.5)]

@@ -285,13 +285,13 @@ def test_where_the_paper_is_silent_both_presets_do_as_the_released_code(number):
     assert values[number]
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_released_is_paper_with_every_departure(benchmark):
-    every = preset("paper", benchmark)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_released_is_paper_with_every_departure(name):
+    every = preset("paper", name)
     for departure in DEPARTURES:
         if departure.number != CLASS0_BUG:
-            every = switch(every, departure, benchmark)
-    assert every == preset("released", benchmark)
+            every = switch(every, departure, name)
+    assert every == preset("released", name)
     assert not every.released_class0_bug
     assert Settings.model_validate(every.model_dump()) == every  # switching does not validate; this does
 
@@ -304,17 +304,17 @@ def test_departures_have_settings_of_their_own():
         assert set(names) <= set(Settings.model_fields)
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_one_by_one_keeps_the_length_of_training(settings, benchmark):
-    variants = one_by_one(settings, benchmark)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_one_by_one_keeps_the_length_of_training(settings, name):
+    variants = one_by_one(settings, name)
     assert variants["base"] == settings
     for variant in variants.values():
         assert (variant.epochs, variant.look_epochs) == (settings.epochs, settings.look_epochs)
-    every, released = variants["all but 23"], preset("released", benchmark)
+    every, released = variants["all but 23"], preset("released", name)
     for departure in DEPARTURES:
-        for name in departure.values(benchmark):
-            if name not in ("epochs", "look_epochs", "released_class0_bug"):
-                assert getattr(every, name) == getattr(released, name)
+        for field in departure.values(name):
+            if field not in ("epochs", "look_epochs", "released_class0_bug"):
+                assert getattr(every, field) == getattr(released, field)
     assert difference(variants["all and 23"], every) == {"released_class0_bug": (True, False)}
 
 

@@ -243,13 +243,13 @@ def assert_seen(seen, streams, *more):
 
 @pytest.mark.parametrize("bug", [False, True])
 @pytest.mark.parametrize("streams", [("rgb", "flow"), ("rgb",)])
-@pytest.mark.parametrize("benchmark", ["thumos14", "activitynet12"])
-def test_released_localization_equals_its_plain_twin(benchmark, streams, bug):
-    settings = preset("released", benchmark).model_copy(update={"released_class0_bug": bug})
+@pytest.mark.parametrize("of", ["thumos14", "activitynet12"])
+def test_released_localization_equals_its_plain_twin(of, streams, bug):
+    settings = preset("released", of).model_copy(update={"released_class0_bug": bug})
     seen = Counter()
     for seed in range(5):
         data, outputs = random_case(seed, streams, level=-6)
-        assert_same(detect(data, outputs, settings), released_twin(data, outputs, benchmark, bug, seen))
+        assert_same(detect(data, outputs, settings), released_twin(data, outputs, of, bug, seen))
     assert_seen(seen, streams, *["silenced by the bug"] * bug)
 
 

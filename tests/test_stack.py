@@ -159,3 +159,29 @@ def test_a_stack_starts_from_copies(s):
     with torch.no_grad():
         next(many.parameters()).add_(1.0)
     assert torch.equal(next(one.parameters()), next(iter(before.values())))
+
+
+def test_products_rounded_to_bfloat16_change_losses_by_little_and_only_when_asked_for(tiny, s):
+    exact, same, rounded = (
+        train.train(tiny, "rgb", [s.model_copy(update={"matmul": matmul})], 0, CPU, lambda: None)[0]
+        for matmul in ("float32", "tf32", "bfloat16")  # the second is for CUDA alone
+    )
+    for name, values in exact.curves.items():
+        assert np.array_equal(values, same.curves[name])
+        # bfloat16 has 8 bits: a product of D numbers is off by about 2⁻⁹ of its size.
+        assert np.allclose(values, rounded.curves[name], rtol=0.05, atol=0.05), name
+    assert any(not np.array_equal(values, rounded.curves[name]) for name, values in exact.curves.items())
+
+
+@pytest.mark.parametrize("runs", [None, 3])
+def test_rounded_products_are_those_of_rounded_numbers(runs):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 6, 16, generator=generator)
+    w = torch.randn(*([runs] if runs else []), 5, 16, generator=generator, requires_grad=True)
+    (found,) = products(x, [w], torch.bfloat16)
+    assert found.dtype == torch.float32
+    exact = torch.einsum("btd,...od->...bto", x.bfloat16().double(), w.bfloat16().double())
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=2**-6)
+    found.sum().backward()
+    expected = x.bfloat16().float().sum((0, 1)).expand_as(w)
+    torch.testing.assert_close(w.grad, expected, rtol=2**-7, atol=2**-5)

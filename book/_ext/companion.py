@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,29 @@ class Claims(SphinxDirective):
         return self.parse_text_to_nodes(text)
 
 
+class Benchmarks(SphinxDirective):
+    """What `make bench` measured: a table a group, each against the first of the group."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the tables from the record."""
+        path = ROOT / "params" / "benchmarks.json"
+        self.env.note_dependency(str(path))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        gpu = "" if record["device"] == "cuda" else " On a GPU: *not measured*."
+        lines = [
+            f"Measured on {record['machine']}, torch {record['torch']}, {record['date']}; the shortest of "
+            f"several rounds, the ratio to the first of each table.{gpu}"
+        ]
+        for group, rows in groupby(record["rows"], key=lambda row: row["group"]):
+            lines += ["", f"**{group}**", "", "| | seconds | ratio | |", "|---|---|---|---|"]
+            first = 0.0
+            for row in rows:
+                first = first or row["seconds"]
+                ratio = f"{row['seconds'] / first:.3g}"
+                lines.append(f"| {row['name']} | {row['seconds']:.3g} | {ratio} | {row['note']} |")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 def claiming_notebooks() -> list[str]:
     """Return the notebooks of the paper's figures and tables, figures first, by number."""
     stems = [path.stem for path in (ROOT / "notebooks").glob("*[0-9]_*.ipynb")]
@@ -278,6 +302,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("equation", Equation)
     app.add_directive("equation-tests", EquationTests)
     app.add_directive("claims", Claims)
+    app.add_directive("benchmarks", Benchmarks)
     app.connect("source-read", add_downloads)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", make_accessible, priority=900)  # after the theme

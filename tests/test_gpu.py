@@ -1,0 +1,71 @@
+"""Training on a CUDA device: equal to the CPU's but for rounding, wherever the features are."""
+
+import numpy as np
+import pytest
+import torch
+
+from dgam_core import store, train, training_data
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.fixture
+def s(settings):
+    return settings.training.for_stream("rgb")
+
+
+def trained(data, s, device, keep=None):
+    (found,) = train.train(data, "rgb", [s], 0, torch.device(device), lambda: None, keep)
+    return found
+
+
+def deterministic(s):
+    """Without z, whose random numbers differ between devices."""
+    return s.model_copy(update={"gamma_re": 0.0})
+
+
+def test_losses_and_weights_are_those_of_the_cpu(tiny, s):
+    here, there = (trained(tiny, deterministic(s), device) for device in ("cpu", "cuda"))
+    for name, values in here.curves.items():
+        assert np.allclose(values, there.curves[name], rtol=1e-4, atol=1e-6), name
+    for name, values in here.weights.items():
+        if not name.startswith("cvae."):
+            torch.testing.assert_close(values, there.weights[name], rtol=1e-3, atol=1e-5)
+
+
+def test_features_in_the_store_give_the_same_numbers(tiny, s, tmp_path, monkeypatch):
+    store.write(tmp_path / "x.h5", tiny)
+    data = store.read(tmp_path / "x.h5")
+    resident = trained(data, s, "cuda")
+    monkeypatch.setattr(training_data, "SHARE", 0.0)
+    streamed = trained(data, s, "cuda")
+    for name, values in resident.weights.items():
+        torch.testing.assert_close(values, streamed.weights[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_goes_on_from_what_was_kept(tiny, s, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "KEEP_S", 0.0)
+    whole = trained(tiny, s, "cuda")
+
+    def stop():
+        count.append(1)
+        if len(count) == 2:
+            raise KeyboardInterrupt
+
+    count = []
+    with pytest.raises(KeyboardInterrupt):
+        train.train(tiny, "rgb", [s], 0, torch.device("cuda"), stop, tmp_path)
+    again = trained(tiny, s, "cuda", tmp_path)
+    for name, values in whole.weights.items():
+        torch.testing.assert_close(values, again.weights[name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("matmul", "tolerance"), [("tf32", 2e-2), ("bfloat16", 5e-2)])
+def test_rounded_products_change_the_losses_by_little(tiny, s, matmul, tolerance):
+    exact = trained(tiny, s, "cuda").curves
+    rounded = trained(tiny, s.model_copy(update={"matmul": matmul}), "cuda").curves
+    for name, values in exact.items():
+        assert np.allclose(values, rounded[name], rtol=tolerance, atol=tolerance), name
