@@ -45,12 +45,13 @@ def pool_foreground(x: Tensor, lam: Tensor, offset: float | Tensor = 0.0) -> Ten
     Returns:
         Video feature x_fg, (..., B, D).
     Raises:
-        ValueError: shapes disagree, or a row of `lam` sums to zero.
+        ValueError: shapes disagree, or, on the CPU, a row of `lam` sums to zero.
     """
     if x.shape[:-1] != lam.shape:
         raise ValueError(f"features {tuple(x.shape)} and attention {tuple(lam.shape)} disagree on (B, T)")
     total = lam.sum(-1, keepdim=True) + offset  # Σ_t λ_t, (B, 1)
-    if (total == 0).any():
+    # On a GPU the answer would have to be waited for, in every step.
+    if total.device.type == "cpu" and (total == 0).any():
         raise ValueError("the attention of a video sums to zero: its mean is not defined")
     x_fg: Tensor = (lam.unsqueeze(-2) @ x).squeeze(-2) / total
     return x_fg

@@ -221,5 +221,8 @@ def main() -> None:
         print("dgam: interrupted; what was finished is kept", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        print(f"dgam: {error}", file=sys.stderr)
+        print(
+            f"dgam: {error.filename}: {error.strerror}" if error.filename else f"dgam: {error}",
+            file=sys.stderr,
+        )
         sys.exit(1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,19 +20,21 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises:
         InputError: the folder of `path` does not exist.
+        OSError: it cannot be written: a full disk, a file system that is read-only.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _plain_errors(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -38,20 +42,50 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it takes the name `path` only when the block succeeds.
 
     Where another process has made `path` in the meantime, its folder stays and ours is dropped.
+
+    Raises:
+        OSError: it cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
+    with _plain_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
-            temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            try:
+                temporary.rename(path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_room(path: Path, size: int) -> None:
+    """Check that the disk has room for a file of so many bytes, before the work begins.
+
+    Raises:
+        OSError: it has not.
+    """
+    free = shutil.disk_usage(Path(path).parent).free
+    if free < size:
+        what = f"needs {size / 1e9:.3g} GB, its disk has {free / 1e9:.3g} GB left"
+        raise OSError(errno.ENOSPC, what, str(path))
+
+
+@contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    """Let a disk that is full or read-only show as such, whichever library meets it."""
+    try:
+        yield
+    except Exception as error:
+        # HDF5's and safetensors' errors name the system's error in their text alone.
+        found = re.search(r"errno = (\d+)|os error (\d+)", str(error))
+        number = int(found[1] or found[2]) if found else getattr(error, "errno", None)
+        if number not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            raise
+        raise OSError(number, f"cannot be written: {os.strerror(number)}", str(path)) from None
 
 
 def _umask() -> int:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from dgam_core import simulate
 from dgam_core.errors import InputError
-from dgam_core.files import whole_file
+from dgam_core.files import check_room, whole_file
 from dgam_core.simulate import Appearance
 from dgam_core.snippets import DataSet, Segment, Video, checked_features
 from dgam_core.soundness import check
@@ -55,6 +55,8 @@ def write(
         InputError: the data set is not sound, or too large for float16; nothing is written then.
     """
     check(data)
+    if path.parent.is_dir():
+        check_room(path, _size(data, float16))
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         hashes = _header_hash(data)
         error = 0.0
@@ -73,6 +75,14 @@ def write(
         if float16:
             file.attrs["float16_error"] = error
     return digest
+
+
+def _size(data: DataSet, float16: bool) -> int:
+    """Bytes of the features as they will be stored."""
+    snippets = sum(video.num_snippets for video in data.videos)
+    first = {stream: data.load(stream, data.videos[0].name) for stream in data.streams}
+    each = sum(x.shape[-1] * (2 if float16 or x.dtype == np.float16 else 4) for x in first.values())
+    return int(snippets * each)
 
 
 def _rounded(values: NDArray[Any], what: str) -> NDArray[np.float16]:

@@ -62,7 +62,7 @@ class TrainingData:
     def batches(self, chosen: Iterable[Chosen]) -> Iterator[Batch]:
         """Return some videos' snippets, batch by batch; from the store, the next one is read in advance."""
         if self.features is not None:
-            yield from (self._resident(*pair) for pair in chosen)
+            yield from self._resident(list(chosen))
             return
         with ThreadPoolExecutor(1) as reader:
             ahead: deque[Future[Batch]] = deque()
@@ -73,15 +73,16 @@ class TrainingData:
             while ahead:
                 yield ahead.popleft().result()
 
-    def _resident(self, videos: Tensor, index: Tensor) -> Batch:
+    def _resident(self, chosen: list[Chosen]) -> Iterator[Batch]:
         assert self.features is not None
         assert self.norm is not None
-        device = self.features.device
-        rows = (self.start[videos, None] + index).to(device)
-        x = self.features[rows]
-        return Batch(
-            x.float() if x.dtype == torch.float16 else x, self.norm[rows], self.target[videos.to(device)]
-        )
+        # One transfer for all batches: a step on a GPU then waits for nothing.
+        sizes, device = [len(videos) for videos, _ in chosen], self.features.device
+        places = torch.cat([self.start[videos, None] + index for videos, index in chosen]).to(device)
+        targets = self.target[torch.cat([videos for videos, _ in chosen]).to(device)]
+        for rows, target in zip(torch.split(places, sizes), torch.split(targets, sizes), strict=True):
+            x = self.features[rows]
+            yield Batch(x.float() if x.dtype == torch.float16 else x, self.norm[rows], target)
 
     def _streamed(self, videos: Tensor, index: Tensor) -> Batch:
         device = self.target.device

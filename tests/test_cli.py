@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -255,3 +257,47 @@ def test_an_interrupted_training_goes_on_with_the_missing_stream(tmp_path, tiny,
     assert len(list((tmp_path / "run").glob("[!.]*/record.json"))) == 2
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
     assert os.path.exists(tmp_path / "run" / "pair.yaml")  # noqa: PTH110
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_gets_one_sentence_and_leaves_what_was_there(tmp_path, tiny, params, small_disk):
+    store.write(tmp_path / "x.h5", tiny)
+    store.write(small_disk / "x.h5", tiny)
+    done = dgam("simulate", "thumos14", "small/y.h5", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        r"dgam: small/y\.h5: needs [\d.]+ GB, its disk has [\d.e-]+ GB left\n", done.stderr
+    ), done.stderr
+    assert dgam("train", "x.h5", "--params", params, "--out", "small/run", cwd=tmp_path).returncode == 0
+    finished = sorted(path.name for path in (small_disk / "run").iterdir())
+    (small_disk / "fill").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 8192))
+    params.write_text(params.read_text().replace("epochs: 3", "epochs: 4"))
+    done = dgam("train", "x.h5", "--params", params, "--out", "small/run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.fullmatch(r"dgam: small/run/\w+: cannot be written: No space left on device\n", done.stderr)
+    assert sorted(path.name for path in (small_disk / "run").iterdir()) == finished
+    assert dgam("localize", "small/run", "small/x.h5", "--out", "d.json", cwd=tmp_path).returncode == 0
+
+
+def test_a_read_only_folder_gets_one_sentence_and_can_be_read(tmp_path, tiny, params, small_disk):
+    store.write(small_disk / "x.h5", tiny)
+    assert dgam("train", "small/x.h5", "--params", params, "--out", "small/run", cwd=tmp_path).returncode == 0
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert dgam("localize", "small/run", "small/x.h5", "--out", "d.json", cwd=tmp_path).returncode == 0
+    done = dgam("simulate", "thumos14", "small/y.h5", "--scale", "demo", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    params.write_text(params.read_text().replace("epochs: 3", "epochs: 4"))
+    done = dgam("train", "small/x.h5", "--params", params, "--out", "small/run", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "Read-only file system" in done.stderr
