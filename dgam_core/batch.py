@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ Stack = list[Spec]
 LARGEST = 16
 # Hidden activations of a stack on the CPU: above this, what memory moves takes longer than stacking saves.
 ROOM = 2**25
+LEFT_S = 3 * 24 * 3600.0  # after this long, what is half done is taken for left behind
 WAIT_S = 1.0  # between two looks for the runs that another process trains
 
 
@@ -51,6 +53,8 @@ def obtain(
     missing = _missing(folder, list(dict.fromkeys(specs)))
     epochs = sum(stack[0].settings.total_epochs for stack in put_together(missing))
     with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
+        if missing:
+            _sweep(folder)
         while missing:
             stacks = put_together(missing)
             # From another process, an epoch does not show; there a stack counts when it is finished.
@@ -64,6 +68,14 @@ def obtain(
                 line.set_postfix_str("another process trains the rest")
                 time.sleep(WAIT_S)
     return [read(folder / spec.digest) for spec in specs]
+
+
+def _sweep(folder: Path) -> None:
+    """Clear away what processes that were killed left half done and nobody has touched for days."""
+    for path in [*folder.glob(".*.*"), *folder.glob(".unfinished/*")]:
+        with suppress(FileNotFoundError):  # another process was quicker
+            if time.time() - path.stat().st_mtime > LEFT_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _missing(folder: Path, specs: Sequence[Spec]) -> list[Spec]:

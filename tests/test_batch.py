@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -89,6 +90,20 @@ def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny,
     trainer = Trainer()
     assert len(batch.obtain(tmp_path, tiny, specs, trainer)) == 4
     assert trainer.count == 2
+
+
+def test_what_killed_processes_left_behind_days_ago_is_cleared_away(tmp_path, tiny, specs):
+    old = time.time() - batch.LEFT_S - 60
+    left = [tmp_path / ".0123456789abcdef0123.x1y2", tmp_path / ".unfinished" / "0123", tmp_path / "finished"]
+    fresh = [tmp_path / ".0123456789abcdef0123.z", tmp_path / ".unfinished" / "4567"]
+    for path in left + fresh:
+        path.mkdir(parents=True)
+        (path / "first.pt").touch()
+    for path in left:
+        os.utime(path, (old, old))
+    batch.obtain(tmp_path, tiny, specs[:1], Trainer())
+    assert [path.exists() for path in left] == [False, False, True]
+    assert all(path.exists() for path in fresh)
 
 
 def test_equal_requests_are_one_run(tmp_path, tiny, specs):
