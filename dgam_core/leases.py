@@ -55,8 +55,6 @@ class Leases:
         self._over.set()
         while self._mine:
             self._mine.pop().unlink(missing_ok=True)
-        with suppress(OSError):  # others may hold some
-            self._folder.rmdir()
 
     def keep_fresh(self) -> None:
         """Freshen all leases until they are given back."""

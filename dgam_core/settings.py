@@ -114,8 +114,8 @@ class TrainingSettings(Strict):
     learning_rate: float = Field(default=0.001, gt=0)
     """Of Adam."""
     matmul: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """How exact matrix products are. With tf32 they are rounded, on CUDA alone; with bfloat16, features and the
-    weights that meet them are. Both are faster."""
+    """How exact matrix products are. With tf32 they are rounded, on CUDA alone; with bfloat16, features and
+    the weights that meet them are. Both are faster."""
     adam_beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of Adam's first moment; unstated, the usual one (11)."""
     warmup_epochs: int = Field(default=300, ge=0)

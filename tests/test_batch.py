@@ -34,6 +34,14 @@ class Trainer:
         return train.train(*arguments)
 
 
+def finished(folder):
+    """Runs in a store in which nothing is left over: half-written runs and leases are hidden."""
+    hidden = [path for path in folder.rglob(".*") if path.name != ".leases"]
+    assert hidden == []
+    assert not list(folder.glob(".leases/*"))
+    return list(folder.glob("[!.]*"))
+
+
 def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs):
     trainer = Trainer()
     first = batch.obtain(tmp_path, tiny, specs, trainer)
@@ -86,7 +94,7 @@ def test_what_trains_together_is_written_apart(tmp_path, tiny, settings):
 def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs):
     with pytest.raises(KeyboardInterrupt):
         batch.obtain(tmp_path, tiny, specs, Trainer(interrupted_at=3))
-    assert len(list(tmp_path.iterdir())) == 2  # nothing half-written
+    assert len(finished(tmp_path)) == 2
     trainer = Trainer()
     assert len(batch.obtain(tmp_path, tiny, specs, trainer)) == 4
     assert trainer.count == 2
@@ -169,7 +177,7 @@ def test_an_error_in_a_worker_reaches_the_user_and_keeps_what_was_finished(tmp_p
     data = replace(tiny, features={**tiny.features, "rgb": broken})
     with pytest.raises(InputError, match="v1: rgb features hold nan"):
         batch.obtain(tmp_path, data, specs, train.train, workers=2)
-    for folder in tmp_path.iterdir():
+    for folder in finished(tmp_path):
         assert runs.read(folder).record["spec"]["stream"] == "flow"
 
 
@@ -201,4 +209,4 @@ def test_two_processes_asked_for_the_same_share_it_and_do_it_once(tmp_path, tiny
     trained = (tmp_path / "trained.txt").read_text()
     assert len(trained) == 8  # 4 seeds, 2 streams
     assert set(trained) == {"a", "b"}
-    assert len(list((tmp_path / "runs").iterdir())) == 8  # nothing of either is left over
+    assert len(finished(tmp_path / "runs")) == 8

@@ -24,7 +24,7 @@ def test_a_name_is_leased_once_until_it_is_given_back(folder):
         assert second.acquire("b")
     with leases(folder) as third:
         assert third.acquire("a")
-    assert not folder.exists()
+    assert list(folder.iterdir()) == []
 
 
 def test_the_lease_of_a_process_that_was_killed_is_free(folder):
@@ -40,7 +40,7 @@ def test_the_lease_of_a_process_that_was_killed_is_free(folder):
         process.wait()
         process.stdout.close()
         assert own.acquire("a")
-    assert not folder.exists()
+    assert list(folder.iterdir()) == []
 
 
 def test_of_another_host_a_lease_counts_while_it_is_fresh(folder, monkeypatch):
@@ -73,3 +73,14 @@ def test_leases_are_kept_fresh(folder, monkeypatch):
         while (folder / "a").stat().st_mtime < 1 and time.monotonic() < until:
             time.sleep(0.01)
         assert time.time() - (folder / "a").stat().st_mtime < 10
+
+
+def test_many_take_turns_and_nobody_stumbles_over_another(folder):
+    code = (
+        "import sys; from pathlib import Path; from dgam_core.leases import leases\n"
+        "for i in range(300):\n"
+        "    with leases(Path(sys.argv[1])) as own: own.acquire(str(i % 3))"
+    )
+    crowd = [subprocess.Popen([sys.executable, "-c", code, folder]) for _ in range(4)]
+    assert [process.wait(timeout=120) for process in crowd] == [0] * 4
+    assert list(folder.iterdir()) == []
