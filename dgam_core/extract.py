@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -26,6 +27,7 @@ from dgam_core.i3d import FEATURES, I3D
 from dgam_core.i3d_weights import read_weights
 from dgam_core.layouts import USUAL_SNIPPET_FRAMES
 from dgam_core.snippets import DataSet, Video
+from dgam_core.soundness import check
 from dgam_core.video import Frame, VideoFile, crop, frames, open_video
 
 SNIPPET_FRAMES = USUAL_SNIPPET_FRAMES
@@ -63,6 +65,9 @@ class Extractor:
         """
         videos = _open_all(paths, self.fps)
         known = _annotations(annotations, videos)
+        # What is wrong with the annotations shows now and not after hours.
+        rough = {name: range(_rough_count(video, self.fps)) for name, video in videos.items()}
+        check(_data_set(out, videos, known, dict.fromkeys(self.weights, rough), self.fps))
         networks = {stream: read_weights(path, stream) for stream, path in sorted(self.weights.items())}
         digests = {stream: _digest(path) for stream, path in self.weights.items()}
         parts = Path(f"{out}.parts")
@@ -85,6 +90,8 @@ class Extractor:
             except InputError as error:
                 faults.append(str(error))
         if faults:
+            with suppress(OSError):  # what is kept is in there
+                parts.rmdir()
             others = f" ({len(faults)} of {len(videos)} videos failed; what the others gave is kept)"
             raise InputError(faults[0] + (others if len(videos) > 1 else ""))
         data = _data_set(out, videos, known, found, self.fps)
@@ -198,7 +205,7 @@ def _data_set(
     out: Path,
     videos: Mapping[str, VideoFile],
     known: Mapping[str, Annotation],
-    features: Mapping[str, Mapping[str, NDArray[np.float32]]],
+    features: Mapping[str, Mapping[str, Any]],
     fps: Fraction | None,
 ) -> DataSet:
     rate = fps or next(iter(videos.values())).fps
@@ -214,6 +221,11 @@ def _data_set(
     return DataSet(
         Path(out).stem, source, False, float(rate), SNIPPET_FRAMES, classes, tuple(found), dict(features)
     )
+
+
+def _rough_count(video: VideoFile, fps: Fraction | None) -> int:
+    """Snippets of a video by what its file says of itself."""
+    return max(1, int(video.duration_s * (fps or video.fps)) // SNIPPET_FRAMES)
 
 
 def _write_part(path: Path, values: NDArray[np.float32]) -> None:

@@ -92,6 +92,20 @@ def test_videos_that_fail_do_not_take_the_others_with_them(tmp_path, weights, mo
     assert [video.name for video in store.read(tmp_path / "x.h5").videos] == ["good"]
 
 
+def test_wrong_annotations_show_before_the_long_work(tmp_path, weights, monkeypatch):
+    monkeypatch.setattr("dgam_core.extract.frames", lambda *_: pytest.fail("the work has begun"))
+    path = encode(tmp_path / "a.mp4", 40)
+    for entry, sentence in (
+        ({"subset": "training"}, "a training video without a label teaches nothing"),
+        ({"subset": "training", "annotations": [{"label": "x", "segment": [0, 9]}]}, "ends at 9.0 s, beyond"),
+    ):
+        database = {"a": entry, "b": {"subset": "validation"}}
+        (tmp_path / "gt.json").write_text(json.dumps({"database": database}))
+        with pytest.raises(InputError, match=sentence):
+            extractor({"rgb": weights["rgb"]}).extract([path], tmp_path / "x.h5", tmp_path / "gt.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "gt.json"]
+
+
 def test_other_weights_or_rates_are_extracted_anew(tmp_path, weights):
     path, bad = encode(tmp_path / "a.mp4", 40), encode(tmp_path / "b.mp4", 3)
     torch.save(as_port(random_network(3, 7)), tmp_path / "other.pt")

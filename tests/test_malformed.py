@@ -208,7 +208,7 @@ def test_the_exact_sentence_and_nothing_written(world, spoil, command, sentence)
     with pytest.raises(InputError) as error:
         cli.main(command.split(), prog_name="dgam", standalone_mode=False)
     assert str(error.value) == sentence
-    assert not [path.name for path in world.iterdir() if path.name in ("x.h5", "x.txt", "ran")]
+    assert not [path.name for path in world.iterdir() if path.name in ("x.h5", "x.h5.parts", "x.txt", "ran")]
 
 
 @pytest.mark.parametrize(
