@@ -121,8 +121,7 @@ def read_ambiguous(path: Path) -> SegmentTable:
 def write_detections(path: Path, detections: SegmentTable) -> None:
     """Write detections in the shape that `read_detections` reads, whole or not at all."""
     results: dict[str, list[dict[str, Any]]] = {}
-    columns = (detections.video, detections.label, detections.start_s, detections.end_s, detections.score)
-    for video, label, start_s, end_s, score in zip(*(column.tolist() for column in columns), strict=True):
+    for video, label, start_s, end_s, score in detections.rows():
         results.setdefault(video, []).append({"label": label, "score": score, "segment": [start_s, end_s]})
     content = {"version": "DGAM companion", "external_data": {}, "results": results}
     with whole_file(path) as temporary:
@@ -149,13 +148,18 @@ def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
             raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
         if len(label) > LONGEST:
             raise InputError(f"{at}: the label {excerpt(label)} has more than {LONGEST} characters")
-        if not isinstance(segment, list) or len(segment) != 2:
-            raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(segment)}")
-        start_s, end_s = number_at(segment[0], at, "start"), number_at(segment[1], at, "end")
+        start_s, end_s = segment_at(segment, at)
         if end_s < start_s:
             raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
         score = number_at(entry.get("score"), at, "score") if what == "detection" else 0.0
         yield video, label, start_s, end_s, score
+
+
+def segment_at(value: Any, at: str) -> tuple[float, float]:
+    """Return start and end, a JSON list of two numbers."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(value)}")
+    return number_at(value[0], at, "start"), number_at(value[1], at, "end")
 
 
 def number_at(value: Any, at: str, what: str) -> float:

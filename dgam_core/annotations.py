@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dgam_core.activitynet import number_at, object_at
+from dgam_core.activitynet import number_at, object_at, segment_at
 from dgam_core.errors import InputError
 from dgam_core.json_stream import excerpt, stream_object
 from dgam_core.snippets import Segment
@@ -53,18 +53,24 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
             label, segment = _row(row, f"{at}, annotation {number}")
             labels.add(label)
             segments += [segment] if segment else []
-        numbers = {
-            key: number_at(entry[key], at, key) if entry.get(key) is not None else None
-            for key in ("duration", "fps")
-        }
-        for key, number_ in numbers.items():
-            if number_ is not None and number_ <= 0:
-                raise InputError(f"{at}: the {key} should be above zero, not {number_:g}")
-        subset = str(entry.get("subset", ""))
         found[name] = Annotation(
-            subset, tuple(sorted(labels)), tuple(segments), numbers["duration"], numbers["fps"]
+            str(entry.get("subset", "")),
+            tuple(sorted(labels)),
+            tuple(segments),
+            _positive(entry, "duration", at),
+            _positive(entry, "fps", at),
         )
     return found
+
+
+def _positive(entry: Mapping[str, Any], key: str, at: str) -> float | None:
+    """A number above zero; None where the entry has none."""
+    if entry.get(key) is None:
+        return None
+    number = number_at(entry[key], at, key)
+    if number <= 0:
+        raise InputError(f"{at}: the {key} should be above zero, not {number:g}")
+    return number
 
 
 def _row(value: Any, at: str) -> tuple[str, Segment | None]:
@@ -74,11 +80,9 @@ def _row(value: Any, at: str) -> tuple[str, Segment | None]:
         raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
     if set(row) <= {"label", "label_id"}:
         return label, None
-    if not isinstance(ends, list) or len(ends) != 2:
-        raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(ends)}")
-    return label, Segment(label, number_at(ends[0], at, "start"), number_at(ends[1], at, "end"))
+    return label, Segment(label, *segment_at(ends, at))
 
 
-def test_subset(subsets: Iterable[str]) -> str:
+def subset_to_test(subsets: Iterable[str]) -> str:
     """Return the name of the subset that is tested on: test, or validation where there is none."""
     return "test" if "test" in set(subsets) else "validation"

@@ -71,11 +71,11 @@ def _write_store(out: Path, data: DataSet, what: str, float16: bool = False) -> 
     with tqdm(total=total, unit="array", desc=what, disable=None) as line:
         store.write(out, data, lambda _: line.update(), float16=float16)
     click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
-    if float16:
-        click.echo(f"{out}: {_rounding(store.float16_error(out))}")
+    if (error := store.float16_error(out)) is not None:
+        click.echo(f"{out}: {_rounding(error)}")
 
 
-def _rounding(error: float | None) -> str:
+def _rounding(error: float) -> str:
     return f"rounded to float16, no value by more than {error:.2g}"
 
 

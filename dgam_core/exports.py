@@ -64,7 +64,6 @@ def write_thumos(path: Path, detections: SegmentTable) -> None:
     ids = thumos14_class_ids()
     if strange := sorted(set(detections.label) - set(ids)):
         raise InputError(f"the class {str(strange[0])!r} is none of the {len(ids)} of the THUMOS14 kit")
-    columns = (detections.video, detections.start_s, detections.end_s, detections.label, detections.score)
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for video, start_s, end_s, label, score in zip(*(column.tolist() for column in columns), strict=True):
+        for video, label, start_s, end_s, score in detections.rows():
             file.write(f"{video} {start_s!r} {end_s!r} {ids[label]} {score!r}\n")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dgam_core import store
-from dgam_core.annotations import Annotation, read_annotations, test_subset
+from dgam_core.annotations import Annotation, read_annotations, subset_to_test
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file
 from dgam_core.flow import flows
@@ -64,10 +64,11 @@ class Extractor:
             InputError: weights, annotations or a video cannot be read; the other videos are extracted first.
         """
         videos = _open_all(paths, self.fps)
+        rate = self.fps or next(iter(videos.values())).fps  # their own is the same for all
         known = _annotations(annotations, videos)
         # What is wrong with the annotations shows now and not after hours.
-        rough = {name: range(_rough_count(video, self.fps)) for name, video in videos.items()}
-        check(_data_set(out, videos, known, dict.fromkeys(self.weights, rough), self.fps))
+        rough = {name: range(_rough_count(video, rate)) for name, video in videos.items()}
+        check(_data_set(out, videos, known, dict.fromkeys(self.weights, rough), rate))
         networks = {stream: read_weights(path, stream) for stream, path in sorted(self.weights.items())}
         digests = {stream: _digest(path) for stream, path in self.weights.items()}
         parts = Path(f"{out}.parts")
@@ -80,12 +81,11 @@ class Extractor:
             try:
                 identity = _digest(video.path)
                 for stream, network in networks.items():
-                    rate = self.fps or video.fps
                     key = [RECIPE, stream, digests[stream], str(rate), identity]
                     part = parts / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.npy"
                     if not part.is_file():
                         bar = f"[{i}/{len(videos)}] {name} {stream}"
-                        _write_part(part, self._features(video, stream, network.to(self.device), bar))
+                        _write_part(part, self._features(video, rate, stream, network.to(self.device), bar))
                     found[stream][name] = np.load(part, mmap_mode="r")
             except InputError as error:
                 faults.append(str(error))
@@ -94,14 +94,15 @@ class Extractor:
                 parts.rmdir()
             others = f" ({len(faults)} of {len(videos)} videos failed; what the others gave is kept)"
             raise InputError(faults[0] + (others if len(videos) > 1 else ""))
-        data = _data_set(out, videos, known, found, self.fps)
+        data = _data_set(out, videos, known, found, rate)
         store.write(out, data)
         shutil.rmtree(parts)
         return data
 
-    def _features(self, video: VideoFile, stream: str, network: I3D, bar: str) -> NDArray[np.float32]:
+    def _features(
+        self, video: VideoFile, rate: Fraction, stream: str, network: I3D, bar: str
+    ) -> NDArray[np.float32]:
         """Return the features of a video's snippets, (T, 1024)."""
-        rate = self.fps or video.fps
         total = round(video.duration_s * rate)
         with tqdm(total=total, unit="frame", desc=bar, disable=None, leave=False) as line:
             own = list(
@@ -194,7 +195,7 @@ def _annotations(path: Path | None, videos: Mapping[str, VideoFile]) -> dict[str
     known = read_annotations(path)
     if missing := [name for name in videos if name not in known]:
         raise InputError(f"{path}: lacks the video {missing[0]!r}")
-    test = test_subset(own.subset for own in known.values())
+    test = subset_to_test(own.subset for own in known.values())
     return {
         name: replace(known[name], subset="test" if known[name].subset == test else "train")
         for name in videos
@@ -206,9 +207,8 @@ def _data_set(
     videos: Mapping[str, VideoFile],
     known: Mapping[str, Annotation],
     features: Mapping[str, Mapping[str, Any]],
-    fps: Fraction | None,
+    rate: Fraction,
 ) -> DataSet:
-    rate = fps or next(iter(videos.values())).fps
     counts = {name: len(values) for name, values in next(iter(features.values())).items()}
     found = []
     for name, video in videos.items():
@@ -223,9 +223,9 @@ def _data_set(
     )
 
 
-def _rough_count(video: VideoFile, fps: Fraction | None) -> int:
+def _rough_count(video: VideoFile, rate: Fraction) -> int:
     """Snippets of a video by what its file says of itself."""
-    return max(1, int(video.duration_s * (fps or video.fps)) // SNIPPET_FRAMES)
+    return max(1, int(video.duration_s * rate) // SNIPPET_FRAMES)
 
 
 def _write_part(path: Path, values: NDArray[np.float32]) -> None:

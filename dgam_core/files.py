@@ -15,9 +15,12 @@ from dgam_core.errors import InputError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` only when the block succeeds.
 
+    Args:
+        path: the file.
+        size: bytes that it will have at least; where the disk has no room for them, nothing is begun.
     Raises:
         InputError: the folder of `path` does not exist.
         OSError: it cannot be written: a full disk, a file system that is read-only.
@@ -25,6 +28,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if (free := shutil.disk_usage(path.parent).free) < size:
+        what = f"needs {size / 1e9:.3g} GB, its disk has {free / 1e9:.3g} GB left"
+        raise OSError(errno.ENOSPC, what, str(path))
     with _plain_errors(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)
@@ -60,18 +66,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def check_room(path: Path, size: int) -> None:
-    """Check that the disk has room for a file of so many bytes, before the work begins.
-
-    Raises:
-        OSError: it has not.
-    """
-    free = shutil.disk_usage(Path(path).parent).free
-    if free < size:
-        what = f"needs {size / 1e9:.3g} GB, its disk has {free / 1e9:.3g} GB left"
-        raise OSError(errno.ENOSPC, what, str(path))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dgam_core.errors import InputError
 from dgam_core.i3d import I3D, INCEPTIONS
-from dgam_core.object_arrays import read_pickle
+from dgam_core.object_arrays import read_pickle, read_torch
 
 EPS = 1e-3  # of the batch normalization
 FIRST = ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")
@@ -116,10 +116,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 
 def _read_pt(path: Path) -> dict[str, Any]:
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch.load has no base class for what it raises
-        raise InputError(f"{path}: holds no weights that can be read safely") from None
+    values = read_torch(path, "holds no weights that can be read safely")
     return dict(values) if isinstance(values, Mapping) else {}
 
 

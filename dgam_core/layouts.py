@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,7 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
             own = known[name]
             videos.append(Video(name, subset, duration_s, counts[name], own.labels, own.segments))
     classes = tuple(sorted({label for video in videos for label in video.labels}))
-    source = f"features in the BaS-Net layout, {fps:g} fps, {snippet_frames} frames a snippet"
-    simulated = is_simulated(root)
-    return DataSet(
-        root.resolve().name, source, simulated, fps, snippet_frames, classes, tuple(videos), features
-    )
+    return together(root, "the BaS-Net layout", fps, snippet_frames, classes, videos, features)
 
 
 def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
@@ -124,10 +120,8 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
             duration_s = count * snippet_frames / fps
             segments = known[name].segments if subset == "test" else ()
             videos.append(Video(name, subset, duration_s, count, labels, segments))
-    source = f"features in the layout of DGAM's release, {fps:g} fps, {snippet_frames} frames a snippet"
-    name = root.resolve().name
-    classes, simulated = tuple(sorted(columns)), is_simulated(root)
-    return DataSet(name, source, simulated, fps, snippet_frames, classes, tuple(videos), features)
+    classes = tuple(sorted(columns))
+    return together(root, "the layout of DGAM's release", fps, snippet_frames, classes, videos, features)
 
 
 def _numbered_features(root: Path, names: Mapping[str, list[str]]) -> dict[str, NpyFolder]:
@@ -207,11 +201,16 @@ def check_names(
         raise InputError(f"{root}: the video {min(twice)!r} is listed twice; keep it once, in one subset")
     if missing := [name for name in listed if name not in known]:
         raise InputError(f"{root}: the annotations lack the video {missing[0]!r}")
-    for what, own in (("features", features), ("annotations", known)):
-        if left := sorted(set(own) - set(listed)):
-            warnings.warn(
-                f"{root}: {what} of {len(left)} videos are left out, such as {left[0]!r}", stacklevel=2
-            )
+    warn_left_over(root, "features", set(features) - set(listed))
+    warn_left_over(root, "annotations", set(known) - set(listed))
+
+
+def warn_left_over(where: Path, what: str, names: Collection[str]) -> None:
+    """Warn of videos of which a folder has something that has no place in the data set."""
+    if names:
+        warnings.warn(
+            f"{where}: {what} of {len(names)} videos are left out, such as {min(names)!r}", stacklevel=2
+        )
 
 
 def the_fps(path: Path, known: Iterable[Annotation]) -> float | None:
@@ -226,9 +225,21 @@ def the_fps(path: Path, known: Iterable[Annotation]) -> float | None:
     return min(told) if told else None
 
 
-def is_simulated(root: Path) -> bool:
-    """Whether a folder says that its features are simulated, as `dgam export` notes it."""
-    return (root / SIMULATED).is_file()
+def together(
+    root: Path,
+    layout: str,
+    fps: float,
+    snippet_frames: int,
+    classes: tuple[str, ...],
+    videos: Iterable[Video],
+    features: Mapping[str, Mapping[str, Any]],
+) -> DataSet:
+    """Put together a data set that is called as its folder, simulated if the folder says so."""
+    source = f"features in {layout}, {fps:g} fps, {snippet_frames} frames a snippet"
+    simulated = (root / SIMULATED).is_file()
+    return DataSet(
+        root.resolve().name, source, simulated, fps, snippet_frames, classes, tuple(videos), features
+    )
 
 
 def read_split(path: Path) -> list[str]:

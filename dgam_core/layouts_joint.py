@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dgam_core.annotations import Annotation, read_annotations, test_subset
+from dgam_core.annotations import Annotation, read_annotations, subset_to_test
 from dgam_core.errors import InputError
 from dgam_core.layouts import (
     USUAL_FPS,
     USUAL_SNIPPET_FRAMES,
     check_names,
     inside,
-    is_simulated,
     open_npy,
     read_split,
     the_fps,
     the_one,
+    together,
+    warn_left_over,
 )
-from dgam_core.object_arrays import Stored, read_object_array
+from dgam_core.object_arrays import Stored, read_object_array, read_torch
 from dgam_core.snippets import DataSet, Segment, Video
 
 JOINT = 2048  # dimensions of two I3D streams side by side
@@ -52,19 +52,20 @@ def _load(source: Path | Stored | NDArray[Any]) -> NDArray[Any]:
         return source.load()
     if not isinstance(source, Path):
         return source
+    refusal = "holds no array of features that can be read safely"
+    if source.suffix == ".pt":
+        values = read_torch(source, refusal)
+        if not isinstance(values, torch.Tensor):
+            raise InputError(f"{source}: {refusal}")
+        return values.numpy()
+    if source.suffix == ".npy":
+        return open_npy(source)
     try:
-        if source.suffix == ".npz":
-            with np.load(source, allow_pickle=False) as archive:
-                values: NDArray[Any] = archive["feats"]
-        elif source.suffix == ".pt":
-            values = torch.load(source, map_location="cpu", weights_only=True).numpy()
-        else:
-            values = open_npy(source)
-    except InputError:
-        raise
-    except Exception:  # torch.load has no base class for what it raises
-        raise InputError(f"{source}: holds no array of features that can be read safely") from None
-    return values
+        with np.load(source, allow_pickle=False) as archive:
+            features: NDArray[Any] = archive["feats"]
+    except Exception:  # a broken zip file raises errors of many kinds
+        raise InputError(f"{source}: {refusal}") from None
+    return features
 
 
 def _shape(source: Path | Stored | NDArray[Any], what: str) -> tuple[int, int]:
@@ -102,10 +103,8 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
     arrays = {
         name: inside(root / subset, f"{name}.npy") for subset, listed in names.items() for name in listed
     }
-    source = "features in the ACM-Net layout"
-    return _annotated(
-        root, source, known, names, arrays, fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
-    )
+    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
+    return _annotated(root, "the ACM-Net layout", known, names, arrays, fps, snippet_frames)
 
 
 def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
@@ -129,19 +128,15 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     absent = root / "missing_files.txt"
     left_out = set(read_split(absent)) if absent.is_file() else set()
     known = {name: own for name, own in read_annotations(path).items() if name not in left_out}
-    test = test_subset(own.subset for own in known.values())
+    test = subset_to_test(own.subset for own in known.values())
     names: dict[str, list[str]] = {"train": [], "test": []}
     for name, own in known.items():
         names["test" if own.subset == test else "train"].append(name)
     arrays = {name: inside(folder, _file_of(files, name, folder)) for name in known}
     check_names(root, names, known)
-    if spare := sorted(set(files) - {array.stem for array in arrays.values()}):
-        warnings.warn(
-            f"{folder}: features of {len(spare)} videos are left out, such as {spare[0]!r}", stacklevel=1
-        )
+    warn_left_over(folder, "features", set(files) - {array.stem for array in arrays.values()})
     rate = fps or the_fps(path, known.values()) or USUAL_FPS
-    source = "features in the ActionFormer layout"
-    return _annotated(root, source, known, names, arrays, rate, snippet_frames or 4)
+    return _annotated(root, "the ActionFormer layout", known, names, arrays, rate, snippet_frames or 4)
 
 
 def _file_of(files: Mapping[str, Path], name: str, folder: Path) -> str:
@@ -197,11 +192,8 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     classes = tuple(
         sorted(set().union(*(v.labels for v in found), *({s.label for s in v.segments} for v in found)))
     )
-    source = f"features in the W-TALC layout, {fps:g} fps, {snippet_frames} frames a snippet"
     dim = next(iter(shapes.values()))[1]
-    name = root.resolve().name
-    simulated = is_simulated(root)
-    return DataSet(name, source, simulated, fps, snippet_frames, classes, found, _parts(arrays, dim))
+    return together(root, "the W-TALC layout", fps, snippet_frames, classes, found, _parts(arrays, dim))
 
 
 WtalcVideo = tuple[str, str, float, tuple[str, ...], tuple[Segment, ...]]
@@ -219,7 +211,7 @@ def read_wtalc_annotations(folder: Path) -> list[WtalcVideo]:
         counts = ", ".join(f"{column} {len(own)}" for column, own in values.items())
         raise InputError(f"{folder}: the files disagree on the number of videos: {counts}")
     subsets = [_text(subset) for subset in values["subset"]]
-    test = test_subset(subsets)
+    test = subset_to_test(subsets)
     videos: list[WtalcVideo] = []
     for i, subset in enumerate(subsets):
         name = _text(values["videoname"][i])
@@ -241,7 +233,7 @@ def _text(value: Any) -> str:
 
 def _annotated(
     root: Path,
-    source: str,
+    layout: str,
     known: Mapping[str, Annotation],
     names: Mapping[str, Sequence[str]],
     arrays: Mapping[str, Path],
@@ -257,6 +249,4 @@ def _annotated(
             duration_s = own.duration_s or count * snippet_frames / fps
             videos.append(Video(name, subset, duration_s, count, own.labels, own.segments))
     classes = tuple(sorted({label for video in videos for label in video.labels}))
-    what = f"{source}, {fps:g} fps, {snippet_frames} frames a snippet"
-    name, simulated = root.resolve().name, is_simulated(root)
-    return DataSet(name, what, simulated, fps, snippet_frames, classes, tuple(videos), _parts(arrays, dim))
+    return together(root, layout, fps, snippet_frames, classes, videos, _parts(arrays, dim))

@@ -1,4 +1,4 @@
-"""NumPy object arrays and pickles of arrays, read without trusting them.
+"""Object arrays, weights and other pickles, read without trusting them.
 
 They are pickles, and a pickle can name any function to be called. This reader knows the few names that
 NumPy uses to rebuild its arrays and refuses all others before anything is called. Large arrays inside stay in
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dgam_core.errors import InputError
@@ -73,6 +74,23 @@ def read_pickle(path: Path) -> Any:
         return _unpickled(file, path, dicts=True)
 
 
+def read_torch(path: Path, refusal: str) -> Any:
+    """Read a file of PyTorch that holds tensors, plain objects and nothing else.
+
+    Args:
+        path: the file.
+        refusal: what to say of a file that is something else, after its name.
+    Raises:
+        InputError: the file is missing or is something else.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception:  # it has no base class for what it raises
+        raise InputError(f"{path}: {refusal}") from None
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file; what goes wrong in reading it becomes a sentence."""
@@ -119,6 +137,7 @@ class _DType:
         self.order = order.decode() if isinstance(order, bytes) else str(order)
 
     def resolve(self) -> np.dtype[Any]:
+        """Return the type itself, if its numbers are plain."""
         dtype = np.dtype(self.code)
         if dtype.kind not in "biufSUO" or dtype.fields:
             raise ValueError(f"arrays of {dtype} are not read")
@@ -213,6 +232,7 @@ class _Unpickler(_Base):  # type: ignore[misc]
             ) from None
 
     def persistent_load(self, pid: Any) -> Any:
+        """Refuse what a pickle only refers to."""
         raise ValueError("it refers to objects outside of it")
 
     def _bytes(self, size: int) -> bytes | _Raw:
@@ -222,9 +242,11 @@ class _Unpickler(_Base):  # type: ignore[misc]
         return self._bounded.skip(size)
 
     def load_binbytes(self) -> None:
+        """Read bytes with a length of four bytes."""
         self.append(self._bytes(int.from_bytes(self.read(4), "little")))
 
     def load_binbytes8(self) -> None:
+        """Read bytes with a length of eight bytes."""
         self.append(self._bytes(int.from_bytes(self.read(8), "little")))
 
     dispatch[pickle.BINBYTES[0]] = load_binbytes

@@ -8,10 +8,9 @@ background is the last class; the classifier has a bias.
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file
+from dgam_core.object_arrays import read_torch
 from dgam_core.outputs import Looks, Trained
 from dgam_core.runs import Spec, write, write_pair
 from dgam_core.settings import Settings, TrainingSettings
@@ -129,12 +129,7 @@ def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Lite
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Read a file's tensors by name, without `module.`."""
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
-        raise InputError(f"{path}: is no PyTorch file of tensors alone; nothing else is read") from None
+    content = read_torch(path, "is no PyTorch file of tensors alone; nothing else is read")
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):

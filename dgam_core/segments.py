@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -50,6 +50,10 @@ class SegmentTable:
             numbers.extend(own_numbers)
         columns = np.array(numbers, dtype=np.float64).reshape(-1, 3).T
         return cls(np.array(video, dtype=np.str_), np.array(label, dtype=np.str_), *columns.copy())
+
+    def rows(self) -> Iterator[tuple[str, str, float, float, float]]:
+        """Return what `from_rows` takes."""
+        return zip(*(getattr(self, column.name).tolist() for column in fields(self)), strict=True)
 
     def of_video(self, name: str) -> Self:
         """Return the rows of one video."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from dgam_core import simulate
 from dgam_core.errors import InputError
-from dgam_core.files import check_room, whole_file
+from dgam_core.files import whole_file
 from dgam_core.simulate import Appearance
 from dgam_core.snippets import DataSet, Segment, Video, checked_features
 from dgam_core.soundness import check
@@ -55,9 +55,7 @@ def write(
         InputError: the data set is not sound, or too large for float16; nothing is written then.
     """
     check(data)
-    if path.parent.is_dir():
-        check_room(path, _size(data, float16))
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with whole_file(path, _size(data, float16)) as temporary, h5py.File(temporary, "w") as file:
         hashes = _header_hash(data)
         error = 0.0
         for stream in data.streams:

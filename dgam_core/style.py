@@ -9,11 +9,14 @@ import seaborn as sns
 OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
 SEED = "#E69F00"
 
-STREAMS = ("#D55E00", "#333333")  # flow, rgb: in alphabetical order
-
 WIDTH_IN = 7.5  # the width of a page's text
 KINDS = {"action": "#009E73", "context": "#E69F00", "background": "#CCCCCC", "not action": "#CCCCCC"}
 MODELS = {"without": WITHOUT, "with": OURS}  # generative attention modeling
+
+
+def stream_colour(stream: str) -> str:
+    """Return the colour of a stream, the same whether it stands alone or beside another."""
+    return "#D55E00" if stream == "flow" else "#333333"
 
 
 def set_style() -> None:

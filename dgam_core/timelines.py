@@ -17,7 +17,7 @@ from dgam_core.files import whole_file
 from dgam_core.outputs import Outputs
 from dgam_core.segments import SegmentTable
 from dgam_core.snippets import DataSet, Video
-from dgam_core.style import KINDS, MODELS, OURS, STREAMS, WIDTH_IN, set_style
+from dgam_core.style import KINDS, MODELS, OURS, WIDTH_IN, set_style, stream_colour
 
 
 def of_video(
@@ -78,12 +78,16 @@ def _steps(
 def _detections(axes: Axes, detections: Mapping[str, SegmentTable]) -> None:
     """One row a model; the surer a detection, the darker."""
     for y, (model, found) in enumerate(detections.items()):
-        highest = found.score.max(initial=0.0)
-        for start_s, end_s, score in zip(found.start_s, found.end_s, found.score, strict=True):
-            shade = 0.15 + 0.85 * max(score, 0.0) / highest if highest > 0 else 0.15
-            axes.broken_barh([(start_s, end_s - start_s)], (y - 0.4, 0.8), color=MODELS[model], alpha=shade)
+        _shaded(axes, found, (y - 0.4, 0.8), MODELS[model], found.score.max(initial=0.0))
     axes.set_yticks(range(len(detections)), [f"detected {model}" for model in detections])
     axes.set_ylim(len(detections) - 0.5, -0.5)
+
+
+def _shaded(axes: Axes, found: SegmentTable, place: tuple[float, float], colour: str, highest: float) -> None:
+    """Detections as bars in one row, which begins at a height and has one; the surer, the darker."""
+    for _, _, start_s, end_s, score in found.rows():
+        shade = 0.15 + 0.85 * max(score, 0.0) / highest if highest > 0 else 0.15
+        axes.broken_barh([(start_s, end_s - start_s)], place, color=colour, alpha=shade)
 
 
 def of_detections(
@@ -103,17 +107,15 @@ def of_detections(
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(WIDTH_IN, 2.2 + height), sharex=True, height_ratios=[1.3, height + 0.2]
     )
-    for (stream, values), colour in zip(sorted(attention.items()), STREAMS, strict=False):
-        _steps(above, video.duration_s, values, colour, stream)
+    for stream, values in sorted(attention.items()):
+        _steps(above, video.duration_s, values, stream_colour(stream), stream)
     above.set_ylim(-0.05, 1.05)
     above.set_ylabel("attention λ")
     above.legend(fontsize="x-small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     highest = detections.score.max(initial=0.0)
     for y, label in enumerate(labels):
         own = detections.take(np.flatnonzero(detections.label == label))
-        for start_s, end_s, score in zip(own.start_s, own.end_s, own.score, strict=True):
-            shade = 0.15 + 0.85 * max(score, 0.0) / highest if highest > 0 else 0.15
-            below.broken_barh([(start_s, end_s - start_s)], (y - 0.35, 0.7), color=OURS, alpha=shade)
+        _shaded(below, own, (y - 0.35, 0.7), OURS, highest)
         spans = [(s.start_s, s.end_s - s.start_s) for s in video.segments if s.label == label]
         below.broken_barh(spans, (y + 0.35, 0.12), color=KINDS["action"])
     below.set_yticks(range(len(labels)), labels)
@@ -155,9 +157,9 @@ def of_norms(data: DataSet, count: int = 4) -> Figure:
     ]
     figure, rows = plt.subplots(len(chosen), 1, figsize=(WIDTH_IN, 1.5 * len(chosen) + 0.5), squeeze=False)
     for axes, video in zip(rows[:, 0], chosen, strict=True):
-        for stream, colour in zip(data.streams, STREAMS, strict=False):
+        for stream in data.streams:
             norms = np.linalg.norm(data.load(stream, video.name).astype(np.float32), axis=1)
-            _steps(axes, video.duration_s, norms, colour, stream)
+            _steps(axes, video.duration_s, norms, stream_colour(stream), stream)
         for segment in video.segments:
             axes.axvspan(segment.start_s, segment.end_s, color=KINDS["action"], alpha=0.2, linewidth=0)
         axes.set_title(f"{video.name} ({video.subset})", fontsize="small")

@@ -113,7 +113,7 @@ results.save_figure("table3_thumos14", figure)
 diagnoses = [
     diagnose.diagnose_detections(
         data,
-        judge.outputs(model, dict.fromkeys(model, -1), experiment),
+        judge.chosen_outputs(model, experiment, "last"),
         experiment,
         0.5,
     )

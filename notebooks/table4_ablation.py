@@ -150,9 +150,7 @@ diagnoses = {
     row: [
         diagnose.diagnose_detections(
             data,
-            judge.outputs(
-                models[row, seed], dict.fromkeys(models[row, seed], -1), variant
-            ),
+            judge.chosen_outputs(models[row, seed], variant, "last"),
             variant,
             0.5,
         )

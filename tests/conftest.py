@@ -1,12 +1,16 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from dgam_core.outputs import Outputs
 from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet, Segment, Video
+from tests.videos import as_port, random_network
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,6 +48,27 @@ def tiny() -> DataSet:
 
 
 @pytest.fixture
+def wide(tiny) -> DataSet:
+    """The tiny data with features of the size of I3D's."""
+    random = np.random.default_rng(0)
+    features = {
+        stream: {v.name: random.random((v.num_snippets, 1024)).astype(np.float32) for v in tiny.videos}
+        for stream in tiny.streams
+    }
+    return replace(tiny, features=features)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> dict[str, Path]:
+    """Files of random I3D weights for both streams."""
+    folder = tmp_path_factory.mktemp("weights")
+    paths = {"rgb": folder / "rgb.pt", "flow": folder / "flow.pt"}
+    for seed, (stream, channels) in enumerate((("rgb", 3), ("flow", 2))):
+        torch.save(as_port(random_network(channels, seed)), paths[stream])
+    return paths
+
+
+@pytest.fixture
 def settings() -> Settings:
     """Settings that train in no time."""
     return Settings(
@@ -57,3 +82,12 @@ def settings() -> Settings:
         look_epochs=2,
         held_out=0.5,
     )
+
+
+@pytest.fixture
+def params(tmp_path, settings) -> Path:
+    """A parameter file with these settings."""
+    path = tmp_path / "params.yaml"
+    values = settings.model_dump(mode="json") | {"profile": "p", "dataset": "d", "seeds": [0]}
+    path.write_text(yaml.safe_dump(values))
+    return path

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from dgam_core.annotations import Annotation, read_annotations
-from dgam_core.annotations import test_subset as subset_to_test  # not a test
+from dgam_core.annotations import Annotation, read_annotations, subset_to_test
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment
 

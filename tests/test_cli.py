@@ -37,14 +37,6 @@ def refused(*arguments, cwd=None):
     return done.stderr
 
 
-@pytest.fixture
-def params(tmp_path, settings):
-    path = tmp_path / "params.yaml"
-    values = settings.model_dump(mode="json") | {"profile": "p", "dataset": "d", "seeds": [0]}
-    path.write_text(yaml.safe_dump(values))
-    return path
-
-
 def test_from_features_to_map(tmp_path, tiny, params):
     source = tmp_path / "source"
     source.mkdir()

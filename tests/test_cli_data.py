@@ -5,23 +5,13 @@ from dataclasses import replace
 
 import h5py
 import numpy as np
-import pytest
-import torch
-import yaml
 
 from dgam_core import store
 from dgam_core.layouts import read_basnet
 from dgam_core.simulate import thumos14
 from tests.test_cli import dgam
 from tests.test_layouts import export_basnet, export_dgam
-from tests.videos import as_port, encode, random_network
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "rgb_imagenet.pt"
-    torch.save(as_port(random_network(3)), path)
-    return path
+from tests.videos import encode
 
 
 def test_float16_says_by_how_much_it_rounds(tmp_path, tiny):
@@ -87,7 +77,7 @@ def test_exports(tmp_path, tiny):
     assert (tmp_path / "d.txt").read_text() == "v 1.0 2.0 26 0.5\n"
 
 
-def test_from_videos_to_detections(tmp_path, weights, settings):
+def test_from_videos_to_detections(tmp_path, weights, params):
     """Own videos with labels: extract, train, localize; then a new video without any."""
     database = {}
     for i, (subset, label) in enumerate(
@@ -97,14 +87,12 @@ def test_from_videos_to_detections(tmp_path, weights, settings):
         row = {"label": label} | ({"segment": [0.5, 2]} if subset == "test" else {})
         database[f"v{i}"] = {"subset": subset, "annotations": [row]}
     (tmp_path / "gt.json").write_text(json.dumps({"database": database}))
-    values = settings.model_dump(mode="json") | {"profile": "p", "dataset": "d", "seeds": [0]}
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump(values))
     videos = [f"v{i}.mp4" for i in range(4)]
-    with_rgb = ("--weights", f"rgb={weights}")
+    with_rgb = ("--weights", f"rgb={weights['rgb']}")
     done = dgam("extract", *videos, *with_rgb, "--annotations", "gt.json", "--out", "own.h5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "dgam: no weights for flow: RGB features alone\n"
-    assert dgam("train", "own.h5", "--params", "p.yaml", "--out", "run", cwd=tmp_path).returncode == 0
+    assert dgam("train", "own.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
     done = dgam("localize", "run", "own.h5", "--out", "d.json", "--pictures", "pictures", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert dgam("evaluate", "d.json", "gt.json", cwd=tmp_path).returncode == 0
@@ -121,7 +109,7 @@ def test_from_videos_to_detections(tmp_path, weights, settings):
     assert (tmp_path / "pictures" / "new.png").is_file()
 
 
-def test_the_releases_layout_at_full_width_imports_and_trains(tmp_path, settings):
+def test_the_releases_layout_at_full_width_imports_and_trains(tmp_path, params):
     data = thumos14("paper", 0)
     test = data.subset("test")[:30]
     classes = tuple(sorted({label for video in test for label in video.labels}))
@@ -131,7 +119,5 @@ def test_the_releases_layout_at_full_width_imports_and_trains(tmp_path, settings
     done = dgam("import", "dgam", "a", "x.h5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "rgb: 1024 dimensions, float32" in dgam("inspect", "x.h5", cwd=tmp_path).stdout
-    values = settings.model_dump(mode="json") | {"profile": "p", "dataset": "d", "seeds": [0]}
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump(values))
-    done = dgam("train", "x.h5", "--params", "p.yaml", "--out", "run", cwd=tmp_path)
+    done = dgam("train", "x.h5", "--params", params, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -2,10 +2,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,19 +13,8 @@ from dgam_core import store
 from dgam_core.errors import InputError
 from dgam_core.extract import Extractor, snippet_features
 from tests import plain_extract
+from tests.test_cli import DGAM
 from tests.videos import as_port, encode, random_network
-
-DGAM = Path(sys.executable).parent / "dgam"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """Files of random weights for both streams."""
-    folder = tmp_path_factory.mktemp("weights")
-    paths = {"rgb": folder / "rgb.pt", "flow": folder / "flow.pt"}
-    for seed, (stream, channels) in enumerate((("rgb", 3), ("flow", 2))):
-        torch.save(as_port(random_network(channels, seed)), paths[stream])
-    return paths
 
 
 def extractor(weights, fps=25, workers=1):

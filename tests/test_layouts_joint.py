@@ -1,7 +1,6 @@
 """Layouts with RGB and flow side by side: exports by this file, and their way back."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,17 +10,6 @@ from dgam_core import store
 from dgam_core.errors import InputError
 from dgam_core.layouts_joint import read_acmnet, read_actionformer, read_wtalc, read_wtalc_annotations
 from dgam_core.snippets import Segment
-
-
-@pytest.fixture
-def wide(tiny):
-    """The tiny data with features of the size of I3D's."""
-    random = np.random.default_rng(0)
-    features = {
-        stream: {v.name: random.random((v.num_snippets, 1024)).astype(np.float32) for v in tiny.videos}
-        for stream in tiny.streams
-    }
-    return replace(tiny, features=features)
 
 
 def joint(data, video):

@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -15,7 +14,7 @@ from dgam_core.cli import cli
 from dgam_core.errors import InputError
 from tests.test_layouts import export_basnet, export_dgam
 from tests.test_layouts_joint import export_acmnet, export_actionformer, export_wtalc
-from tests.videos import as_port, encode, random_network
+from tests.videos import encode
 
 
 class Bad:
@@ -172,21 +171,9 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "rgb.pt"
-    torch.save(as_port(random_network(3)), path)
-    return path
-
-
 @pytest.fixture
-def world(tmp_path, tiny, weights, monkeypatch):
+def world(tmp_path, tiny, wide, weights, monkeypatch):
     """A folder with sound data in all layouts."""
-    random = np.random.default_rng(0)
-    wide = {
-        stream: {v.name: random.random((v.num_snippets, 1024)).astype(np.float32) for v in tiny.videos}
-        for stream in tiny.streams
-    }
     for name, export in (
         ("a", export_dgam),
         ("b", export_basnet),
@@ -195,9 +182,9 @@ def world(tmp_path, tiny, weights, monkeypatch):
         ("e", export_actionformer),
     ):
         (tmp_path / name).mkdir()
-        export(tiny if name in "ab" else replace(tiny, features=wide), tmp_path / name)
+        export(tiny if name in "ab" else wide, tmp_path / name)
     store.write(tmp_path / "s.h5", tiny)
-    (tmp_path / "rgb.pt").hardlink_to(weights)
+    (tmp_path / "rgb.pt").hardlink_to(weights["rgb"])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -212,8 +199,13 @@ def test_the_exact_sentence_and_nothing_written(world, spoil, command, sentence)
 
 
 @pytest.mark.parametrize(
-    "command",
-    [A, B, f"{C} --fps 16", D, f"{E} --snippet-frames 16 --fps 16", "inspect s.h5", "export basnet s.h5 new"],
+    "command", [A, B, f"{C} --fps 16", D, f"{E} --snippet-frames 16 --fps 16", "export basnet s.h5 x.h5"]
 )
 def test_what_is_sound_passes(world, command):
     cli.main(command.split(), prog_name="dgam", standalone_mode=False)
+    assert (world / "x.h5").exists()
+
+
+def test_a_sound_store_passes(world, capsys):
+    cli.main(["inspect", "s.h5"], prog_name="dgam", standalone_mode=False)
+    assert "dimensions" in capsys.readouterr().out
