@@ -6,14 +6,17 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from dgam_core.leases import leases
 from dgam_core.model import choose_device
-from dgam_core.outputs import Trained
+from dgam_core.outputs import Progress, Trained
 from dgam_core.params import Experiment
 from dgam_core.runs import Run, Spec, digest_of, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
@@ -22,7 +25,7 @@ from dgam_core.stages import stack_key
 from dgam_core.workers import side_by_side
 
 Trainer = Callable[
-    [DataSet, str, Sequence[TrainingSettings], int, torch.device, Callable[[], object], Path | None],
+    [DataSet, str, Sequence[TrainingSettings], int, torch.device, Progress, Path | None],
     list[Trained],
 ]
 Stack = list[Spec]
@@ -32,6 +35,7 @@ LARGEST = 16
 # Hidden activations of a stack on the CPU: above this, what memory moves takes longer than stacking saves.
 ROOM = 2**25
 LEFT_S = 3 * 24 * 3600.0  # after this long, what is half done is taken for left behind
+SHOWN = ("fg", "bg", "guide", "re", "cvae")  # losses in the line of progress
 WAIT_S = 1.0  # between two looks for the runs that another process trains
 
 
@@ -59,7 +63,7 @@ def obtain(
             stacks = put_together(missing)
             # From another process, an epoch does not show; there a stack counts when it is finished.
             here = workers == 1 or len(stacks) < 2
-            context = (folder, data, trainer, line.update if here else _nothing)
+            context = (folder, data, trainer, partial(_show, line) if here else _nothing)
             for stack, _ in side_by_side(_train_and_write, context, stacks, workers):
                 if not here:
                     line.update(stack[0].settings.total_epochs)
@@ -124,11 +128,19 @@ def obtain_models(
     return models
 
 
-def _nothing() -> None:
+def _show(line: tqdm[Any], losses: Mapping[str, Tensor]) -> None:
+    """Count an epoch; its losses, means over a stack, appear when the line is next drawn."""
+    if line.update():  # only then, for reading them waits for the device
+        line.set_postfix(
+            {name: f"{float(losses[name].mean()):.3g}" for name in SHOWN if name in losses}, refresh=False
+        )
+
+
+def _nothing(losses: Mapping[str, Tensor]) -> None:
     """Report no progress."""
 
 
-def _train_and_write(context: tuple[Path, DataSet, Trainer, Callable[[], object]], stack: Stack) -> None:
+def _train_and_write(context: tuple[Path, DataSet, Trainer, Progress], stack: Stack) -> None:
     """Train those runs of a stack that no other process is training."""
     folder, data, trainer, progress = context
     with leases(folder / ".leases") as held:

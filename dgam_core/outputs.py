@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+# Told after each epoch: loss → its mean over the epoch, (R,), on the training device.
+Progress = Callable[[Mapping[str, Tensor]], object]
 
 
 @dataclass(frozen=True)

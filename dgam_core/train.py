@@ -22,7 +22,7 @@ from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file
 from dgam_core.model import Model, new_model
-from dgam_core.outputs import Looks, Trained
+from dgam_core.outputs import Looks, Progress, Trained
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet, sample_test, sample_training
 from dgam_core.stack import matmul, stack
@@ -83,6 +83,11 @@ class Fit:
                     self._pass(stage, factors, sums)
         steps = len(self.batches) * s.stage_passes
         self._history.append({name: value / steps for name, value in sums.items()})
+
+    @property
+    def losses(self) -> dict[str, Tensor]:
+        """Loss → its mean over the batches of the last epoch, (R,), on the training device."""
+        return self._history[-1]
 
     def curves(self) -> dict[str, NDArray[np.float32]]:
         """Return loss → its mean over the batches of each epoch, (epochs, R)."""
@@ -151,7 +156,7 @@ def train(
     runs: Sequence[TrainingSettings],
     seed: int,
     device: torch.device,
-    progress: Callable[[], object],
+    progress: Progress,
     keep: Path | None = None,
 ) -> list[Trained]:
     """Train a stack of runs, each with a second model to tell from video labels alone when to stop.
@@ -165,7 +170,7 @@ def train(
         runs: settings of each run, resolved for the stream, with equal `stack_key`.
         seed: seed of the first weights, the batches, the snippets drawn and z.
         device: where to compute.
-        progress: called after each epoch of either, `total_epochs` times.
+        progress: called after each epoch of either, `total_epochs` times, with the epoch's losses, (R,) each.
         keep: folder for what is done so far, written from time to time; a training that was cut off goes on
             from there and comes to the same numbers.
     Returns:
@@ -214,7 +219,7 @@ Seen = TypeVar("Seen")
 def _watch(
     fit: Fit,
     settings: TrainingSettings,
-    progress: Callable[[], object],
+    progress: Progress,
     see: Callable[[Model], Seen],
     keep: Path | None,
 ) -> list[Seen]:
@@ -226,11 +231,11 @@ def _watch(
         fit.restore(kept["fit"])
         seen, done = kept["seen"], kept["epochs"]
         for _ in range(done):
-            progress()
+            progress(fit.losses)
     last = time.monotonic()
     for epoch in range(done + 1, settings.epochs + 1):
         fit.epoch()
-        progress()
+        progress(fit.losses)
         if epoch in settings.look_at:
             seen.append(see(fit.model))
         if keep is not None and time.monotonic() - last > KEEP_S:

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from dgam_core import batch, runs, store, train
 from dgam_core.errors import InputError
@@ -210,3 +212,14 @@ def test_two_processes_asked_for_the_same_share_it_and_do_it_once(tmp_path, tiny
     assert len(trained) == 8  # 4 seeds, 2 streams
     assert set(trained) == {"a", "b"}
     assert len(finished(tmp_path / "runs")) == 8
+
+
+def test_the_line_of_progress_has_the_losses_of_its_stack():
+    terminal = io.StringIO()
+    with tqdm(total=3, file=terminal, mininterval=0, unit="epoch") as line:
+        batch._show(line, {"fg": torch.tensor([1.0, 2.0]), "kl": torch.zeros(2)})
+        batch._show(line, {"fg": torch.tensor([0.5, 0.25]), "kl": torch.zeros(2)})
+    assert "1/3" in terminal.getvalue()
+    assert "fg=1.5]" in terminal.getvalue()  # the mean over the runs
+    assert "fg=0.375]" in terminal.getvalue()
+    assert "kl" not in terminal.getvalue()

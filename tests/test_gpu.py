@@ -18,7 +18,7 @@ def s(settings):
 
 
 def trained(data, s, device, keep=None):
-    (found,) = train.train(data, "rgb", [s], 0, torch.device(device), lambda: None, keep)
+    (found,) = train.train(data, "rgb", [s], 0, torch.device(device), lambda losses: None, keep)
     return found
 
 

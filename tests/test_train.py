@@ -26,7 +26,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def run(data, s, seed=0, progress=lambda: None):
+def run(data, s, seed=0, progress=lambda losses: None):
     (trained,) = train.train(data, "rgb", [s], seed, CPU, progress)
     return trained
 
@@ -46,8 +46,9 @@ def test_training_twice_gives_the_same_bits(tiny, s):
 
 def test_training_reports_every_epoch_and_each_loss(tiny, s):
     calls = []
-    trained = run(tiny, s, progress=lambda: calls.append(1))
+    trained = run(tiny, s, progress=calls.append)
     assert len(calls) == 3 + 3  # the second model's epochs too
+    assert [float(losses["re"]) for losses in calls[:3]] == trained.curves["re"].tolist()
     assert set(trained.curves) == {"fg", "bg", "re", "guide", "log_likelihood", "kl", "cvae"}
     assert all(values.shape == (3,) for values in trained.curves.values())
 
@@ -94,7 +95,7 @@ def test_a_single_video_cannot_be_split(tiny, s):
 
 def test_small_trainings_use_one_thread_and_leave_the_number_as_it_was(tiny, s):
     before, seen = torch.get_num_threads(), []
-    run(tiny, s, progress=lambda: seen.append(torch.get_num_threads()))
+    run(tiny, s, progress=lambda losses: seen.append(torch.get_num_threads()))
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
 
@@ -155,7 +156,8 @@ from dgam_core.store import read
 train.KEEP_S = 0.0  # after every epoch
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
 runs = [settings, settings.model_copy(update={"beta": 0.5})]
-found = train.train(read(Path("x.h5")), "rgb", runs, 0, torch.device("cpu"), lambda: None, Path(sys.argv[1]))
+where, kept = torch.device("cpu"), Path(sys.argv[1])
+found = train.train(read(Path("x.h5")), "rgb", runs, 0, where, lambda losses: None, kept)
 left = [(run.weights, run.looks.weights, torch.from_numpy(run.looks.held_out)) for run in found]
 curves = [{name: torch.from_numpy(values) for name, values in run.curves.items()} for run in found]
 torch.save(left + curves, sys.argv[2])
@@ -203,5 +205,5 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_
 
 
 def test_short_trainings_write_nothing_down(tiny, s, tmp_path):
-    train.train(tiny, "rgb", [s], 0, CPU, lambda: None, tmp_path / "kept")
+    train.train(tiny, "rgb", [s], 0, CPU, lambda losses: None, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
