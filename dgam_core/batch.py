@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,7 +19,7 @@ from dgam_core.leases import leases
 from dgam_core.model import choose_device
 from dgam_core.outputs import Progress, Trained
 from dgam_core.params import Experiment
-from dgam_core.runs import Run, Spec, digest_of, read, specify, write
+from dgam_core.runs import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.stages import stack_key
@@ -55,6 +56,9 @@ def obtain(
         workers: processes that train side by side, a stack each; they share the CPU's threads.
     """
     missing = _missing(folder, list(dict.fromkeys(specs)))
+    for spec in missing:
+        if (folder / spec.digest).is_dir():
+            warnings.warn(f"{folder / spec.digest}: is damaged and is trained again", stacklevel=2)
     epochs = sum(stack[0].settings.total_epochs for stack in put_together(missing))
     with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
         if missing:
@@ -83,7 +87,15 @@ def _sweep(folder: Path) -> None:
 
 
 def _missing(folder: Path, specs: Sequence[Spec]) -> list[Spec]:
-    return [spec for spec in specs if not (folder / spec.digest).is_dir()]
+    return [spec for spec in specs if not is_sound(folder / spec.digest)]
+
+
+def _discard(run: Path) -> None:
+    """Remove a run that is damaged, if it is there."""
+    with suppress(FileNotFoundError):
+        aside = run.with_name(f".{run.name}.damaged")
+        run.rename(aside)
+        shutil.rmtree(aside)
 
 
 def put_together(specs: Sequence[Spec]) -> list[Stack]:
@@ -148,6 +160,8 @@ def _train_and_write(context: tuple[Path, DataSet, Trainer, Progress], stack: St
         own = _missing(folder, own)  # another process may have finished and given its lease back
         if not own:
             return
+        for spec in own:
+            _discard(folder / spec.digest)
         before = time.perf_counter()
         first, settings = own[0], [spec.settings for spec in own]
         device = torch.device(first.device)

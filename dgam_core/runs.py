@@ -38,6 +38,7 @@ CODE = (
     "attention", "classifier", "cvae", "losses", "model", "snippets", "stack", "stages", "train",
     "training_data",
 )  # fmt: skip
+CHECKSUMS = "checksums.json"
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,25 @@ def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, tra
             losses.create_dataset(name, data=values)
         file.create_dataset("looks/epochs", data=trained.looks.epochs)
         file.create_dataset("looks/held_out", data=trained.looks.held_out)
+    (folder / CHECKSUMS).write_text(json.dumps(_checksums(folder), indent=1), encoding="utf-8")
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """File → SHA-256 of what it holds."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name != CHECKSUMS
+    }
+
+
+def is_sound(folder: Path) -> bool:
+    """Return whether a run is there and all its files are as they were written."""
+    try:
+        known = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        return bool(known == _checksums(folder))
+    except (OSError, ValueError):
+        return False
 
 
 def read(folder: Path) -> Run:
@@ -170,15 +190,14 @@ def read(folder: Path) -> Run:
     """
     if not (folder / "record.json").is_file():
         raise InputError(f"{folder}: is no finished run; train it first")
-    try:
-        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-        weights = safetensors.torch.load_file(folder / "weights.safetensors")
-        snapshots = safetensors.torch.load_file(folder / "looks.safetensors")
-        with h5py.File(folder / "curves.h5", "r") as file:
-            curves = {name: values[:] for name, values in file["losses"].items()}
-            looks = Looks(file["looks/epochs"][:], file["looks/held_out"][:], snapshots)
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
-        raise InputError(f"{folder}: is damaged ({error}); delete the folder and train again") from None
+    if not is_sound(folder):
+        raise InputError(f"{folder}: is damaged, a file is not as it was written; delete it and train again")
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    snapshots = safetensors.torch.load_file(folder / "looks.safetensors")
+    with h5py.File(folder / "curves.h5", "r") as file:
+        curves = {name: values[:] for name, values in file["losses"].items()}
+        looks = Looks(file["looks/epochs"][:], file["looks/held_out"][:], snapshots)
     settings = parse(TrainingSettings, read_yaml(folder / "settings.yaml"), str(folder / "settings.yaml"))
     return Run(record, settings, Trained(weights, curves, looks))
 

@@ -10,6 +10,9 @@ from dgam_core.errors import InputError
 from dgam_core.params import Experiment
 
 CPU = torch.device("cpu")
+FILES = {
+    "checksums.json", "curves.h5", "looks.safetensors", "record.json", "settings.yaml", "weights.safetensors",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def specs(tiny, settings):
 
 def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
     spec = specs[0]
-    (trained,) = train.train(tiny, spec.stream, [spec.settings], spec.seed, CPU, lambda: None)
+    (trained,) = train.train(tiny, spec.stream, [spec.settings], spec.seed, CPU, lambda losses: None)
     runs.write(tmp_path, tiny, spec, trained, 1.0)
     run = runs.read(tmp_path / spec.digest)
     assert run.settings == spec.settings
@@ -77,13 +80,7 @@ def test_the_digest_covers_the_code_but_not_its_comments(monkeypatch, tmp_path):
 def test_the_record_says_what_was_run(tmp_path, tiny, specs):
     (run,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
     folder = tmp_path / specs[0].digest
-    assert {path.name for path in folder.iterdir()} == {
-        "settings.yaml",
-        "record.json",
-        "weights.safetensors",
-        "looks.safetensors",
-        "curves.h5",
-    }
+    assert {path.name for path in folder.iterdir()} == FILES
     assert run.record["spec"]["stream"] == "flow"
     assert run.record["data"]["provenance"] == "simulated"
     assert run.record["versions"]["torch"] == torch.__version__
@@ -102,12 +99,30 @@ def test_the_record_shows_the_difference_from_every_preset(tmp_path, tiny, specs
     assert differences["released/thumos14"]["cvae_per"] == ["snippet", "element"]
 
 
-def test_a_damaged_run_is_named(tmp_path, tiny, specs):
-    batch.obtain(tmp_path, tiny, specs[:1], train.train)
+@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("how", ["emptied", "one bit", "gone"])
+def test_a_damaged_run_is_named_and_trained_again(tmp_path, tiny, specs, name, how):
+    (run,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
+    before = {key: value.clone() for key, value in run.trained.weights.items()}  # read from the file itself
     folder = tmp_path / specs[0].digest
-    (folder / "curves.h5").write_bytes(b"")
-    with pytest.raises(InputError, match="is damaged"):
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    match how:
+        case "gone":
+            (folder / name).unlink()
+        case "one bit":
+            (folder / name).write_bytes(content)
+        case "emptied":
+            (folder / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"is damaged, a file is not as it was written|is no finished run"):
         runs.read(folder)
+    with pytest.warns(UserWarning, match=f"{specs[0].digest}: is damaged and is trained again"):
+        (again,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
+    assert all(torch.equal(again.trained.weights[key], value) for key, value in before.items())
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".leases"] == [specs[0].digest]
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(InputError, match="is no finished run"):
         runs.read(tmp_path)
 
