@@ -3,13 +3,6 @@
 PROFILE ?= demo
 PYTHON ?= python3
 BIN := .venv/bin
-RESULTS := results/$(PROFILE)/notebooks
-# The notebooks that have parameters in this profile, executed.
-EXECUTED := $(patsubst params/$(PROFILE)/%.yaml,$(RESULTS)/%.ipynb,$(wildcard params/$(PROFILE)/*.yaml))
-OTHERS := $(filter-out $(patsubst $(RESULTS)/%.ipynb,%,$(EXECUTED)),$(patsubst notebooks/%.py,%,$(wildcard notebooks/*.py)))
-# Where the terminal is not watched, papermill's bar would only fill a log.
-BAR := $(shell test -t 1 || echo --no-progress-bar)
-
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup book test bench lint format reference lock clean browser
@@ -27,32 +20,8 @@ setup: .venv/.stamp  ## make .venv with the locked versions
 	touch $@
 
 book: .venv/.stamp  ## run the notebooks of PROFILE (demo) and build the site in book/_build/html
-	@$(MAKE) --no-print-directory --keep-going executed
-	@test -n "$(EXECUTED)" || { echo "params/$(PROFILE) has no parameters; profiles: $(notdir $(patsubst %/,%,$(wildcard params/*/)))"; exit 1; }
-	@mkdir -p book/notebooks
-	@for file in $(EXECUTED); do cmp -s $$file book/notebooks/$${file##*/} || cp $$file book/notebooks/; done
-	@# What the profile has no parameters for is a page that says so, and none of another profile.
-	@for name in $(OTHERS); do \
-	  { grep -m 1 '^# # ' notebooks/$$name.py | cut -c 3-; \
-	    echo; echo 'Not part of this build: `params/$(PROFILE)` has no parameters for this notebook.'; } \
-	  | jupytext --quiet --from md --to ipynb --output book/notebooks/$$name.ipynb -; done
-	@rm -rf book/_build  # it would keep pages that are no more
-	jupyter-book build . --path-output book --all --quiet -W -n --keep-going
+	snakemake --cores all --config profile=$(PROFILE)
 	@echo "open book/_build/html/index.html"
-
-.PHONY: executed
-executed: $(EXECUTED)
-
-# Most notebooks use runs of Table 4's, which is therefore first.
-FIRST := $(RESULTS)/table4_ablation.ipynb
-$(filter-out $(FIRST),$(EXECUTED)): | $(filter $(FIRST),$(EXECUTED))
-
-# A run that fails leaves what it got to as NAME.failed.ipynb.
-$(RESULTS)/%.ipynb: notebooks/%.ipynb params/$(PROFILE)/%.yaml params/published.yaml $(wildcard dgam_core/*.py) | .venv/.stamp
-	@mkdir -p $(@D)
-	papermill $(BAR) $< $(@D)/$*.failed.ipynb -f params/$(PROFILE)/$*.yaml
-	jupytext --quiet --update-metadata '{"jupytext": null}' $(@D)/$*.failed.ipynb
-	mv $(@D)/$*.failed.ipynb $@
 
 test: book browser  ## run all tests: unit, notebooks, site
 	pytest -n auto --dist loadfile --doctest-modules tests dgam_core

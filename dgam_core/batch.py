@@ -168,6 +168,5 @@ def _train_and_write(context: tuple[Path, DataSet, Trainer, Progress], stack: St
         unfinished = folder / ".unfinished" / digest_of({"runs": [spec.digest for spec in own]})
         found = trainer(data, first.stream, settings, first.seed, device, progress, unfinished)
         train_s = (time.perf_counter() - before) / len(own)
-        for spec, trained in zip(own, found, strict=True):
-            write(folder, data, spec, trained, train_s)
+        write(folder, data, list(zip(own, found, strict=True)), train_s)
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from dgam_core import cli_data
+from dgam_core import cli_batch, cli_data
 from dgam_core.cli_data import PATH
 from dgam_core.errors import InputError
 
@@ -28,6 +28,7 @@ def cli() -> None:
 
 for command in (cli_data.import_, cli_data.simulate, cli_data.extract, cli_data.inspect, cli_data.export):
     cli.add_command(command)
+cli.add_command(cli_batch.batch)
 
 
 @cli.command()
@@ -52,6 +53,7 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
     experiment = parse(Experiment, values, str(params))
     data = store.read(file)
+    store.verify(data)  # now, and not after hours
     where = choose_device(experiment.device)
     specs = {
         stream: runs.specify(data, stream, experiment.seeds[0], experiment, where) for stream in data.streams

@@ -99,7 +99,7 @@ def import_checkpoints(
     for stream, (trained, training) in found.items():
         digest = hashlib.sha256(paths[stream].read_bytes()).hexdigest()
         specs[stream] = Spec(data.digest, stream, 0, training, "cpu", digest)
-        write(folder, data, specs[stream], trained, 0.0)
+        write(folder, data, [(specs[stream], trained)], 0.0)
     # Only its authors know how a checkpoint was chosen; here it is the only one.
     write_pair(folder, specs, settings.model_copy(update={"model_choice": "last"}))
 

@@ -12,7 +12,8 @@ import hashlib
 import importlib.util
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -128,9 +129,26 @@ def differences(settings: TrainingSettings, stream: str) -> dict[str, dict[str, 
     return found
 
 
-def write(folder: Path, data: DataSet, spec: Spec, trained: Trained, train_s: float) -> None:
-    """Write a run into the run store `folder`, whole or not at all."""
-    record = {
+def write(folder: Path, data: DataSet, stack: Sequence[tuple[Spec, Trained]], train_s: float) -> None:
+    """Write the runs of a stack into the run store `folder`, whole or not at all.
+
+    They get their names in one go, when all are written: what is left of a stack would train as a smaller
+    one, and come out with other last digits.
+
+    Args:
+        folder: the run store.
+        data: the data set that they were trained on.
+        stack: the runs.
+        train_s: seconds that each took.
+    """
+    with ExitStack() as together:
+        for spec, trained in stack:
+            temporary = together.enter_context(whole_folder(folder / spec.digest))
+            _write(temporary, _record(data, spec, trained, train_s), spec.settings, trained)
+
+
+def _record(data: DataSet, spec: Spec, trained: Trained, train_s: float) -> dict[str, Any]:
+    return {
         "digest": spec.digest,
         "spec": spec.describe(),
         "differences": differences(spec.settings, spec.stream),
@@ -144,8 +162,6 @@ def write(folder: Path, data: DataSet, spec: Spec, trained: Trained, train_s: fl
             "numpy": np.__version__,
         },
     }
-    with whole_folder(folder / spec.digest) as temporary:
-        _write(temporary, record, spec.settings, trained)
 
 
 def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, trained: Trained) -> None:

@@ -58,27 +58,15 @@ experiment = params.read_parameters(
 )
 
 # %% tags=["hide-input"]
-from dataclasses import replace
-from itertools import product
-
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, figures, reference, runs, store, tables, train
+from dgam_core import batch, figures, plan, reference, runs, tables, train
 from dgam_core.choose import Judge
 from dgam_core.model import choose_device
-from dgam_core.simulate import Appearance
 
 sweep = dict(experiment.sweep)
-grid = [
-    Appearance(**dict(zip(sweep, knobs, strict=True)))
-    for knobs in product(*sweep.values())
-]
-both = {knobs: store.open_data_set(experiment.dataset, knobs) for knobs in grid}
-worlds = {
-    knobs: replace(world, features={"rgb": world.features["rgb"]})
-    for knobs, world in both.items()
-}
+worlds = plan.worlds(experiment)
 data = next(iter(worlds.values()))
 results = runs.Results.of(experiment)
 Markdown(data.summary + "\n\n" + experiment.summary)
@@ -90,10 +78,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # the same snippets, of the RGB stream, which has the scenes. The other knobs of the simulator stay as they are by default, and so does its time line.
 
 # %%
-variants = {
-    "without": experiment.model_copy(update={"gamma_re": 0.0}),
-    "with": experiment,
-}
+variants = plan.without_and_with(experiment)
 device = choose_device(experiment.device)
 found = []
 for knobs, world in worlds.items():
@@ -139,7 +124,7 @@ Markdown(tables.seed_by_seed(lines, data.provenance, len(experiment.seeds)))
 # NBVAL_CHECK_OUTPUT
 print(
     "every point, model and seed has a value:",
-    len(scores) == 2 * len(grid) * len(experiment.seeds),
+    len(scores) == 2 * len(worlds) * len(experiment.seeds),
 )
 print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
 at_point = scores.groupby([*sweep, "row"])["map"].agg(list)

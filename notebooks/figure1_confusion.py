@@ -63,6 +63,7 @@ from dgam_core import (
     claims,
     diagnose,
     explore,
+    plan,
     reference,
     runs,
     store,
@@ -85,10 +86,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # epoch.
 
 # %%
-variants = {
-    "without": experiment.model_copy(update={"gamma_re": 0.0}),
-    "with": experiment,
-}
+variants = plan.without_and_with(experiment)
 models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
 judge = Judge(data, results.verdicts, choose_device(experiment.device), [0.5])
 outputs = {

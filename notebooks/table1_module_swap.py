@@ -64,6 +64,7 @@ from dgam_core import (
     claims,
     diagnose,
     figures,
+    plan,
     reference,
     runs,
     store,
@@ -84,7 +85,8 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The old and the new model are rows of [Table 4](table4_ablation.ipynb): the run store trains them once.
 
 # %%
-variants = {"O": experiment.model_copy(update={"gamma_re": 0.0}), "N": experiment}
+old, new = plan.without_and_with(experiment).values()
+variants = {"O": old, "N": new}
 models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
 
 # %% [markdown]

@@ -65,6 +65,7 @@ from dgam_core import (
     claims,
     diagnose,
     figures,
+    plan,
     reference,
     runs,
     store,
@@ -85,10 +86,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The models without and with generative attention modeling are rows of [Table 4](table4_ablation.ipynb).
 
 # %%
-variants = {
-    "without": experiment.model_copy(update={"gamma_re": 0.0}),
-    "with": experiment,
-}
+variants = plan.without_and_with(experiment)
 models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
 
 # %% [markdown]

@@ -60,6 +60,7 @@ from dgam_core import (
     diagnose,
     error_figures,
     figures,
+    plan,
     reference,
     runs,
     store,
@@ -81,7 +82,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The whole method, a model for each stream and seed.
 
 # %%
-variants = {"DGAM": experiment}
+variants = plan.alone(experiment)
 models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
 device = choose_device(experiment.device)
 judge = Judge(

@@ -70,6 +70,7 @@ from dgam_core import (
     diagnose,
     error_figures,
     figures,
+    plan,
     reference,
     runs,
     store,
@@ -91,15 +92,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # Four settings, a model for each stream, and every seed. Runs that the run store has are read from it.
 
 # %%
-without = {
-    "L_fg": {"alpha": 0.0, "gamma_guide": 0.0, "gamma_re": 0.0},
-    "+ L_bg": {"gamma_guide": 0.0, "gamma_re": 0.0},
-    "+ L_guide": {"gamma_re": 0.0},
-    "+ L_re": {},
-}
-variants = {
-    row: experiment.model_copy(update=change) for row, change in without.items()
-}
+variants = plan.ablation(experiment)
 models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
 
 # %% [markdown]
@@ -182,7 +175,7 @@ Markdown(
 
 # %% tags=["hide-input"]
 by_seed = (
-    100 * at_half.pivot(index="seed", columns="row", values="map")[list(without)]
+    100 * at_half.pivot(index="seed", columns="row", values="map")[list(variants)]
 )
 lines = [
     tables.compare(
@@ -223,7 +216,7 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-print("rows:", ", ".join(without))
+print("rows:", ", ".join(variants))
 print(
     "every row, seed, choice and threshold has a value:",
     len(scores) == 4 * len(experiment.seeds) * len(CHOICES) * 7,

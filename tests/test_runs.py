@@ -24,7 +24,7 @@ def specs(tiny, settings):
 def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
     spec = specs[0]
     (trained,) = train.train(tiny, spec.stream, [spec.settings], spec.seed, CPU, lambda losses: None)
-    runs.write(tmp_path, tiny, spec, trained, 1.0)
+    runs.write(tmp_path, tiny, [(spec, trained)], 1.0)
     run = runs.read(tmp_path / spec.digest)
     assert run.settings == spec.settings
     assert all(torch.equal(trained.weights[name], value) for name, value in run.trained.weights.items())

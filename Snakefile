@@ -1,0 +1,163 @@
+# A profile's notebooks and the site from them:
+#
+#   plan → train (a stack of runs a job, or several small ones) → notebook → site
+#
+# `make book` calls it. `snakemake --config profile=thumos14 device=cuda` runs another profile; whatever else
+# --config names is a parameter of all its notebooks, instead of what their files in params/ say.
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+PROFILE = config.get("profile", "demo")
+CELL_S = config.get("cell_timeout", 3600)
+OWN = ("profile", "cell_timeout", "layout", "source")
+PARAMETERS = {name: value for name, value in config.items() if name not in OWN}
+RESULTS = f"results/{PROFILE}"
+
+FILES = {path.stem: str(path) for path in sorted(Path("params", PROFILE).glob("*.yaml"))}
+if not FILES:
+    profiles = sorted(path.parent.name for path in Path("params").glob("*/table4_ablation.yaml"))
+    raise WorkflowError(f"params/{PROFILE} has no parameters; profiles: {', '.join(profiles)}")
+DATASETS = {name: (yaml.safe_load(Path(path).read_text()) | config)["dataset"] for name, path in FILES.items()}
+STORES = {name: [dataset] for name, dataset in DATASETS.items() if not dataset.startswith("simulated:")}
+# By what it says and not by its time: Snakemake runs anew what ran with another.
+CODE = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path("dgam_core").glob("*.py")) if not path.stem.startswith("cli"))
+).hexdigest()
+BOOK = [
+    str(path)
+    for pattern in ("*.md", "*.bib", "*/*.md", "_ext/*.py", "_static/*")
+    for path in sorted(Path("book").glob(pattern))
+    if path.is_file() and path.parts[1] not in ("_build", "notebooks")
+]
+
+
+# Jobs end with the Snakemake that started them, even if that is killed and cannot say so.
+os.environ["DGAM_ENDS_WITH"] = str(os.getpid())
+
+
+wildcard_constraints:
+    name=r"\w+",
+    job=r"\w+",
+
+
+localrules: all, notebooks, plan, site
+
+
+rule all:
+    input:
+        "book/_build/html/index.html",
+
+
+rule notebooks:
+    input:
+        expand(f"{RESULTS}/notebooks/{{name}}.ipynb", name=FILES),
+
+
+if config.get("layout"):
+
+    rule store:
+        input:
+            config["source"],
+        output:
+            sorted({store for stores in STORES.values() for store in stores}),
+        log:
+            f"{RESULTS}/logs/import.log",
+        shell:
+            "dgam import {config[layout]} {input} {output} 2> {log}"
+
+
+checkpoint plan:
+    input:
+        FILES.values(),
+        sorted({store for stores in STORES.values() for store in stores}),
+    output:
+        f"{RESULTS}/plan.json",
+    params:
+        parameters=json.dumps(PARAMETERS),
+        code=CODE,
+    log:
+        f"{RESULTS}/logs/plan.log",
+    shell:
+        "dgam batch plan {PROFILE} --parameters {params.parameters:q} --out {output} 2> {log}"
+
+
+def planned():
+    """What the plan says; trainings and what waits for them exist only where there is one."""
+    return json.loads(Path(f"{RESULTS}/plan.json").read_text())
+
+
+def needs(what):
+    """What a training asks for."""
+    return lambda wildcards: planned()["jobs"][wildcards.job][what]
+
+
+def trained(wildcards):
+    """The trainings that a notebook waits for."""
+    checkpoints.plan.get()
+    return [f"{RESULTS}/jobs/{job}.json" for job in planned()["notebooks"][wildcards.name]]
+
+
+rule train:
+    input:
+        ancient(f"{RESULTS}/plan.json"),
+    output:
+        f"{RESULTS}/jobs/{{job}}.json",
+    log:
+        f"{RESULTS}/logs/train_{{job}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_{{job}}.tsv"
+    threads: needs("threads")
+    resources:
+        mem_mb=needs("memory_mb"),
+        runtime=needs("minutes"),
+        gpu=needs("gpus"),
+    shell:
+        "dgam batch train {input} {wildcards.job} --threads {threads} --out {output} 2> {log}"
+
+
+rule notebook:
+    input:
+        lambda wildcards: STORES.get(wildcards.name, []),
+        "params/published.yaml",
+        notebook="notebooks/{name}.ipynb",
+        params=f"params/{PROFILE}/{{name}}.yaml",
+        # What is trained is read by what it is, not by when.
+        trained=ancient(trained),
+    output:
+        f"{RESULTS}/notebooks/{{name}}.ipynb",
+    params:
+        parameters=json.dumps(PARAMETERS | {"workers": 1}),
+        code=CODE,
+    log:
+        f"{RESULTS}/logs/{{name}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{name}}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=int(config.get("device") == "cuda"),
+    shell:
+        "dgam batch run {input.notebook} {output} --params {input.params} --parameters {params.parameters:q}"
+        " --cell-timeout {CELL_S} 2> {log}"
+
+
+rule site:
+    input:
+        BOOK,
+        "_config.yml",
+        "_toc.yml",
+        Path("params").glob("*.*"),
+        notebooks=rules.notebooks.input,
+    output:
+        "book/_build/html/index.html",
+    params:
+        code=CODE,
+    log:
+        f"{RESULTS}/logs/site.log",
+    shell:
+        "dgam batch site {input.notebooks} > {log} 2>&1"

@@ -1,0 +1,152 @@
+"""The steps of the Snakefile, `dgam batch`: each a job that can run on a machine of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from dgam_core.cli_data import PATH
+from dgam_core.errors import InputError
+from dgam_core.files import whole_file
+
+STARTS = 4  # a kernel may fail to start: of those that start at the same moment, two can choose one port
+
+
+@click.group()
+def batch() -> None:
+    """Steps of a batch; Snakemake calls them, as the Snakefile says."""
+    if caller := os.environ.get("DGAM_ENDS_WITH"):
+        threading.Thread(target=_end_with, args=(int(caller),), daemon=True).start()
+
+
+def _end_with(caller: int) -> None:
+    """End with the process that called, even if that was killed and could not say so."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(caller)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+    os._exit(1)
+
+
+@batch.command()
+@click.argument("profile")
+@click.option("--parameters", default="{}", help="Instead of what the files say, as JSON.")
+@click.option("--out", type=PATH, required=True, metavar="PLAN.json")
+def plan(profile: str, parameters: str, out: Path) -> None:
+    """Say which trainings a profile's notebooks still need, put together to jobs."""
+    from dgam_core.params import Experiment, parse, project_root, read_yaml
+    from dgam_core.plan import make_plan
+
+    experiments = {}
+    for path in sorted((project_root() / "params" / profile).glob("*.yaml")):
+        own = parse(Experiment, read_yaml(path) | json.loads(parameters), str(path))
+        if own.profile != profile:
+            raise InputError(f"{path}: profile = {own.profile!r}: should be {profile!r}, the folder's name")
+        experiments[path.stem] = own
+    found = make_plan(project_root() / "results" / profile / "runs", experiments)
+    with whole_file(out) as temporary:
+        temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    click.echo(f"{out}: {sum(len(job['runs']) for job in found['jobs'].values())} runs to train")
+
+
+@batch.command()
+@click.argument("plan", type=PATH, metavar="PLAN.json")
+@click.argument("job")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--out", type=PATH, required=True, metavar="DONE.json", help="What was trained, in which time.")
+def train(plan: Path, job: str, threads: int, out: Path) -> None:
+    """Train the runs of a job, into the run store beside the plan."""
+    import torch
+
+    from dgam_core import batch as runs
+    from dgam_core import train as training
+    from dgam_core.plan import Task, by_data
+
+    torch.set_num_threads(threads)
+    tasks = [Task.of(row) for row in json.loads(plan.read_text(encoding="utf-8"))["jobs"][job]["runs"]]
+    began = time.monotonic()
+    for data, specs in by_data(tasks):
+        runs.obtain(plan.parent / "runs", data, specs, training.train)
+    done = {"runs": [task.spec.digest for task in tasks], "seconds": round(time.monotonic() - began, 1)}
+    with whole_file(out) as temporary:
+        temporary.write_text(json.dumps(done, indent=1), encoding="utf-8")
+
+
+@batch.command()
+@click.argument("notebook", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--params", type=PATH, required=True)
+@click.option("--parameters", default="{}", help="Instead of what the file says, as JSON.")
+@click.option("--cell-timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit of each cell.")
+def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: int | None) -> None:
+    """Run a notebook. One that fails leaves what it got to as NAME.failed.ipynb, with the error."""
+    import nbformat
+    import papermill
+    import tenacity
+    import zmq
+
+    from dgam_core.params import read_yaml
+
+    reached = out.with_name(f"{out.stem}.failed.ipynb")
+    start = tenacity.retry(
+        retry=tenacity.retry_if_exception_type((RuntimeError, zmq.ZMQError)),
+        wait=tenacity.wait_random_exponential(max=60),
+        stop=tenacity.stop_after_attempt(STARTS),
+        reraise=True,
+    )
+    try:
+        content: Any = start(papermill.execute_notebook)(
+            notebook,
+            reached,
+            read_yaml(params) | json.loads(parameters),
+            execution_timeout=cell_timeout,
+            progress_bar=sys.stderr.isatty(),
+        )
+    except papermill.PapermillExecutionError as error:
+        raise InputError(f"{notebook}: {error.ename}: {error.evalue}; see {reached}") from None
+    except TimeoutError:
+        raise InputError(f"{notebook}: a cell took longer than {cell_timeout} s; see {reached}") from None
+    content.metadata.pop("jupytext", None)  # it would pair the copy with a twin of its own
+    with whole_file(out) as temporary:
+        nbformat.write(content, temporary)  # type: ignore[no-untyped-call]
+    reached.unlink()
+
+
+@batch.command()
+@click.argument("executed", nargs=-1, type=PATH)
+def site(executed: tuple[Path, ...]) -> None:
+    """Build the site in book/_build/html from executed notebooks.
+
+    A notebook that is not among them becomes a page that says so, and none of another profile's.
+    """
+    import nbformat
+
+    pages = Path("book/notebooks")
+    pages.mkdir(exist_ok=True)
+    found = {path.name: path for path in executed}
+    for source in sorted(Path("notebooks").glob("*.ipynb")):
+        page = pages / source.name
+        if source.name in found:
+            content = found[source.name].read_text(encoding="utf-8")
+        else:
+            first = nbformat.read(source, as_version=4).cells[0].source  # type: ignore[no-untyped-call]
+            text = f"{first.splitlines()[0]}\n\nNot part of this build: its profile has no parameters for it."
+            stub = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text, id="stub")])  # type: ignore[no-untyped-call]
+            content = nbformat.writes(stub)  # type: ignore[no-untyped-call]
+        if not page.is_file() or page.read_text(encoding="utf-8") != content:
+            page.write_text(content, encoding="utf-8")
+    shutil.rmtree("book/_build", ignore_errors=True)  # it would keep pages that are no more
+    command = ["jupyter-book", "build", ".", "--path-output", "book", "--all", "--quiet", "-W", "-n"]
+    if subprocess.run([*command, "--keep-going"], check=False).returncode:
+        raise InputError("the site has errors or warnings; see above")
