@@ -15,7 +15,12 @@ from snakemake.exceptions import WorkflowError
 PROFILE = config.get("profile", "demo")
 CELL_S = config.get("cell_timeout", 3600)
 OWN = ("profile", "cell_timeout", "layout", "source")
-PARAMETERS = {name: value for name, value in config.items() if name not in OWN}
+# What is in a list, `--config 'seeds=[0, 1]'`, comes as text.
+PARAMETERS = {
+    name: [yaml.safe_load(str(item)) for item in value] if isinstance(value, list) else value
+    for name, value in config.items()
+    if name not in OWN
+}
 RESULTS = f"results/{PROFILE}"
 
 FILES = {path.stem: str(path) for path in sorted(Path("params", PROFILE).glob("*.yaml"))}

@@ -1,0 +1,215 @@
+"""The Snakefile: whole batches of a small profile, undisturbed and disturbed."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+import yaml
+
+from dgam_core import runs, store
+from tests.conftest import ROOT
+
+NAMES = ("table3_thumos14", "table7_beta")
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+
+
+@pytest.fixture
+def project(tmp_path, tiny, params):
+    """A project with the profile `tiny`: two notebooks on a store."""
+    folder = tmp_path / "project"
+    (folder / "params/tiny").mkdir(parents=True)
+    for name in ("dgam_core", "notebooks", "book", "profiles", "Snakefile", "params/published.yaml"):
+        (folder / name).symlink_to(ROOT / name)
+    store.write(folder / "tiny.h5", tiny)
+    values = yaml.safe_load(params.read_text()) | {"profile": "tiny", "dataset": "tiny.h5", "epochs": 60}
+    for name in NAMES:
+        (folder / f"params/tiny/{name}.yaml").write_text(yaml.safe_dump(values | {"seeds": [0, 1]}))
+    change(folder, "table7_beta", sweep={"beta": [0.1, 0.7]})
+    return folder
+
+
+def change(folder, name, **values):
+    path = folder / f"params/tiny/{name}.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+
+
+def start(folder, *arguments, **options):
+    command = [SNAKEMAKE, "--cores", "2", "notebooks", "--config", "profile=tiny", *arguments]
+    environment = os.environ | {"PATH": f"{SNAKEMAKE.parent}:{os.environ['PATH']}"}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **options,
+    )
+
+
+def finish(folder, *arguments):
+    """Run a batch to its end; return its status and what it said."""
+    process = start(folder, *arguments)
+    said, _ = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+def tables(folder):
+    return {path.name: path.read_text() for path in (folder / "results/tiny/figures/tiny").glob("*.csv")}
+
+
+def store_of(folder):
+    return {path.name: path for path in (folder / "results/tiny/runs").glob("[!.]*")}
+
+
+def test_a_batch_and_what_a_change_redoes(project):
+    status, said = finish(project)
+    assert status == 0, said
+    assert set(tables(project)) == {f"{name}.csv" for name in NAMES}
+    assert len(store_of(project)) == 2 * 2 * 2  # values, of which Table 3 has one; seeds, streams
+    notebooks = {name: project / f"results/tiny/notebooks/{name}.ipynb" for name in NAMES}
+    first = {name: path.stat().st_mtime_ns for name, path in notebooks.items()}
+
+    began = time.monotonic()
+    status, said = finish(project)
+    assert status == 0
+    assert "Nothing to be done" in said
+    assert time.monotonic() - began < 10
+
+    trained = {name: path.stat().st_mtime_ns for name, path in store_of(project).items()}
+    change(project, "table7_beta", sweep={"beta": [0.1, 0.4, 0.7]})
+    assert finish(project)[0] == 0
+    second = {name: path.stat().st_mtime_ns for name, path in notebooks.items()}
+    assert second["table3_thumos14"] == first["table3_thumos14"]
+    assert second["table7_beta"] > first["table7_beta"]
+    after = {name: path.stat().st_mtime_ns for name, path in store_of(project).items()}
+    assert len(after) == len(trained) + 2 * 2  # seeds, streams of the new value
+    assert trained.items() < after.items()
+
+
+def test_a_notebook_that_fails_does_not_take_the_others_with_it(project):
+    change(project, "table7_beta", sweep={"latent_dim": [3, 4]})
+    status, said = finish(project)
+    assert status == 1
+    sentence = (
+        "InputError: parameters: sweep: should name beta, not latent_dim; see results/tiny/notebooks/table7"
+    )
+    assert sentence in said
+    assert {path.name for path in (project / "results/tiny/notebooks").iterdir()} == {
+        "table3_thumos14.ipynb",
+        "table7_beta.failed.ipynb",
+    }
+    change(project, "table7_beta", sweep={"beta": [0.1, 0.7]})
+    assert finish(project)[0] == 0
+    assert not (project / "results/tiny/notebooks/table7_beta.failed.ipynb").exists()
+
+
+def test_parameters_of_all_notebooks_can_be_given(project):
+    assert finish(project, "seeds=[3]")[0] == 0
+    assert {runs.read(path).record["spec"]["seed"] for path in store_of(project).values()} == {3}
+
+
+def test_a_profile_that_is_not_there_is_named(project):
+    process = start(project, "profile=unknown")
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "params/unknown has no parameters; profiles: tiny" in said
+
+
+def test_features_are_imported_first(project, tiny):
+    from tests.test_layouts import export_basnet
+
+    (project / "tiny.h5").unlink()
+    (project / "features").mkdir()
+    export_basnet(tiny, project / "features")
+    status, said = finish(project, "layout=basnet", "source=features")
+    assert status == 0, said
+    assert set(tables(project)) == {f"{name}.csv" for name in NAMES}
+
+
+def inside(folder):
+    """Processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def check_files(folder):
+    """Read every file that a batch has written and that has its name."""
+    results = folder / "results/tiny"
+    assert all(runs.is_sound(path) for path in store_of(folder).values())
+    for path in results.rglob("*.json"):
+        json.loads(path.read_text())
+    for path in (results / "figures").rglob("*.csv"):
+        assert not pd.read_csv(path).isna().to_numpy().any()
+        assert path.read_text().endswith("\n")
+    for path in (results / "figures").rglob("*.svg"):
+        assert path.read_text().endswith("</svg>\n")
+    for path in results.glob("notebooks/*.ipynb"):
+        if not path.name.endswith(".failed.ipynb"):
+            nbformat.validate(nbformat.read(path, as_version=4))
+
+
+def test_batches_that_are_killed_ten_times_end_with_the_same_tables(project, tmp_path):
+    change(project, "table3_thumos14", epochs=400)
+    change(project, "table7_beta", epochs=400)
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(project, undisturbed, symlinks=True)
+    assert finish(undisturbed)[0] == 0
+
+    chance, killed = random.Random(), []
+    while len(killed) < 10:
+        batch = start(project, start_new_session=True)
+        time.sleep(chance.uniform(1, 9))
+        processes = [psutil.Process(batch.pid), *psutil.Process(batch.pid).children(recursive=True)]
+        if batch.poll() is None:
+            victim = chance.choice(processes)
+            killed.append(victim.name())
+            victim.kill()
+        else:  # finished before; begin anew, so that there is something to kill
+            shutil.rmtree(project / "results")
+        batch.communicate(timeout=120)
+        check_files(project)
+        last = time.monotonic() + 20
+        while (left := inside(project)) and time.monotonic() < last:
+            time.sleep(0.2)
+        assert not left, f"{killed[-1]} was killed; {[process.cmdline() for process in left]} stays"
+    status, said = finish(project)
+    assert status == 0, said
+    check_files(project)
+    assert tables(project) == tables(undisturbed)
+
+
+def test_a_damaged_run_is_trained_again_and_a_damaged_store_refused(project):
+    assert finish(project)[0] == 0
+    before = tables(project)
+    for path in list(store_of(project).values())[:2]:
+        (path / "weights.safetensors").write_bytes(b"nothing")
+    shutil.rmtree(project / "results/tiny/notebooks")
+    (project / "results/tiny/plan.json").unlink()
+    status, said = finish(project)
+    assert status == 0, said
+    assert tables(project) == before
+    assert all(runs.is_sound(path) for path in store_of(project).values())
+
+    with h5py.File(project / "tiny.h5", "r+") as file:
+        file["features/rgb/v1"][0, 0] += 1
+    status, said = finish(project)
+    assert status == 1
+    assert "dgam: tiny: the contents differ from the digest; the file was changed or is damaged" in said
+    assert tables(project) == before
