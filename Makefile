@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup book test bench lint format reference lock clean browser
+.PHONY: help setup book test test-slurm bench lint format reference lock clean browser
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 setup: .venv/.stamp  ## make .venv with the locked versions
 
@@ -24,14 +24,20 @@ book: .venv/.stamp  ## run the notebooks of PROFILE (demo) and build the site in
 	@echo "open book/_build/html/index.html"
 
 test: book browser  ## run all tests: unit, notebooks, site
-	pytest -n auto --dist loadfile --doctest-modules tests dgam_core
+	pytest -n auto --dist loadfile --doctest-modules --ignore tests/slurm tests dgam_core
 	pytest --nbval-lax notebooks
+
+test-slurm: .venv/.stamp  ## run a batch on a SLURM cluster of one node, which root starts and stops
+	@command -v sbatch >/dev/null || { $(call install,slurm-wlm munge); } || echo "SLURM cannot be installed"
+	pytest -rs tests/slurm
+
+# Debian's packages, where there are such.
+install = test "$$(id -u)" = 0 || as_root="sudo -n"; command -v apt-get >/dev/null && $$as_root apt-get update -qq \
+  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
 
 browser:
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
-	test "$$(id -u)" = 0 || as_root="sudo -n"; \
-	command -v apt-get >/dev/null && $$as_root apt-get update -qq \
-	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null \
+	{ $(call install,chromium); } \
 	  || echo "no Chromium found: the tests of the site in a browser will be skipped"
 
 bench: .venv/.stamp  ## time the package against the plain implementations of the tests

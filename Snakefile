@@ -25,7 +25,7 @@ RESULTS = f"results/{PROFILE}"
 
 FILES = {path.stem: str(path) for path in sorted(Path("params", PROFILE).glob("*.yaml"))}
 if not FILES:
-    profiles = sorted(path.parent.name for path in Path("params").glob("*/table4_ablation.yaml"))
+    profiles = sorted({path.parent.name for path in Path("params").glob("*/*.yaml")} - {"sweeps"})
     raise WorkflowError(f"params/{PROFILE} has no parameters; profiles: {', '.join(profiles)}")
 DATASETS = {name: (yaml.safe_load(Path(path).read_text()) | config)["dataset"] for name, path in FILES.items()}
 STORES = {name: [dataset] for name, dataset in DATASETS.items() if not dataset.startswith("simulated:")}
@@ -73,7 +73,7 @@ if config.get("layout"):
         log:
             f"{RESULTS}/logs/import.log",
         shell:
-            "dgam import {config[layout]} {input} {output} 2> {log}"
+            "dgam import {config[layout]} {input} {output} 2> >(tee {log} >&2)"
 
 
 checkpoint plan:
@@ -82,13 +82,15 @@ checkpoint plan:
         sorted({store for stores in STORES.values() for store in stores}),
     output:
         f"{RESULTS}/plan.json",
+    message:
+        f"plan what the notebooks of {PROFILE} need"
     params:
         parameters=json.dumps(PARAMETERS),
         code=CODE,
     log:
         f"{RESULTS}/logs/plan.log",
     shell:
-        "dgam batch plan {PROFILE} --parameters {params.parameters:q} --out {output} 2> {log}"
+        "dgam batch plan {PROFILE} --parameters {params.parameters:q} --out {output} 2> >(tee {log} >&2)"
 
 
 def planned():
@@ -112,6 +114,8 @@ rule train:
         ancient(f"{RESULTS}/plan.json"),
     output:
         f"{RESULTS}/jobs/{{job}}.json",
+    message:
+        "train {wildcards.job}"
     log:
         f"{RESULTS}/logs/train_{{job}}.log",
     benchmark:
@@ -122,7 +126,7 @@ rule train:
         runtime=needs("minutes"),
         gpu=needs("gpus"),
     shell:
-        "dgam batch train {input} {wildcards.job} --threads {threads} --out {output} 2> {log}"
+        "dgam batch train {input} {wildcards.job} --threads {threads} --out {output} 2> >(tee {log} >&2)"
 
 
 rule notebook:
@@ -135,6 +139,8 @@ rule notebook:
         trained=ancient(trained),
     output:
         f"{RESULTS}/notebooks/{{name}}.ipynb",
+    message:
+        "notebook {wildcards.name}"
     params:
         parameters=json.dumps(PARAMETERS | {"workers": 1}),
         code=CODE,
@@ -148,7 +154,7 @@ rule notebook:
         gpu=int(config.get("device") == "cuda"),
     shell:
         "dgam batch run {input.notebook} {output} --params {input.params} --parameters {params.parameters:q}"
-        " --cell-timeout {CELL_S} 2> {log}"
+        " --cell-timeout {CELL_S} 2> >(tee {log} >&2)"
 
 
 rule site:
@@ -160,9 +166,11 @@ rule site:
         notebooks=rules.notebooks.input,
     output:
         "book/_build/html/index.html",
+    message:
+        "site in book/_build/html"
     params:
         code=CODE,
     log:
         f"{RESULTS}/logs/site.log",
     shell:
-        "dgam batch site {input.notebooks} > {log} 2>&1"
+        "dgam batch site {input.notebooks} 2> >(tee {log} >&2)"

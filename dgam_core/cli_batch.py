@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -98,6 +99,7 @@ def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: 
 
     from dgam_core.params import read_yaml
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # notebooks refuse unknown parameters themselves
     reached = out.with_name(f"{out.stem}.failed.ipynb")
     start = tenacity.retry(
         retry=tenacity.retry_if_exception_type((RuntimeError, zmq.ZMQError)),
@@ -112,6 +114,7 @@ def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: 
             read_yaml(params) | json.loads(parameters),
             execution_timeout=cell_timeout,
             progress_bar=sys.stderr.isatty(),
+            extra_arguments=["--IPKernelApp.log_level=50"],  # by itself it warns at every start
         )
     except papermill.PapermillExecutionError as error:
         raise InputError(f"{notebook}: {error.ename}: {error.evalue}; see {reached}") from None

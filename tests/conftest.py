@@ -1,4 +1,6 @@
 import os
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,3 +93,15 @@ def params(tmp_path, settings) -> Path:
     values = settings.model_dump(mode="json") | {"profile": "p", "dataset": "d", "seeds": [0]}
     path.write_text(yaml.safe_dump(values))
     return path
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A small file system."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

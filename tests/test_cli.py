@@ -251,18 +251,6 @@ def test_an_interrupted_training_goes_on_with_the_missing_stream(tmp_path, tiny,
     assert os.path.exists(tmp_path / "run" / "pair.yaml")  # noqa: PTH110
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of a megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting a small file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk_gets_one_sentence_and_leaves_what_was_there(tmp_path, tiny, params, small_disk):
     store.write(tmp_path / "x.h5", tiny)
     store.write(small_disk / "x.h5", tiny)

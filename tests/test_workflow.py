@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,16 @@ from dgam_core import runs, store
 from tests.conftest import ROOT
 
 NAMES = ("table3_thumos14", "table7_beta")
+LINKED = (
+    "_config.yml",
+    "_toc.yml",
+    "book",
+    "dgam_core",
+    "notebooks",
+    "profiles",
+    "Snakefile",
+    "params/published.yaml",
+)
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 
 
@@ -28,7 +39,7 @@ def project(tmp_path, tiny, params):
     """A project with the profile `tiny`: two notebooks on a store."""
     folder = tmp_path / "project"
     (folder / "params/tiny").mkdir(parents=True)
-    for name in ("dgam_core", "notebooks", "book", "profiles", "Snakefile", "params/published.yaml"):
+    for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
     store.write(folder / "tiny.h5", tiny)
     values = yaml.safe_load(params.read_text()) | {"profile": "tiny", "dataset": "tiny.h5", "epochs": 60}
@@ -68,8 +79,8 @@ def tables(folder):
     return {path.name: path.read_text() for path in (folder / "results/tiny/figures/tiny").glob("*.csv")}
 
 
-def store_of(folder):
-    return {path.name: path for path in (folder / "results/tiny/runs").glob("[!.]*")}
+def store_of(folder, profile="tiny"):
+    return {path.name: path for path in (folder / f"results/{profile}/runs").glob("[!.]*")}
 
 
 def test_a_batch_and_what_a_change_redoes(project):
@@ -149,10 +160,10 @@ def inside(folder):
     return found
 
 
-def check_files(folder):
+def check_files(folder, profile="tiny"):
     """Read every file that a batch has written and that has its name."""
-    results = folder / "results/tiny"
-    assert all(runs.is_sound(path) for path in store_of(folder).values())
+    results = folder / "results" / profile
+    assert all(runs.is_sound(path) for path in store_of(folder, profile).values())
     for path in results.rglob("*.json"):
         json.loads(path.read_text())
     for path in (results / "figures").rglob("*.csv"):
@@ -213,3 +224,40 @@ def test_a_damaged_run_is_trained_again_and_a_damaged_store_refused(project):
     assert status == 1
     assert "dgam: tiny: the contents differ from the digest; the file was changed or is damaged" in said
     assert tables(project) == before
+
+
+def test_a_full_and_a_read_only_disk_get_one_sentence_and_leave_what_was_there(project, small_disk):
+    (project / "results").symlink_to(small_disk)
+    fill = small_disk / "fill"
+    fill.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 200_000))
+    status, said = finish(project)
+    assert status == 1
+    assert re.search(r"\ndgam: results/tiny/\S+: cannot be written: No space left on device\n", said), said
+    check_files(project)
+    fill.unlink()
+    status, said = finish(project)
+    assert status == 0, said
+    before = tables(project)
+
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    change(project, "table7_beta", sweep={"beta": [0.1, 0.4, 0.7]})
+    status, said = finish(project)
+    assert status == 1
+    assert "Write-protected output files for rule plan" in said
+    check_files(project)
+    assert tables(project) == before
+
+
+def test_the_drawn_graph_is_that_of_the_snakefile(project):
+    drawn = re.findall(r'data-edge="(\w+) (\w+)"', (ROOT / "book/scale.md").read_text())
+    (project / "features").mkdir()
+
+    def edges(*arguments):
+        command = [SNAKEMAKE, "--cores", "1", "--rulegraph", "dot", *arguments]
+        said = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout
+        names = dict(re.findall(r'(\d+)\[label = "(\w+)"', said))
+        return {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", said)} - {("site", "all")}
+
+    imported = edges("--config", "profile=tiny", "layout=basnet", "source=features")
+    assert finish(project, "--until", "plan")[0] == 0
+    assert set(drawn) == imported | edges("--config", "profile=tiny")
