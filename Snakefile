@@ -12,9 +12,16 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-PROFILE = config.get("profile", "demo")
+# A sweep of one's own, a file of params/sweeps, stands for a profile with nothing else.
+SWEEP = config.get("sweep")
+if SWEEP:
+    FILES = {SWEEP: f"params/sweeps/{SWEEP}.yaml"}
+    PROFILE = yaml.safe_load(Path(FILES[SWEEP]).read_text())["profile"]
+else:
+    PROFILE = config.get("profile", "demo")
+    FILES = {path.stem: str(path) for path in sorted(Path("params", PROFILE).glob("*.yaml"))}
 CELL_S = config.get("cell_timeout", 3600)
-OWN = ("profile", "cell_timeout", "layout", "source")
+OWN = ("profile", "sweep", "cell_timeout", "layout", "source")
 # What is in a list, `--config 'seeds=[0, 1]'`, comes as text.
 PARAMETERS = {
     name: [yaml.safe_load(str(item)) for item in value] if isinstance(value, list) else value
@@ -22,8 +29,8 @@ PARAMETERS = {
     if name not in OWN
 }
 RESULTS = f"results/{PROFILE}"
+PLAN = f"{RESULTS}/plan_{SWEEP}.json" if SWEEP else f"{RESULTS}/plan.json"
 
-FILES = {path.stem: str(path) for path in sorted(Path("params", PROFILE).glob("*.yaml"))}
 if not FILES:
     profiles = sorted({path.parent.name for path in Path("params").glob("*/*.yaml")} - {"sweeps"})
     raise WorkflowError(f"params/{PROFILE} has no parameters; profiles: {', '.join(profiles)}")
@@ -78,24 +85,24 @@ if config.get("layout"):
 
 checkpoint plan:
     input:
-        FILES.values(),
         sorted({store for stores in STORES.values() for store in stores}),
+        files=FILES.values(),
     output:
-        f"{RESULTS}/plan.json",
+        PLAN,
     message:
-        f"plan what the notebooks of {PROFILE} need"
+        f"plan what {SWEEP or PROFILE} needs"
     params:
         parameters=json.dumps(PARAMETERS),
         code=CODE,
     log:
         f"{RESULTS}/logs/plan.log",
     shell:
-        "dgam batch plan {PROFILE} --parameters {params.parameters:q} --out {output} 2> >(tee {log} >&2)"
+        "dgam batch plan {input.files} --parameters {params.parameters:q} --out {output} 2> >(tee {log} >&2)"
 
 
 def planned():
     """What the plan says; trainings and what waits for them exist only where there is one."""
-    return json.loads(Path(f"{RESULTS}/plan.json").read_text())
+    return json.loads(Path(PLAN).read_text())
 
 
 def needs(what):
@@ -103,15 +110,15 @@ def needs(what):
     return lambda wildcards: planned()["jobs"][wildcards.job][what]
 
 
-def trained(wildcards):
-    """The trainings that a notebook waits for."""
+def trained(name):
+    """The trainings that a notebook or a sweep waits for."""
     checkpoints.plan.get()
-    return [f"{RESULTS}/jobs/{job}.json" for job in planned()["notebooks"][wildcards.name]]
+    return [f"{RESULTS}/jobs/{job}.json" for job in planned()["notebooks"][name]]
 
 
 rule train:
     input:
-        ancient(f"{RESULTS}/plan.json"),
+        ancient(PLAN),
     output:
         f"{RESULTS}/jobs/{{job}}.json",
     message:
@@ -136,7 +143,7 @@ rule notebook:
         notebook="notebooks/{name}.ipynb",
         params=f"params/{PROFILE}/{{name}}.yaml",
         # What is trained is read by what it is, not by when.
-        trained=ancient(trained),
+        trained=ancient(lambda wildcards: trained(wildcards.name)),
     output:
         f"{RESULTS}/notebooks/{{name}}.ipynb",
     message:
@@ -155,6 +162,30 @@ rule notebook:
     shell:
         "dgam batch run {input.notebook} {output} --params {input.params} --parameters {params.parameters:q}"
         " --cell-timeout {CELL_S} 2> >(tee {log} >&2)"
+
+
+if SWEEP:
+
+    rule sweep:
+        input:
+            STORES.get(SWEEP, []),
+            params=FILES[SWEEP],
+            trained=ancient(lambda wildcards: trained(SWEEP)),
+        output:
+            str(Path(RESULTS, "sweeps", *(Path(store).stem for store in STORES.get(SWEEP, [])), f"{SWEEP}.csv")),
+        message:
+            f"sweep {SWEEP}"
+        params:
+            given=" ".join(f"--{name} {PARAMETERS[name]}" for name in ("dataset", "device") if name in PARAMETERS),
+            code=CODE,
+        log:
+            f"{RESULTS}/logs/sweep_{SWEEP}.log",
+        resources:
+            mem_mb=4000,
+            runtime=120,
+            gpu=int(config.get("device") == "cuda"),
+        shell:
+            "dgam sweep {input.params} {params.given} 2> >(tee {log} >&2)"
 
 
 rule site:

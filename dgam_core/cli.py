@@ -6,6 +6,7 @@ Exit status 0 on success, 2 on bad input or usage with one sentence on stderr, 1
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import warnings
@@ -19,6 +20,9 @@ from dgam_core.cli_data import PATH
 from dgam_core.errors import InputError
 
 # Modules that import PyTorch are imported by the commands that need them: `dgam evaluate` answers at once.
+
+
+BEST = 5  # points of a sweep that are printed
 
 
 @click.group()
@@ -62,6 +66,39 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     batch.obtain(out, data, list(specs.values()), training.train, experiment.workers)
     runs.write_pair(out, specs, experiment)
     click.echo(f"{out}: trained {', '.join(data.streams)}")
+
+
+@cli.command()
+@click.argument("params", type=PATH, metavar="SWEEP.yaml")
+@click.option("--dataset", metavar="FILE.h5|simulated:NAME", help="Instead of what SWEEP.yaml says.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Instead of what SWEEP.yaml says.")
+def sweep(params: Path, dataset: str | None, device: str | None) -> None:
+    """Try every combination of some settings' values; a table and a figure of what they give.
+
+    SWEEP.yaml is a notebook's parameter file whose `sweep` names settings, each with a list of values.
+    """
+    from dgam_core import runs, store, sweep_figures, sweeps
+    from dgam_core import train as training
+    from dgam_core.params import Experiment, parse, read_yaml
+
+    given = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
+    experiment = parse(Experiment, read_yaml(params) | given, str(params))
+    data = store.open_data_set(experiment.dataset)
+    names = sweeps.check(experiment)
+    results = runs.Results.of(experiment)
+    scores = sweeps.sweep(data, experiment, results, training.train)
+    results.save_figure(params.stem, sweep_figures.grid(scores, names, experiment.main), results.sweeps)
+    results.save_table(params.stem, scores.to_csv(index=False), results.sweeps)
+    click.echo(f"{experiment.main} in %, {data.provenance}: mean ± standard deviation over seeds, last epoch")
+    ranking = sweeps.ranking(scores, names)
+    for point, own in list(ranking.items())[:BEST]:
+        values = point if isinstance(point, tuple) else (point,)
+        said = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
+        click.echo(f"  {own.mean:6.2f} ± {own.sd:.2f}   {said}")
+    if len(ranking) > 1:
+        click.echo("The best of many, chosen on the videos that it is tested on, promises too much.")
+    where = os.path.relpath(results.sweeps / params.stem)
+    click.echo(f"{where}.csv, .svg and .png: {len(ranking)} points")
 
 
 @cli.group()

@@ -41,21 +41,24 @@ def _end_with(caller: int) -> None:
 
 
 @batch.command()
-@click.argument("profile")
+@click.argument("params", type=PATH, nargs=-1, required=True, metavar="PARAMS.yaml…")
 @click.option("--parameters", default="{}", help="Instead of what the files say, as JSON.")
 @click.option("--out", type=PATH, required=True, metavar="PLAN.json")
-def plan(profile: str, parameters: str, out: Path) -> None:
-    """Say which trainings a profile's notebooks still need, put together to jobs."""
-    from dgam_core.params import Experiment, parse, project_root, read_yaml
+def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
+    """Say which trainings notebooks and sweeps still need, put together to jobs.
+
+    The run store is looked for beside the plan.
+    """
+    from dgam_core.params import Experiment, parse, read_yaml
     from dgam_core.plan import make_plan
 
     experiments = {}
-    for path in sorted((project_root() / "params" / profile).glob("*.yaml")):
+    for path in params:
         own = parse(Experiment, read_yaml(path) | json.loads(parameters), str(path))
-        if own.profile != profile:
-            raise InputError(f"{path}: profile = {own.profile!r}: should be {profile!r}, the folder's name")
+        if own.profile != out.absolute().parent.name:
+            raise InputError(f"{path}: profile = {own.profile!r}: plan it in results/{own.profile}")
         experiments[path.stem] = own
-    found = make_plan(project_root() / "results" / profile / "runs", experiments)
+    found = make_plan(out.parent / "runs", experiments)
     with whole_file(out) as temporary:
         temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
     click.echo(f"{out}: {sum(len(job['runs']) for job in found['jobs'].values())} runs to train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -15,6 +16,7 @@ from dgam_core.departures import Benchmark, Preset
 from dgam_core.errors import InputError
 from dgam_core.settings import Settings
 
+Value = bool | int | float | str  # of a setting that is swept
 BENCHMARKS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
 
 
@@ -37,7 +39,7 @@ class Experiment(Settings):
     """One training of each stream a seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
-    sweep: tuple[tuple[str, tuple[int | float, ...]], ...] = Field((), strict=False)
+    sweep: tuple[tuple[str, tuple[Value, ...]], ...] = Field((), strict=False)
     """What a notebook tries, given as ``{name: [value, …]}``, where it tries anything."""
     workers: int = Field(1, ge=1)
     """Processes that train side by side."""
@@ -61,7 +63,26 @@ class Experiment(Settings):
         but = f", but {', '.join(changes)}" if changes else ""
         return f"Settings: the preset `{self.preset}` for {BENCHMARKS[self.benchmark]}{but}."
 
-    def tries(self) -> dict[int | float, Experiment]:
+    def grid(self) -> dict[tuple[Value, ...], Experiment]:
+        """Return values → parameters with them, for every combination of the values that `sweep` names.
+
+        Raises:
+            InputError: nothing is swept, something that is no setting, or a value is refused.
+        """
+        names = [name for name, _ in self.sweep]
+        if not names:
+            raise InputError("sweep: should name settings, each with the values to try")
+        for name in names:
+            if name not in Settings.model_fields:
+                near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise InputError(f"sweep: {name!r} is no setting{hint}")
+        return {
+            point: parse(Experiment, self.model_dump() | dict(zip(names, point, strict=True)), "sweep")
+            for point in product(*(values for _, values in self.sweep))
+        }
+
+    def tries(self) -> dict[Value, Experiment]:
         """Return value → parameters with that value, where one setting is swept.
 
         Raises:
@@ -70,7 +91,7 @@ class Experiment(Settings):
         if len(self.sweep) != 1:
             raise InputError("sweep: should name one setting, with the values to try")
         ((name, values),) = self.sweep
-        found = {value: parse(Experiment, self.model_dump() | {name: value}, "sweep") for value in values}
+        found = {value: own for (value,), own in self.grid().items()}
         if getattr(self, name) not in values:
             base = _show(getattr(self, name))
             raise InputError(

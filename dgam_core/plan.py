@@ -53,7 +53,8 @@ def one_by_one(experiment: Experiment) -> dict[str, Settings]:
     return departures.one_by_one(experiment, experiment.benchmark)
 
 
-# Notebook → the variants of the settings that it trains. One that is not here trains by itself.
+# Notebook → the variants of the settings that it trains. One that is not here, and sweeps nothing, trains by
+# itself.
 VARIANTS: dict[str, Callable[[Experiment], Mapping[Any, Settings]]] = {
     "confusion_phase": without_and_with,
     "departures": one_by_one,
@@ -78,7 +79,7 @@ def worlds(experiment: Experiment) -> dict[Appearance | None, DataSet]:
     """
     names = [name for name, _ in experiment.sweep]
     grid: list[Appearance | None] = [
-        Appearance(**dict(zip(names, knobs, strict=True)))
+        Appearance(**{name: float(value) for name, value in zip(names, knobs, strict=True)})
         for knobs in product(*(values for _, values in experiment.sweep))
     ]
     both = {knobs: store.open_data_set(experiment.dataset, knobs) for knobs in grid}
@@ -126,14 +127,14 @@ def by_data(tasks: Iterable[Task]) -> list[tuple[DataSet, list[Spec]]]:
 
 
 def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, Any]:
-    """Plan the trainings that some notebooks still need.
+    """Plan the trainings that some notebooks and sweeps still need.
 
     A job has one stack of runs, or several where one would not keep a process busy for long. What it
     asks a cluster for is a rough guess, on the safe side.
 
     Args:
         runs: the run store.
-        experiments: notebook → its parameters.
+        experiments: notebook, or sweep of one's own, → its parameters.
     Returns:
         Plain data: `jobs`, name → `runs`, `threads`, `memory_mb`, `minutes`, `gpus`; and `notebooks`,
         name → the jobs that it waits for.
@@ -177,14 +178,14 @@ def _open(name: str) -> DataSet:
 
 def _tasks(name: str, experiment: Experiment, data: DataSet) -> Iterator[tuple[Task, DataSet]]:
     """The runs that a notebook asks for."""
-    if name not in VARIANTS:
+    if name not in VARIANTS and not experiment.sweep:
         return
     # Where plans are made there need not be a GPU.
     given = experiment.device
     device = choose_device(given) if given == "auto" else torch.device(given)
     where = worlds(experiment) if name == "confusion_phase" else {None: data}
     for look, own in where.items():
-        for settings in VARIANTS[name](experiment).values():
+        for settings in VARIANTS.get(name, Experiment.grid)(experiment).values():
             for seed, stream in product(experiment.seeds, own.streams):
                 yield Task(experiment.dataset, look, specify(own, stream, seed, settings, device)), own
 

@@ -262,29 +262,31 @@ class Results:
         verdicts: which looks were chosen, and what they score.
         figures: tables and figures; those of a store given by its file have a folder of their own
             in it, so that a run on other data overwrites nothing.
+        sweeps: the same of sweeps.
     """
 
     runs: Path
     verdicts: Path
     figures: Path
+    sweeps: Path
 
     @classmethod
     def of(cls, experiment: Experiment) -> Results:
         """Return the places of an experiment's results, made where they are missing."""
         root = project_root() / "results" / experiment.profile
         own = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem
-        results = cls(root / "runs", root / "verdicts", root / "figures" / own)
-        for folder in (results.runs, results.verdicts, results.figures):
+        folders = (root / "runs", root / "verdicts", root / "figures" / own, root / "sweeps" / own)
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-        return results
+        return cls(*folders)
 
-    def save_table(self, name: str, csv: str) -> None:
-        """Write a table as <name>.csv."""
-        with whole_file(self.figures / f"{name}.csv") as temporary:
+    def save_table(self, name: str, csv: str, folder: Path | None = None) -> None:
+        """Write a table as <name>.csv, into `figures` or another folder."""
+        with whole_file((folder or self.figures) / f"{name}.csv") as temporary:
             temporary.write_text(csv, encoding="utf-8")
 
-    def save_figure(self, name: str, figure: Any) -> None:
-        """Write a Matplotlib figure as <name>.svg and <name>.png."""
+    def save_figure(self, name: str, figure: Any, folder: Path | None = None) -> None:
+        """Write a Matplotlib figure as <name>.svg and <name>.png, into `figures` or another folder."""
         for kind in ("svg", "png"):
-            with whole_file(self.figures / f"{name}.{kind}") as temporary:
+            with whole_file((folder or self.figures) / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind)

@@ -48,32 +48,30 @@ def notebook(path, source):
 
 
 def test_a_plan_is_trained_job_by_job(project, capsys):
-    batch("plan", "tiny", "--out", "plan.json")
-    assert capsys.readouterr().out == "plan.json: 2 runs to train\n"  # streams
-    (job,) = json.loads((project / "plan.json").read_text())["jobs"]
-    os.renames("plan.json", "results/tiny/plan.json")
+    (project / "results/tiny").mkdir(parents=True)
+    plan = ("plan", "params/tiny/table3_thumos14.yaml", "--out", "results/tiny/plan.json")
+    batch(*plan)
+    assert capsys.readouterr().out == "results/tiny/plan.json: 2 runs to train\n"  # streams
+    (job,) = json.loads((project / "results/tiny/plan.json").read_text())["jobs"]
     batch("train", "results/tiny/plan.json", job, "--out", "done.json")
     done = json.loads((project / "done.json").read_text())
     assert {path.name for path in (project / "results/tiny/runs").glob("[!.]*")} == set(done["runs"])
-    batch("plan", "tiny", "--out", "plan.json")
-    assert capsys.readouterr().out == "plan.json: 0 runs to train\n"
-    batch("plan", "tiny", "--parameters", '{"seeds": [0, 1]}', "--out", "plan.json")
-    assert capsys.readouterr().out == "plan.json: 2 runs to train\n"  # of the second seed
+    batch(*plan)
+    assert capsys.readouterr().out == "results/tiny/plan.json: 0 runs to train\n"
+    batch(*plan, "--parameters", '{"seeds": [0, 1]}')
+    assert capsys.readouterr().out == "results/tiny/plan.json: 2 runs to train\n"  # of the second seed
 
 
 def test_what_is_wrong_with_a_profile_is_said(project):
     path = project / "params/tiny/table3_thumos14.yaml"
     good = path.read_text()
     path.write_text(good.replace("epochs: 3", "epohcs: 3"))
-    assert "unknown parameter 'epohcs'; did you mean 'epochs'?" in refused(
-        "batch", "plan", "tiny", "--out", "plan.json", cwd=project
-    )
+    (project / "results/tiny").mkdir(parents=True)
+    plan = ("batch", "plan", path, "--out", "results/tiny/plan.json")
+    assert "unknown parameter 'epohcs'; did you mean 'epochs'?" in refused(*plan, cwd=project)
     path.write_text(good.replace("profile: tiny", "profile: other"))
-    assert "table3_thumos14.yaml: profile = 'other': should be 'tiny', the folder's name" in refused(
-        "batch", "plan", "tiny", "--out", "plan.json", cwd=project
-    )
-    assert not (project / "plan.json").exists()
-    assert not (project / "results").exists()
+    assert "table3_thumos14.yaml: profile = 'other': plan it in results/other" in refused(*plan, cwd=project)
+    assert list((project / "results/tiny").iterdir()) == []
 
 
 def test_a_notebook_runs_with_its_parameters(tmp_path, monkeypatch):

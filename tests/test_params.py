@@ -11,8 +11,11 @@ GIVEN = {"profile": "demo", "dataset": "x.h5", "seeds": [0, 1]}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_file_under_params_is_valid_and_belongs_to_a_notebook(path):
+def test_every_file_under_params_is_valid_and_belongs_to_a_notebook_or_is_a_sweep(path):
     experiment = parse(Experiment, read_yaml(path), str(path))
+    if path.parent.name == "sweeps":
+        assert experiment.grid()
+        return
     assert experiment.profile == path.parent.name
     assert (ROOT / "notebooks" / f"{path.stem}.ipynb").is_file()
 
@@ -38,7 +41,7 @@ def test_settings_that_are_not_given_are_those_of_the_preset(name):
 
 def test_the_files_of_the_papers_sizes_are_the_preset_and_say_the_scale_of_l_re():
     for path in FILES:
-        if path.parent.name != "demo":
+        if path.parent.name not in ("demo", "sweeps"):
             experiment = parse(Experiment, read_yaml(path), str(path))
             changed = set(difference(experiment, preset("paper", path.parent.name)))
             assert changed == (set() if path.stem == "departures" else {"gamma_re_per"}), path
@@ -207,7 +210,7 @@ def test_one_setting_is_swept_and_its_values_are_checked():
         ({}, "sweep: should name one setting"),
         ({"beta": [0.2, 0.7]}, r"sweep: beta = \[0.2, 0.7\]: should hold 0.1, to compare the others with"),
         ({"beta": [0.1], "alpha": [0.1]}, "sweep: should name one setting"),
-        ({"latent_dims": [2]}, "unknown parameter 'latent_dims'; did you mean 'latent_dim'"),
+        ({"latent_dims": [2]}, "sweep: 'latent_dims' is no setting; did you mean 'latent_dim'"),
         ({"beta": [-1.0]}, "sweep: beta = -1.0: should be greater than or equal to 0"),
     ):
         with pytest.raises(InputError, match=sentence):

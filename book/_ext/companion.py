@@ -261,8 +261,8 @@ class Costs(SphinxDirective):
             lines.append(f"| `{name}` | {len(runs)} | {len(new)} | {pairs * pair_s / 3600:,.0f} |")
         lines += [
             "",
-            f"Hours on {record['machine']}, projected from the {pair_s:.2g} s that a pair of steps of one run "
-            "was measured to take there; nothing of it was run whole. On a GPU: *not measured*.",
+            f"Hours on {record['machine']}, at most: projected from the {pair_s:.2g} s that a pair of steps "
+            "of one run was measured to take there. Nothing of it was run whole. On a GPU: *not measured*.",
         ]
         return self.parse_text_to_nodes("\n".join(lines))
 

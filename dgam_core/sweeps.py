@@ -1,0 +1,68 @@
+"""Grids of one's own: any settings, any values, every combination."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from dgam_core.batch import Trainer, obtain_models
+from dgam_core.choose import Judge
+from dgam_core.errors import InputError
+from dgam_core.model import choose_device
+from dgam_core.params import Experiment
+from dgam_core.runs import Results
+from dgam_core.seeds import summarize
+from dgam_core.snippets import DataSet
+
+THRESHOLDS = [tiou / 10 for tiou in range(1, 10)]
+
+
+def check(experiment: Experiment) -> list[str]:
+    """Return the names of the swept settings.
+
+    Raises:
+        InputError: a setting or a value is refused.
+    """
+    names = [name for name, _ in experiment.sweep]
+    if "model_choice" in names:
+        raise InputError("sweep: 'model_choice' need not be swept; the table has every choice")
+    experiment.grid()
+    return names
+
+
+def sweep(data: DataSet, experiment: Experiment, results: Results, trainer: Trainer) -> pd.DataFrame:
+    """Train and score every point of a grid; what the run store has is read.
+
+    Args:
+        data: the data set.
+        experiment: the parameters, with the grid as `sweep`.
+        results: where runs are kept.
+        trainer: how to train a stack of runs.
+    Returns:
+        A column for each swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions) and
+        provenance; a line for each point, seed, model choice and threshold.
+    Raises:
+        InputError: a setting or a value is refused.
+    """
+    names = check(experiment)
+    points = {str(point): (point, own) for point, own in experiment.grid().items()}
+    variants = {row: own for row, (_, own) in points.items()}
+    models = obtain_models(results.runs, data, variants, experiment, trainer)
+    device = choose_device(experiment.device)
+    judge = Judge(data, results.verdicts, device, THRESHOLDS, experiment.workers)
+    scores = judge.table(models, variants)
+    values = pd.DataFrame([points[row][0] for row in scores.pop("row")], columns=names, dtype=object)
+    return pd.concat([values.infer_objects(), scores], axis=1)
+
+
+def ranking(scores: pd.DataFrame, names: list[str]) -> pd.Series:
+    """Return the main mAP of the last epoch at each point, a `Summary` over seeds in percent, the best first.
+
+    Args:
+        scores: what `sweep` returned.
+        names: the swept settings.
+    """
+    last = scores[(scores["choice"] == "last") & (scores["tiou"] == scores["tiou"].min())]
+    found = (100 * last.set_index(names)["main"]).groupby(level=names, sort=False).agg(summarize)
+    best: pd.Series = found.iloc[np.argsort([-point.mean for point in found], kind="stable")]
+    return best

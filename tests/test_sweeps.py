@@ -1,0 +1,112 @@
+import pytest
+import yaml
+
+from dgam_core import batch, plan, runs, store, sweeps, train
+from dgam_core.errors import InputError
+from dgam_core.params import Experiment, parse
+from tests.test_cli import dgam, refused
+
+
+@pytest.fixture
+def project(tmp_path, tiny, settings, monkeypatch):
+    for name in ("params", "dgam_core"):
+        (tmp_path / name).mkdir()
+    store.write(tmp_path / "tiny.h5", tiny)
+    monkeypatch.chdir(tmp_path)
+    return settings.model_dump() | {"profile": "p", "dataset": "tiny.h5", "seeds": [0, 1], "device": "cpu"}
+
+
+def experiment_of(project, sweep):
+    return parse(Experiment, project | {"sweep": sweep}, "here")
+
+
+def test_every_combination_is_a_point_in_the_order_of_the_file(project):
+    experiment = experiment_of(project, {"beta": [0.5, 0.1], "classifier_bias": [True, False]})
+    points = experiment.grid()
+    assert list(points) == [(0.5, True), (0.5, False), (0.1, True), (0.1, False)]
+    assert [(own.beta, own.classifier_bias) for own in points.values()] == list(points)
+    text = experiment_of(project, {"gamma_re_per": ["element", "video"]})
+    assert [own.gamma_re_per for own in text.grid().values()] == ["element", "video"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "sentence"),
+    [
+        ({}, "sweep: should name settings, each with the values to try"),
+        ({"betta": [1.0]}, "sweep: 'betta' is no setting; did you mean 'beta'?"),
+        ({"seeds": [1, 2]}, "sweep: 'seeds' is no setting"),
+        ({"beta": [0.1, -1.0]}, "sweep: beta = -1.0: should be greater than or equal to 0"),
+        ({"latent_dim": [2, 2.5]}, "sweep: latent_dim = 2.5: should be a valid integer"),
+        (
+            {"gamma_re_per": ["element", "frame"]},
+            "sweep: gamma_re_per = 'frame': should be 'video' or 'element'",
+        ),
+        ({"model_choice": ["last"]}, "sweep: 'model_choice' need not be swept; the table has every choice"),
+    ],
+)
+def test_a_grid_that_is_wrong_gets_a_sentence(project, sweep, sentence):
+    with pytest.raises(InputError) as error:
+        sweeps.check(experiment_of(project, sweep))
+    assert str(error.value) == sentence
+
+
+def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
+    experiment = experiment_of(project, {"beta": [0.1, 0.5], "attention_threshold": [0.3, 0.5, 0.7]})
+    data = store.open_data_set("tiny.h5")
+    results = runs.Results.of(experiment)
+    scores = sweeps.sweep(data, experiment, results, train.train)
+    assert len(scores) == 2 * 3 * 2 * 3 * 9  # beta, threshold, seeds, choices, tIoU
+    assert list(scores.columns) == [
+        *("beta", "attention_threshold", "seed", "choice", "tiou", "map", "main", "provenance")
+    ]
+    assert set(scores["provenance"]) == {"simulated"}
+    # Localization trains nothing.
+    assert len(list(results.runs.glob("[!.]*"))) == 2 * 2 * 2  # beta, seeds, streams
+    ranking = sweeps.ranking(scores, ["beta", "attention_threshold"])
+    assert len(ranking) == 2 * 3
+    means = [point.mean for point in ranking]
+    assert means == sorted(means, reverse=True)
+    last = scores[(scores["choice"] == "last") & (scores["tiou"] == 0.5)]
+    own = last[(last["beta"] == 0.5) & (last["attention_threshold"] == 0.3)]["map"]
+    assert ranking[0.5, 0.3].mean == pytest.approx(100 * own.mean())
+
+
+def test_what_a_notebook_has_trained_is_not_trained_again(project):
+    experiment = experiment_of(project, {"gamma_re": [0.0]})
+    data, results = store.open_data_set("tiny.h5"), runs.Results.of(experiment)
+    variants = {"": plan.without_and_with(experiment)["without"]}
+    batch.obtain_models(results.runs, data, variants, experiment, train.train)
+
+    def never(*_):
+        raise AssertionError("trained again")
+
+    assert len(sweeps.sweep(data, experiment, results, never)) == 2 * 3 * 9  # seeds, choices, tIoU
+
+
+def test_the_command_writes_a_table_and_a_figure(project, tmp_path):
+    path = tmp_path / "params/mine.yaml"
+    path.write_text(yaml.safe_dump(project | {"sweep": {"beta": [0.1, 0.5]}, "workers": 1}))
+    done = dgam("sweep", "params/mine.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    first, *best, warning, where = done.stdout.splitlines()
+    assert first == "mAP@0.5 in %, simulated: mean ± standard deviation over seeds, last epoch"
+    assert sorted(line.rpartition("   ")[2] for line in best) == ["beta = 0.1", "beta = 0.5"]
+    assert "promises too much" in warning
+    assert where == "results/p/sweeps/tiny/mine.csv, .svg and .png: 2 points"
+    folder = tmp_path / "results/p/sweeps/tiny"
+    assert sorted(file.name for file in folder.iterdir()) == ["mine.csv", "mine.png", "mine.svg"]
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "results/p/runs").glob("[!.]*")}
+    assert dgam("sweep", "params/mine.yaml", cwd=tmp_path).stdout == done.stdout
+    after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "results/p/runs").glob("[!.]*")}
+    assert after == before
+
+
+def test_a_wrong_file_leaves_nothing(project, tmp_path):
+    path = tmp_path / "params/mine.yaml"
+    path.write_text(yaml.safe_dump(project | {"sweep": {"betta": [0.1]}}))
+    assert refused("sweep", "params/mine.yaml", cwd=tmp_path) == (
+        "dgam: sweep: 'betta' is no setting; did you mean 'beta'?\n"
+    )
+    assert "no.h5: no such file" in refused("sweep", "params/mine.yaml", "--dataset", "no.h5", cwd=tmp_path)
+    assert not (tmp_path / "results").exists()
