@@ -61,7 +61,7 @@ def changed(before, after):
 
 
 def trained(data, settings):
-    return train.train(data, "rgb", [settings.for_stream("rgb")], 0, CPU, lambda: None)[0]
+    return train.train(data, "rgb", [settings.for_stream("rgb")], 0, CPU, lambda losses: None)[0]
 
 
 def same(a, b):

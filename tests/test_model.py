@@ -36,7 +36,7 @@ def test_stages_share_the_weights_between_them(s):
 @pytest.mark.parametrize("change", [{}, {"background": "last", "classifier_bias": True}])
 def test_what_is_restored_predicts_the_same(tiny, s, change):
     s = s.model_copy(update=change)
-    (trained,) = train.train(tiny, "rgb", [s], 0, CPU, lambda: None)
+    (trained,) = train.train(tiny, "rgb", [s], 0, CPU, lambda losses: None)
     features = models.load_test_features(tiny, "rgb", s, CPU)
     whole = models.predict(models.restore(trained.weights, s), features)
     look = models.predict(models.restore(trained.looks.at(-1), s), features)

@@ -116,8 +116,8 @@ def test_a_run_trains_in_a_stack_as_it_does_alone(tiny, s):
 
 def test_what_every_run_leaves_behind_is_its_own(tiny, s):
     runs = [s.model_copy(update={"alpha": alpha}) for alpha in (0.0, 0.5)]
-    for run, trained in zip(runs, train.train(tiny, "rgb", runs, 0, CPU, lambda: None), strict=True):
-        (alone,) = train.train(tiny, "rgb", [run], 0, CPU, lambda: None)
+    for run, trained in zip(runs, train.train(tiny, "rgb", runs, 0, CPU, lambda losses: None), strict=True):
+        (alone,) = train.train(tiny, "rgb", [run], 0, CPU, lambda losses: None)
         for name, values in alone.weights.items():
             assert torch.allclose(trained.weights[name], values, atol=1e-5)
         for name, values in alone.looks.weights.items():
@@ -163,7 +163,7 @@ def test_a_stack_starts_from_copies(s):
 
 def test_products_rounded_to_bfloat16_change_losses_by_little_and_only_when_asked_for(tiny, s):
     exact, same, rounded = (
-        train.train(tiny, "rgb", [s.model_copy(update={"matmul": matmul})], 0, CPU, lambda: None)[0]
+        train.train(tiny, "rgb", [s.model_copy(update={"matmul": matmul})], 0, CPU, lambda losses: None)[0]
         for matmul in ("float32", "tf32", "bfloat16")  # the second is for CUDA alone
     )
     for name, values in exact.curves.items():

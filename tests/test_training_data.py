@@ -60,9 +60,9 @@ def test_training_from_the_store_gives_the_same_bits(tiny, settings, tmp_path, m
     store.write(tmp_path / "x.h5", replace(tiny, features=narrow))
     data = store.read(tmp_path / "x.h5")
     s = settings.training.for_stream("rgb")
-    (resident,) = train.train(data, "rgb", [s], 0, CPU, lambda: None)
+    (resident,) = train.train(data, "rgb", [s], 0, CPU, lambda losses: None)
     monkeypatch.setattr(training_data, "SHARE", 0.0)
-    (streamed,) = train.train(data, "rgb", [s], 0, CPU, lambda: None)
+    (streamed,) = train.train(data, "rgb", [s], 0, CPU, lambda losses: None)
     assert all(torch.equal(resident.weights[name], value) for name, value in streamed.weights.items())
     assert np.array_equal(resident.looks.held_out, streamed.looks.held_out)
 
