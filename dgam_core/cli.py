@@ -47,23 +47,34 @@ cli.add_command(cli_batch.batch)
 def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     """Train a model for each stream, with the first of the seeds in the settings.
 
-    RUN_DIR becomes a run store: what is finished there already is not trained again.
+    RUN_DIR becomes a run store: what is finished there already is not trained again. Started by torchrun, the
+    processes share the videos.
     """
-    from dgam_core import batch, runs, store
+    from dgam_core import batch, parallel, runs, store
     from dgam_core import train as training
     from dgam_core.model import choose_device
     from dgam_core.params import Experiment, parse, read_yaml
 
     values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
     experiment = parse(Experiment, values, str(params))
-    data = store.read(file)
-    store.verify(data)  # now, and not after hours
-    where = choose_device(experiment.device)
-    specs = {
-        stream: runs.specify(data, stream, experiment.seeds[0], experiment, where) for stream in data.streams
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    batch.obtain(out, data, list(specs.values()), training.train, experiment.workers)
+    with parallel.processes(choose_device(experiment.device)) as (group, where):
+        with group.agreeing():
+            data = store.read(file)
+            if group.rank == 0:
+                store.verify(data)  # now, and not after hours
+        if group.rank > 0:
+            parallel.follow(group, training.train, data, where)
+            return
+        specs = {
+            stream: runs.specify(data, stream, experiment.seeds[0], experiment, where)
+            for stream in data.streams
+        }
+        out.mkdir(parents=True, exist_ok=True)
+        if group.size == 1:
+            batch.obtain(out, data, list(specs.values()), training.train, experiment.workers)
+        else:
+            batch.obtain(out, data, list(specs.values()), parallel.lead(group, training.train))
+            group.tell(None)
     runs.write_pair(out, specs, experiment)
     click.echo(f"{out}: trained {', '.join(data.streams)}")
 
@@ -248,7 +259,8 @@ def main() -> None:
     try:
         sys.exit(cli.main(prog_name="dgam", standalone_mode=False))
     except InputError as error:
-        print(f"dgam: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of several processes that meet it, one says it
+            print(f"dgam: {error}", file=sys.stderr)
         sys.exit(2)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dgam_core.parallel import Part
 from dgam_core.stack import along, linear, over, products
 
 
@@ -101,7 +102,13 @@ def prior_mean(lam: Tensor, r: Tensor | float, latent_dim: int) -> Tensor:
     return (r * lam).unsqueeze(-1).expand(*lam.shape, latent_dim)
 
 
-def sample(mean: Tensor, log_var: Tensor | None, num_samples: int, generator: torch.Generator) -> Tensor:
+def sample(
+    mean: Tensor,
+    log_var: Tensor | None,
+    num_samples: int,
+    generator: torch.Generator,
+    part: Part | None = None,
+) -> Tensor:
     """Draw L samples of N(mean, diag(exp(log_var))); gradients flow to mean and log_var.
 
     The runs of a stack share the random numbers.
@@ -111,11 +118,16 @@ def sample(mean: Tensor, log_var: Tensor | None, num_samples: int, generator: to
         log_var: (..., B, T, Z), or None for unit variance.
         num_samples: L.
         generator: source of randomness, on the device of `mean`.
+        part: which rows of a batch on several processes these are; they get the numbers that they would get
+            on one.
     Returns:
         Samples, (..., L, B, T, Z).
     """
-    shape = (num_samples, *mean.shape[-3:])
+    B, T, Z = mean.shape[-3:]
+    shape = (num_samples, part.total if part else B, T, Z)
     noise = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    if part:
+        noise = noise[:, part.rows]
     if log_var is not None:
         noise = noise * (0.5 * log_var).exp().unsqueeze(-4)
     return mean.unsqueeze(-4) + noise

@@ -36,7 +36,7 @@ from dgam_core.snippets import DataSet
 
 # The modules whose code decides what a training computes.
 CODE = (
-    "attention", "classifier", "cvae", "losses", "model", "snippets", "stack", "stages", "train",
+    "attention", "classifier", "cvae", "losses", "model", "parallel", "snippets", "stack", "stages", "train",
     "training_data",
 )  # fmt: skip
 CHECKSUMS = "checksums.json"

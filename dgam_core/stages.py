@@ -17,6 +17,7 @@ from dgam_core.attention import pool_background, pool_foreground
 from dgam_core.classifier import background_tcam, foreground_tcam
 from dgam_core.cvae import prior_mean, sample
 from dgam_core.model import Model
+from dgam_core.parallel import Part
 from dgam_core.settings import TrainingSettings, scalar
 from dgam_core.stack import over, products
 
@@ -118,11 +119,13 @@ class Batch:
         x: snippet features, (B, T, D).
         norm: ‖x‖² of each snippet, (B, T).
         target: label distribution, (B, C + 1).
+        part: which videos of a batch on several processes these are; None on one.
     """
 
     x: Tensor
     norm: Tensor
     target: Tensor
+    part: Part | None = None
 
 
 def stage_a_losses(
@@ -155,7 +158,8 @@ def stage_a_losses(
         bg = classifier.logits(pool_background(tcam, lam, over(f.offset_bg, 2)))
         out["bg"] = torch.where(f.bg == 0, zero, losses.background_loss(bg))
     if s.gamma_re:
-        z = sample(prior_mean(lam, over(f.prior_shift, 2), s.latent_dim), None, s.num_samples, generator)
+        prior = prior_mean(lam, over(f.prior_shift, 2), s.latent_dim)
+        z = sample(prior, None, s.num_samples, generator, batch.part)
         out["re"] = losses.reconstruction_loss(_log_likelihood(model, batch, lam, z, of_decoder, f))
     if s.gamma_guide:
         logits = tcam.detach() if s.guide_detach else tcam
@@ -183,7 +187,7 @@ def stage_b_losses(
     with torch.no_grad():
         lam = attention.of_product(of_attention)
     mu, log_var = cvae.encode_product(of_encoder, lam)
-    z = sample(mu, log_var, s.num_samples, generator)
+    z = sample(mu, log_var, s.num_samples, generator, batch.part)
     log_p = _log_likelihood(model, batch, lam, z, of_decoder, f)
     kl = losses.kl_divergence(mu, log_var, prior_mean(lam, over(f.prior_shift, 2), s.latent_dim))
     l_cvae = losses.cvae_loss(over(f.log_p, 3) * log_p, kl, over(f.kl, 2))

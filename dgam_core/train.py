@@ -8,7 +8,8 @@ it would alone, but for rounding.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from dgam_core.errors import InputError
 from dgam_core.files import whole_file
 from dgam_core.model import Model, new_model
 from dgam_core.outputs import Looks, Progress, Trained
+from dgam_core.parallel import ALONE, Group
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet, sample_test, sample_training
 from dgam_core.stack import matmul, stack
@@ -41,11 +43,16 @@ class Fit:
     """
 
     def __init__(
-        self, data: TrainingData, runs: Sequence[TrainingSettings], seed: int, device: torch.device
+        self,
+        data: TrainingData,
+        runs: Sequence[TrainingSettings],
+        seed: int,
+        device: torch.device,
+        group: Group = ALONE,
     ) -> None:
         if len({stack_key(run) for run in runs}) != 1:
             raise ValueError("the settings of these runs differ in more than a stack allows")
-        self._data, self._runs, self._seed = data, runs, seed
+        self._data, self._runs, self._seed, self._group = data, runs, seed, group
         # Whatever one of them needs is computed for all.
         self._s = runs[0].model_copy(
             update={name: max(getattr(run, name) for run in runs) for name in ("alpha", "gamma_guide")}
@@ -81,6 +88,7 @@ class Fit:
             with self.model.only_updating(stage):
                 for _ in range(s.stage_passes):
                     self._pass(stage, factors, sums)
+        self._group.add_up(sums.values())
         steps = len(self.batches) * s.stage_passes
         self._history.append({name: value / steps for name, value in sums.items()})
 
@@ -136,9 +144,12 @@ class Fit:
         order = torch.randperm(len(self.batches), generator=self._order).tolist()
         for batch in self._data.batches(self.batches[k] for k in order):
             out = losses(self.model, batch, self._s, factors, self._noise)
+            if batch.part:  # each loss is a mean over videos
+                out = {name: batch.part.share * value for name, value in out.items()}
             self._adams[stage].zero_grad()
             # No run's loss depends on another's weights: the gradient of the sum is each one's own.
             out.pop("total").sum().backward()  # type: ignore[no-untyped-call]
+            self._group.add_up(p.grad for p in self.model.stage_parameters(stage) if p.grad is not None)
             self._adams[stage].step()
             for name, value in out.items():
                 sums[name] = sums.get(name, 0) + value.detach()
@@ -158,6 +169,7 @@ def train(
     device: torch.device,
     progress: Progress,
     keep: Path | None = None,
+    group: Group = ALONE,
 ) -> list[Trained]:
     """Train a stack of runs, each with a second model to tell from video labels alone when to stop.
 
@@ -173,33 +185,40 @@ def train(
         progress: called after each epoch of either, `total_epochs` times, with the epoch's losses, (R,) each.
         keep: folder for what is done so far, written from time to time; a training that was cut off goes on
             from there and comes to the same numbers.
+        group: the processes that train together; all of them call this, with the same arguments.
     Returns:
         What each run left behind.
     """
-    everything = load_training_data(data, stream, device)
+    with group.agreeing():
+        everything = load_training_data(data, stream, device, group)
     s = runs[0]
     with threads_for(len(runs) * s.batch_size * s.num_snippets * everything.dim), matmul(s.matmul):
-        first = Fit(everything, runs, seed, device)
-        snapshots = _watch(first, s, progress, Model.inference_weights, keep and keep / "first.pt")
+        first = Fit(everything, runs, seed, device, group)
+        snapshots = _watch(first, s, progress, Model.inference_weights, keep and keep / "first.pt", group)
         curves = first.curves()
         _check(curves, f"{data.name}, {stream}, seed {seed}")
         held_out = np.zeros((0, len(runs)), dtype=np.float32)
         if s.held_out:
             kept, others = hold_out(everything.target, s.held_out, seed)
-            second = Fit(everything.take(kept), runs, seed, device)
+            second = Fit(everything.take(kept), runs, seed, device, group)
             left = everything.take(others)
             path = keep and keep / "second.pt"
-            seen = _watch(second, s, progress, lambda model: classification_loss(model, left, s), path)
+            loss = partial(classification_loss, data=left, settings=s, group=group)
+            seen = _watch(second, s, progress, loss, path, group)
             held_out = torch.stack(seen).cpu().numpy()
     looks = {name: torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
-    return [
-        Trained(
-            {name: value[r].cpu().clone() for name, value in first.model.state_dict().items()},
-            {name: values[:, r] for name, values in curves.items()},
-            Looks(np.array(s.look_at), held_out[:, r], {name: v[:, r].clone() for name, v in looks.items()}),
-        )
-        for r in range(len(runs))
-    ]
+    seen_at = np.array(s.look_at)
+    return [_left_by(first.model, r, curves, Looks(seen_at, held_out, looks)) for r in range(len(runs))]
+
+
+def _left_by(model: Model, r: int, curves: Mapping[str, NDArray[np.float32]], looks: Looks) -> Trained:
+    """What the run r of a stack leaves behind."""
+    seen = {name: values[:, r].clone() for name, values in looks.weights.items()}
+    return Trained(
+        {name: value[r].cpu().clone() for name, value in model.state_dict().items()},
+        {name: values[:, r] for name, values in curves.items()},
+        Looks(looks.epochs, looks.held_out[:, r], seen),
+    )
 
 
 def _check(curves: dict[str, NDArray[np.float32]], where: str) -> None:
@@ -222,12 +241,13 @@ def _watch(
     progress: Progress,
     see: Callable[[Model], Seen],
     keep: Path | None,
+    group: Group,
 ) -> list[Seen]:
     """Train to the end, and see the models at every look."""
     seen: list[Seen] = []
     done = 0
-    if keep is not None and keep.is_file():
-        kept = torch.load(keep, weights_only=True)
+    note = torch.load(keep, weights_only=True) if keep is not None and keep.is_file() else None
+    if (kept := group.tell(note)) is not None:
         fit.restore(kept["fit"])
         seen, done = kept["seen"], kept["epochs"]
         for _ in range(done):
@@ -238,7 +258,7 @@ def _watch(
         progress(fit.losses)
         if epoch in settings.look_at:
             seen.append(see(fit.model))
-        if keep is not None and time.monotonic() - last > KEEP_S:
+        if keep is not None and group.rank == 0 and time.monotonic() - last > KEEP_S:
             keep.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(keep) as temporary:
                 torch.save({"fit": fit.state(), "seen": seen, "epochs": epoch}, temporary)
@@ -247,14 +267,18 @@ def _watch(
 
 
 @torch.no_grad()
-def classification_loss(model: Model, data: TrainingData, settings: TrainingSettings) -> Tensor:
+def classification_loss(
+    model: Model, data: TrainingData, settings: TrainingSettings, group: Group = ALONE
+) -> Tensor:
     """L_fg of Eq. (6) over whole videos, T snippets spread uniformly over each, pooled as in a test."""
     T = settings.num_snippets
     index = torch.from_numpy(np.stack([sample_test(v, T, T) for v in data.count.tolist()]))
     total = torch.zeros((), device=data.target.device)
     videos = torch.split(torch.arange(len(index)), settings.batch_size)
-    for batch in data.batches((own, index[own]) for own in videos):
+    for own, batch in zip(videos, data.batches((own, index[own]) for own in videos), strict=True):
         lam, tcam = model.attention(batch.x), model.classifier.tcam(batch.x)
         logits = model.classifier.logits(pool_foreground(tcam, lam))
-        total = total + len(batch.x) / len(index) * losses.foreground_loss(logits, batch.target)
+        share = len(own) / len(index) * (batch.part.share if batch.part else 1)
+        total = total + share * losses.foreground_loss(logits, batch.target)
+    group.add_up([total])
     return total

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgam_core.errors import InputError
+from dgam_core.parallel import ALONE, Group, Part
 from dgam_core.snippets import DataSet, checked_features
 from dgam_core.stages import Batch
 
 # Share of the memory that is free which features may take; beyond it they stay in the store.
 SHARE = 0.5
+ELSEWHERE = -(2**40)  # start of a video that another process holds
 
 Chosen = tuple[Tensor, Tensor]  # videos, (B,), and their snippets, (B, T)
 
@@ -39,6 +41,7 @@ class TrainingData:
         count: snippets of each video, (N,), on the CPU.
         dim: D.
         read: reads the features of a video by its index, (T, D), where they stay in the store.
+        held: which videos this process has the features of, (N,), on the CPU; None where it has all.
     """
 
     features: Tensor | None
@@ -48,6 +51,7 @@ class TrainingData:
     count: Tensor
     dim: int
     read: Callable[[int], NDArray[Any]]
+    held: Tensor | None = None
 
     def take(self, videos: NDArray[np.int64]) -> TrainingData:
         """Return the videos of the given indices."""
@@ -57,11 +61,15 @@ class TrainingData:
             target=self.target[chosen.to(self.target.device)],
             start=self.start[chosen],
             count=self.count[chosen],
+            held=None if self.held is None else self.held[chosen],
             read=lambda i: read(int(videos[i])),
         )
 
     def batches(self, chosen: Iterable[Chosen]) -> Iterator[Batch]:
-        """Return some videos' snippets, batch by batch; from the store, the next one is read in advance."""
+        """Return some videos' snippets, batch by batch; from the store, the next one is read in advance.
+
+        On several processes, a batch has those of its videos that this one holds.
+        """
         if self.features is not None:
             yield from self._resident(list(chosen))
             return
@@ -74,40 +82,72 @@ class TrainingData:
             while ahead:
                 yield ahead.popleft().result()
 
+    def _part(self, videos: Tensor) -> Part | None:
+        """Which of a batch's videos are here."""
+        if self.held is None:
+            return None
+        rows = self.held[videos].nonzero()[:, 0]
+        share = len(rows) / len(videos)
+        return Part(rows if len(rows) else rows.new_zeros(1), len(videos), share)
+
     def _resident(self, chosen: list[Chosen]) -> Iterator[Batch]:
         assert self.features is not None
         assert self.norm is not None
+        parts = [self._part(videos) for videos, _ in chosen]
+        here = [pair if part is None else _rows(pair, part) for pair, part in zip(chosen, parts, strict=True)]
         # One transfer for all batches: a step on a GPU then waits for nothing.
-        sizes, device = [len(videos) for videos, _ in chosen], self.features.device
-        places = torch.cat([self.start[videos, None] + index for videos, index in chosen]).to(device)
-        targets = self.target[torch.cat([videos for videos, _ in chosen]).to(device)]
-        for rows, target in zip(torch.split(places, sizes), torch.split(targets, sizes), strict=True):
+        sizes, device = [len(videos) for videos, _ in here], self.features.device
+        # What is not here starts nowhere, and counts nothing.
+        places = (
+            torch.cat([self.start[videos, None] + index for videos, index in here]).clamp_(min=0).to(device)
+        )
+        targets = self.target[torch.cat([videos for videos, _ in here]).to(device)]
+        batches = zip(torch.split(places, sizes), torch.split(targets, sizes), parts, strict=True)
+        for rows, target, part in batches:
             x = self.features[rows]
-            yield Batch(x.float() if x.dtype == torch.float16 else x, self.norm[rows], target)
+            yield Batch(x.float() if x.dtype == torch.float16 else x, self.norm[rows], target, part)
 
     def _streamed(self, videos: Tensor, index: Tensor) -> Batch:
-        device = self.target.device
+        device, part = self.target.device, self._part(videos)
+        if part is not None:
+            videos, index = _rows((videos, index), part)
         snippets = [self.read(i)[own] for i, own in zip(videos.tolist(), index.numpy(), strict=True)]
         x = torch.from_numpy(np.stack(snippets).astype(np.float32))
         if device.type == "cuda":
             x = x.pin_memory().to(device, non_blocking=True)
-        return Batch(x, x.square().sum(-1), self.target[videos.to(device)])
+        return Batch(x, x.square().sum(-1), self.target[videos.to(device)], part)
 
 
-def load_training_data(data: DataSet, stream: str, device: torch.device) -> TrainingData:
-    """Load and check the training videos of one stream."""
+def _rows(pair: Chosen, part: Part) -> Chosen:
+    return pair[0][part.rows], pair[1][part.rows]
+
+
+def load_training_data(
+    data: DataSet, stream: str, device: torch.device, group: Group = ALONE
+) -> TrainingData:
+    """Load and check the training videos of one stream; on several processes, each loads its share.
+
+    Raises:
+        InputError: a feature is not finite, or there are fewer videos than processes.
+    """
     videos = data.subset("train")
+    if len(videos) < group.size:
+        raise InputError(f"{data.name}: {group.size} processes cannot share {len(videos)} training videos")
     count = torch.tensor([video.num_snippets for video in videos])
-    start = count.cumsum(0) - count
-    dim, total = data.dim(stream), int(count.sum())
+    held = torch.arange(len(videos)) % group.size == group.rank
+    own = torch.where(held, count, 0)
+    start = torch.where(held, own.cumsum(0) - own, ELSEWHERE)
+    dim, total = data.dim(stream), int(own.sum())
     first = data.load(stream, videos[0].name)
     dtype = torch.float16 if first.dtype == np.float16 else torch.float32
     features = norm = None
-    if total * dim * dtype.itemsize <= SHARE * free_bytes(device):
+    if total * dim * dtype.itemsize <= SHARE * free_bytes(device) / group.on_host:
         features = torch.empty(total, dim, dtype=dtype, device=device)
         norm = torch.empty(total, device=device)
     # Read once even where they stay in the store: a value that is not finite shows now and not after hours.
-    for i, (video, values) in enumerate(checked_features(data, stream, videos)):
+    mine = held.nonzero()[:, 0].tolist()
+    found = checked_features(data, stream, [videos[i] for i in mine])
+    for i, (video, values) in zip(mine, found, strict=True):
         if features is not None and norm is not None:
             rows = slice(int(start[i]), int(start[i]) + video.num_snippets)
             features[rows] = torch.from_numpy(np.ascontiguousarray(values)).to(device)
@@ -119,7 +159,14 @@ def load_training_data(data: DataSet, stream: str, device: torch.device) -> Trai
     target /= target.sum(1, keepdim=True)
     names = [video.name for video in videos]
     return TrainingData(
-        features, norm, target.to(device), start, count, dim, lambda i: data.load(stream, names[i])
+        features,
+        norm,
+        target.to(device),
+        start,
+        count,
+        dim,
+        lambda i: data.load(stream, names[i]),
+        held if group.size > 1 else None,
     )
 
 

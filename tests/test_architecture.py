@@ -16,6 +16,7 @@ ORDER = (
     "threads",
     "workers",
     "leases",
+    "parallel",
     "segments",
     "settings",
     "departures",

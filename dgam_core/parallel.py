@@ -1,0 +1,127 @@
+"""One training on several processes: each holds some of the videos, and their gradients add up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from dgam_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which videos of a batch a process computes on.
+
+    Attributes:
+        rows: their places in the batch, (B',). A process that holds none computes on one that counts
+            nothing, so that all draw the same random numbers.
+        total: B.
+        share: B' / B; 0 where it holds none.
+    """
+
+    rows: Tensor
+    total: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together.
+
+    Attributes:
+        rank: which of them this one is; 0 leads, and writes.
+        size: how many there are.
+        on_host: how many of them share this machine's memory.
+    """
+
+    rank: int = 0
+    size: int = 1
+    on_host: int = 1
+
+    def add_up(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its sum over the processes, in one exchange."""
+        together = list(tensors)
+        if self.size == 1 or not together:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in together])
+        torch.distributed.all_reduce(flat)
+        parts = torch.split(flat, [tensor.numel() for tensor in together])
+        for tensor, part in zip(together, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def tell(self, value: Any) -> Any:
+        """Return what the leader's `value` is."""
+        if self.size == 1:
+            return value
+        box = [value]
+        torch.distributed.broadcast_object_list(box, 0)
+        return box[0]
+
+    @contextmanager
+    def agreeing(self) -> Iterator[None]:
+        """Let bad input that one process meets in the block stop all of them, with its sentence."""
+        sentence = None
+        try:
+            yield
+        except InputError as error:
+            sentence = str(error)
+        sentences = [sentence] * self.size
+        if self.size > 1:
+            torch.distributed.all_gather_object(sentences, sentence)
+        if found := next(filter(None, sentences), None):
+            raise InputError(found)
+
+
+ALONE = Group()
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
+    """Join the processes that torchrun started, for as long as the block lasts.
+
+    Args:
+        device: where to train; of several GPUs, each process takes one.
+    Yields:
+        The group, of one process without torchrun, and this process's device.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE, device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    # The leader may wait for runs that others train, and these processes for it.
+    patience = timedelta(days=7)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=patience)
+    try:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        yield Group(rank, size, here if device.type == "cpu" else 1), device
+    finally:
+        with suppress(RuntimeError):  # others may be gone already
+            torch.distributed.destroy_process_group()
+
+
+def lead(group: Group, train: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `train` for the leader: what it is to train is told to those that `follow` first."""
+
+    def together(data: Any, stream: Any, runs: Any, seed: Any, device: Any, progress: Any, keep: Any) -> Any:
+        group.tell((stream, runs, seed, keep))
+        return train(data, stream, runs, seed, device, progress, keep, group)
+
+    return together
+
+
+def follow(group: Group, train: Callable[..., Any], data: Any, device: torch.device) -> None:
+    """Train along with what the leader trains, until it tells nothing: `group.tell(None)`."""
+    while (told := group.tell(None)) is not None:
+        stream, runs, seed, keep = told
+        train(data, stream, runs, seed, device, lambda losses: None, keep, group)
