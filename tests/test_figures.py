@@ -48,7 +48,7 @@ def test_bars_of_one_seed_has_no_spread():
 
 
 def test_figures_are_saved_whole_as_vectors_and_pixels(tmp_path):
-    Results(tmp_path, tmp_path, tmp_path).save_figure("x", beside(scores([0, 1])))
+    Results(*[tmp_path] * 4).save_figure("x", beside(scores([0, 1])))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.png", "x.svg"]
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import store, train, training_data
+from dgam_core import runs, store, train, training_data
+from tests.test_cli import dgam
+from tests.test_parallel import torchrun
 
 pytestmark = [
     pytest.mark.gpu,
@@ -69,3 +71,16 @@ def test_rounded_products_change_the_losses_by_little(tiny, s, matmul, tolerance
     rounded = trained(tiny, s.model_copy(update={"matmul": matmul}), "cuda").curves
     for name, values in exact.items():
         assert np.allclose(values, rounded[name], rtol=tolerance, atol=tolerance), name
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_devices_come_to_what_one_comes_to(tiny, params, tmp_path):
+    store.write(tmp_path / "x.h5", tiny)
+    options = ("x.h5", "--params", params, "--device", "cuda", "--out")
+    assert torchrun("train", *options, "two", cwd=tmp_path).returncode == 0
+    assert dgam("train", *options, "one", cwd=tmp_path).returncode == 0
+    pairs = [runs.read_pair(tmp_path / name)[0] for name in ("one", "two")]
+    for stream, run in pairs[0].items():
+        for name, value in run.trained.weights.items():
+            other = pairs[1][stream].trained.weights[name]
+            torch.testing.assert_close(other, value, rtol=1e-3, atol=1e-5)
