@@ -43,6 +43,11 @@ def warmup(s: TrainingSettings, epoch: int) -> float:
     return min(1.0, epoch // s.warmup_step * s.warmup_step / s.warmup_epochs) if s.warmup_epochs else 1.0
 
 
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device, without waiting for it to arrive there."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
 @dataclass(frozen=True)
 class Factors:
     """What `PER_RUN` comes to in an epoch: a number a run, (R,), or (), for a single run.
@@ -103,12 +108,8 @@ class Factors:
     @classmethod
     def stack(cls, runs: Sequence[Factors], like: Tensor) -> Factors:
         """Put the factors of single runs together, (R,), with the type and the device of `like`."""
-        return cls(
-            **{
-                field.name: torch.stack([getattr(run, field.name) for run in runs]).to(like)
-                for field in fields(cls)
-            }
-        )
+        rows = [torch.stack([getattr(run, field.name) for run in runs]) for field in fields(cls)]
+        return cls(*send(torch.stack(rows).to(like.dtype), like.device))
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from dgam_core import losses
 from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
 from dgam_core.files import whole_file
+from dgam_core.graphs import Replayed, Take
 from dgam_core.model import Model, new_model
 from dgam_core.outputs import Looks, Progress, Trained
 from dgam_core.parallel import ALONE, Group
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet, sample_test, sample_training
 from dgam_core.stack import matmul, stack
-from dgam_core.stages import Factors, stack_key, stage_a_losses, stage_b_losses, warmup
+from dgam_core.stages import Batch, Factors, stack_key, stage_a_losses, stage_b_losses, warmup
 from dgam_core.threads import threads_for
 from dgam_core.training_data import TrainingData, hold_out, load_training_data
 
@@ -65,6 +66,7 @@ class Fit:
                 lr=self._s.learning_rate,
                 betas=(self._s.adam_beta1, 0.999),
                 fused=True,
+                capturable=device.type == "cuda",
             )
             for stage in ("a", "b")
         }
@@ -72,6 +74,7 @@ class Fit:
         self._crops, self._order = (_generator(seed, purpose, torch.device("cpu")) for purpose in (0, 1))
         self._noise = _generator(seed, 2, device)
         self._history: list[dict[str, Tensor]] = []
+        self._steps = self._new_steps()
 
     def epoch(self) -> None:
         """Go through stage (b), then through stage (a)."""
@@ -121,6 +124,14 @@ class Fit:
         for source, bits in zip((self._crops, self._order, self._noise), state["random"], strict=True):
             source.set_state(bits)
         self._history, self.batches = state["history"], state["batches"]
+        self._steps = self._new_steps()
+
+    def _new_steps(self) -> dict[str, Take]:
+        """Return how to take a step of each stage."""
+        steps = {stage: partial(self._step, stage) for stage in self._adams}
+        if self._noise.device.type == "cuda" and self._group.size == 1:
+            return {stage: Replayed(step, self._noise) for stage, step in steps.items()}
+        return dict(steps)
 
     def _draw(self) -> None:
         """Draw the snippets of each video and put the videos into batches."""
@@ -140,19 +151,23 @@ class Fit:
 
     def _pass(self, stage: str, factors: Factors, sums: dict[str, Tensor]) -> None:
         """Take a step for each batch and add its losses to `sums`."""
-        losses = {"a": stage_a_losses, "b": stage_b_losses}[stage]
         order = torch.randperm(len(self.batches), generator=self._order).tolist()
         for batch in self._data.batches(self.batches[k] for k in order):
-            out = losses(self.model, batch, self._s, factors, self._noise)
-            if batch.part:  # each loss is a mean over videos
-                out = {name: batch.part.share * value for name, value in out.items()}
-            self._adams[stage].zero_grad()
-            # No run's loss depends on another's weights: the gradient of the sum is each one's own.
-            out.pop("total").sum().backward()  # type: ignore[no-untyped-call]
-            self._group.add_up(p.grad for p in self.model.stage_parameters(stage) if p.grad is not None)
-            self._adams[stage].step()
-            for name, value in out.items():
-                sums[name] = sums.get(name, 0) + value.detach()
+            for name, value in self._steps[stage](batch, factors).items():
+                sums[name] = sums.get(name, 0) + value
+
+    def _step(self, stage: str, batch: Batch, factors: Factors) -> dict[str, Tensor]:
+        """Take a step and return its losses."""
+        losses = {"a": stage_a_losses, "b": stage_b_losses}[stage]
+        out = losses(self.model, batch, self._s, factors, self._noise)
+        if batch.part:  # each loss is a mean over videos
+            out = {name: batch.part.share * value for name, value in out.items()}
+        self._adams[stage].zero_grad()
+        # No run's loss depends on another's weights: the gradient of the sum is each one's own.
+        out.pop("total").sum().backward()  # type: ignore[no-untyped-call]
+        self._group.add_up(p.grad for p in self.model.stage_parameters(stage) if p.grad is not None)
+        self._adams[stage].step()
+        return {name: value.detach() for name, value in out.items()}
 
 
 def _generator(seed: int, purpose: int, device: torch.device) -> torch.Generator:

@@ -19,7 +19,7 @@ from torch import Tensor
 from dgam_core.errors import InputError
 from dgam_core.parallel import ALONE, Group, Part
 from dgam_core.snippets import DataSet, checked_features
-from dgam_core.stages import Batch
+from dgam_core.stages import Batch, send
 
 # Share of the memory that is free which features may take; beyond it they stay in the store.
 SHARE = 0.5
@@ -98,11 +98,11 @@ class TrainingData:
         # One transfer for all batches: a step on a GPU then waits for nothing.
         sizes, device = [len(videos) for videos, _ in here], self.features.device
         # What is not here starts nowhere, and counts nothing.
-        places = (
-            torch.cat([self.start[videos, None] + index for videos, index in here]).clamp_(min=0).to(device)
+        places = torch.cat([self.start[videos, None] + index for videos, index in here]).clamp_(min=0)
+        targets = self.target[send(torch.cat([videos for videos, _ in here]), device)]
+        batches = zip(
+            torch.split(send(places, device), sizes), torch.split(targets, sizes), parts, strict=True
         )
-        targets = self.target[torch.cat([videos for videos, _ in here]).to(device)]
-        batches = zip(torch.split(places, sizes), torch.split(targets, sizes), parts, strict=True)
         for rows, target, part in batches:
             x = self.features[rows]
             yield Batch(x.float() if x.dtype == torch.float16 else x, self.norm[rows], target, part)
@@ -112,10 +112,8 @@ class TrainingData:
         if part is not None:
             videos, index = _rows((videos, index), part)
         snippets = [self.read(i)[own] for i, own in zip(videos.tolist(), index.numpy(), strict=True)]
-        x = torch.from_numpy(np.stack(snippets).astype(np.float32))
-        if device.type == "cuda":
-            x = x.pin_memory().to(device, non_blocking=True)
-        return Batch(x, x.square().sum(-1), self.target[videos.to(device)], part)
+        x = send(torch.from_numpy(np.stack(snippets).astype(np.float32)), device)
+        return Batch(x, x.square().sum(-1), self.target[send(videos, device)], part)
 
 
 def _rows(pair: Chosen, part: Part) -> Chosen:

@@ -49,7 +49,9 @@ def plain_a(model, x, target, s, warmup, generator):
     tcam = (x @ w.T).detach() if s.guide_detach else x @ w.T
     l_guide = (lam - foreground_tcam(tcam, target > 0, s.sigma_tcam)).abs().mean()  # Eq. (15)
     l_guide = l_guide + (lam - background_tcam(tcam, s.sigma_tcam)).abs().mean()
-    noise = torch.randn((s.num_samples, B, T, s.latent_dim), generator=generator, dtype=x.dtype)
+    noise = torch.randn(
+        (s.num_samples, B, T, s.latent_dim), generator=generator, dtype=x.dtype, device=x.device
+    )
     x_hat = decode(model, lam, s.prior_shift * lam[..., None] + noise)
     log_p = Independent(Normal(x_hat, s.sigma), 1).log_prob(x)
     l_re = -(log_p.logsumexp(0) - math.log(s.num_samples)).sum(-1).mean()  # Eq. (11)
@@ -61,7 +63,9 @@ def plain_a(model, x, target, s, warmup, generator):
 def plain_b(model, x, target, s, warmup, generator):
     (B, T, D), lam = x.shape, attention(model, x).detach()
     mu, log_var = layers(model.cvae.encoder, torch.cat([x, lam[..., None]], -1)).chunk(2, -1)
-    noise = torch.randn((s.num_samples, B, T, s.latent_dim), generator=generator, dtype=x.dtype)
+    noise = torch.randn(
+        (s.num_samples, B, T, s.latent_dim), generator=generator, dtype=x.dtype, device=x.device
+    )
     z = mu + (0.5 * log_var).exp() * noise
     log_p = Independent(Normal(decode(model, lam, z), s.sigma), 1).log_prob(x)
     prior = Normal(s.prior_shift * lam[..., None].expand_as(mu), 1.0)

@@ -46,6 +46,7 @@ ORDER = (
     "outputs",
     "model",
     "stages",
+    "graphs",
     "training_data",
     "train",
     "localize",

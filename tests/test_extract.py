@@ -129,7 +129,7 @@ def test_interrupted_work_goes_on(tmp_path, weights):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 1, said
     assert said.endswith("dgam: interrupted; what was finished is kept\n")
     kept = {path: path.stat().st_mtime_ns for path in parts.iterdir()}
     assert 1 <= len(kept) < 8

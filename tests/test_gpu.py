@@ -1,10 +1,12 @@
 """Training on a CUDA device: equal to the CPU's but for rounding, wherever the features are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from dgam_core import runs, store, train, training_data
+from dgam_core import graphs, runs, store, train, training_data
 from tests.test_cli import dgam
 from tests.test_parallel import torchrun
 
@@ -13,14 +15,16 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 
+CUDA = torch.device("cuda")
+
 
 @pytest.fixture
 def s(settings):
     return settings.training.for_stream("rgb")
 
 
-def trained(data, s, device, keep=None):
-    (found,) = train.train(data, "rgb", [s], 0, torch.device(device), lambda losses: None, keep)
+def trained(data, s, device):
+    (found,) = train.train(data, "rgb", [s], 0, torch.device(device), lambda losses: None)
     return found
 
 
@@ -48,21 +52,61 @@ def test_features_in_the_store_give_the_same_numbers(tiny, s, tmp_path, monkeypa
         torch.testing.assert_close(values, streamed.weights[name], rtol=1e-4, atol=1e-6)
 
 
+def of_three_and_one(tiny, s, epochs):
+    """Four videos in batches of three, and a stack of two runs, for enough epochs that steps are recorded."""
+    data = replace(tiny, videos=tuple(replace(video, subset="train") for video in tiny.videos))
+    s = s.model_copy(update={"batch_size": 3, "epochs": epochs, "warmup_epochs": epochs, "held_out": 0.0})
+    return data, [s, s.model_copy(update={"beta": 0.5})]
+
+
+def test_recorded_steps_give_the_numbers_of_steps_launched_one_by_one(tiny, s, monkeypatch):
+    data, stack = of_three_and_one(tiny, s, 12)
+    loaded = training_data.load_training_data(data, "rgb", CUDA)
+    recorded = train.Fit(loaded, stack, 0, CUDA)
+    monkeypatch.setattr(graphs, "WARM_UP", 1000)
+    single = train.Fit(loaded, stack, 0, CUDA)
+    for _ in range(12):
+        single.epoch()
+    monkeypatch.undo()
+    for _ in range(12):
+        recorded.epoch()
+    for step in recorded._steps.values():
+        assert set(step._recorded) == {1, 3}
+    for name, values in single.curves().items():
+        assert np.allclose(values, recorded.curves()[name], rtol=1e-4, atol=1e-6), name
+    for name, value in single.model.state_dict().items():
+        torch.testing.assert_close(recorded.model.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_program_waits_for_nothing_within_an_epoch(tiny, s):
+    data, stack = of_three_and_one(tiny, s, 12)
+    fit = train.Fit(training_data.load_training_data(data, "rgb", CUDA), stack, 0, CUDA)
+    for _ in range(graphs.WARM_UP + 1):
+        fit.epoch()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        fit.epoch()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_a_training_goes_on_from_what_was_kept(tiny, s, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "KEEP_S", 0.0)
-    whole = trained(tiny, s, "cuda")
+    data, stack = of_three_and_one(tiny, s, 12)
+    whole = train.train(data, "rgb", stack, 0, CUDA, lambda losses: None)
 
-    def stop():
+    def stop(losses):
         count.append(1)
-        if len(count) == 2:
+        if len(count) == 8:
             raise KeyboardInterrupt
 
     count = []
     with pytest.raises(KeyboardInterrupt):
-        train.train(tiny, "rgb", [s], 0, torch.device("cuda"), stop, tmp_path)
-    again = trained(tiny, s, "cuda", tmp_path)
-    for name, values in whole.weights.items():
-        torch.testing.assert_close(values, again.weights[name], rtol=1e-5, atol=1e-7)
+        train.train(data, "rgb", stack, 0, CUDA, stop, tmp_path)
+    again = train.train(data, "rgb", stack, 0, CUDA, lambda losses: None, tmp_path)
+    for run, other in zip(whole, again, strict=True):
+        for name, values in run.weights.items():
+            torch.testing.assert_close(values, other.weights[name], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("matmul", "tolerance"), [("tf32", 2e-2), ("bfloat16", 5e-2)])

@@ -16,6 +16,7 @@ from dgam_core.stack import stack
 from dgam_core.stages import Batch, Factors, stage_a_losses, stage_b_losses
 from tests import plain
 
+CPU = torch.device("cpu")
 # Videos in a batch, snippets, dimensions, classes, and settings that differ from the paper's.
 DEMO = {"attention_hidden": 32, "cvae_hidden": 32, "latent_dim": 8}
 SCALES = {"paper": (32, 400, 1024, 20, {}), "demo": (32, 32, 64, 20, DEMO)}
@@ -25,11 +26,12 @@ def settings_of(scale, **change):
     return preset("paper", "thumos14").training.for_stream("rgb").model_copy(update=SCALES[scale][4] | change)
 
 
-def batch_of(scale):
+def batch_of(scale, device):
     B, T, D, C, _ = SCALES[scale]
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(B, T, D, generator=generator).abs()
-    return Batch(x, x.square().sum(-1), torch.eye(C + 1)[torch.randint(1, C + 1, (B,), generator=generator)])
+    target = torch.eye(C + 1)[torch.randint(1, C + 1, (B,), generator=generator)]
+    return Batch(x.to(device), x.square().sum(-1).to(device), target.to(device))
 
 
 def pair(model, losses, fused):
@@ -47,18 +49,29 @@ def pair(model, losses, fused):
     return step
 
 
-def plain_pair(scale):
-    s, batch, generator = settings_of(scale), batch_of(scale), torch.Generator().manual_seed(0)
+def plain_pair(scale, device=CPU, from_host=False, **change):
+    """A pair of plain steps; `from_host`: they fetch the batch from the CPU, and wait for their losses."""
+    s, generator = settings_of(scale, **change), torch.Generator(device).manual_seed(0)
+    batch = batch_of(scale, CPU if from_host else device)
     _, _, D, C, _ = SCALES[scale]
-    model = new_model(D, C, s, 0)
+    model = new_model(D, C, s, 0).to(device)
     forms = {"a": plain.plain_a, "b": plain.plain_b}
-    return pair(model, lambda stage: forms[stage](model, batch.x, batch.target, s, 1.0, generator), False)
+
+    def losses(stage):
+        out = forms[stage](model, batch.x.to(device), batch.target.to(device), s, 1.0, generator)
+        if from_host:
+            for value in out.values():
+                value.item()
+        return out
+
+    return pair(model, losses, False)
 
 
-def package_pair(scale, runs=1, **change):
-    s, batch, generator = settings_of(scale, **change), batch_of(scale), torch.Generator().manual_seed(0)
+def package_pair(scale, runs=1, device=CPU, **change):
+    s, generator = settings_of(scale, **change), torch.Generator(device).manual_seed(0)
+    batch = batch_of(scale, device)
     _, T, D, C, _ = SCALES[scale]
-    model = stack(new_model(D, C, s, 0), runs)
+    model = stack(new_model(D, C, s, 0), runs).to(device)
     factors = Factors.stack([Factors.of(s, 1.0, T, D)] * runs, batch.x)
     forms = {"a": stage_a_losses, "b": stage_b_losses}
     return pair(model, lambda stage: forms[stage](model, batch, s, factors, generator), True)
@@ -71,14 +84,31 @@ PAIRS = {
 }
 
 
-def matmul_rate(D):
-    """Floating-point operations a second of a product as large as the features' with the weights."""
-    x, w = torch.randn(12_800, D), torch.randn(D, 640)
+def waited_for(step, device):
+    """A function that takes a step and, on a GPU, waits until it is done."""
+
+    def whole():
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return whole
+
+
+def fastest(step, device):
+    """The shortest of five times that a step takes, in seconds."""
     best = np.inf
     for _ in range(5):
         before = time.perf_counter()
-        x @ w
+        waited_for(step, device)()
         best = min(best, time.perf_counter() - before)
+    return best
+
+
+def matmul_rate(D, device=CPU):
+    """Floating-point operations a second of a product as large as the features' with the weights."""
+    x, w = torch.randn(12_800, D, device=device), torch.randn(D, 640, device=device)
+    best = fastest(lambda: x @ w, device)
     return 2 * x.numel() * w.shape[1] / best
 
 
@@ -128,7 +158,6 @@ def test_features_in(benchmark, videos, place, monkeypatch):
     benchmark.group = "An epoch of 40 videos, paper scale, by where the features are"
     benchmark.name = place
     monkeypatch.setattr(training_data, "SHARE", 0.5 if place == "memory" else 0.0)
-    device = torch.device("cpu")
-    loaded = training_data.load_training_data(videos, "rgb", device)
-    fit = train.Fit(loaded, [settings_of("paper")], 0, device)
+    loaded = training_data.load_training_data(videos, "rgb", CPU)
+    fit = train.Fit(loaded, [settings_of("paper")], 0, CPU)
     benchmark.pedantic(fit.epoch, rounds=4, warmup_rounds=1)
