@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dgam_core.errors import InputError
+from dgam_core.memory import free_bytes
 from dgam_core.parallel import ALONE, Group, Part
 from dgam_core.snippets import DataSet, checked_features
 from dgam_core.stages import Batch, send
@@ -166,18 +164,6 @@ def load_training_data(
         lambda i: data.load(stream, names[i]),
         held if group.size > 1 else None,
     )
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory of a device that is free, in bytes; on the CPU no more than a control group allows."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    with suppress(OSError, ValueError):  # there is no such group, or its limit is "max"
-        limit = int((group / "memory.max").read_text(encoding="utf-8"))
-        free = min(free, limit - int((group / "memory.current").read_text(encoding="utf-8")))
-    return free
 
 
 def hold_out(target: Tensor, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

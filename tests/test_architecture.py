@@ -14,6 +14,7 @@ ORDER = (
     "files",
     "json_stream",
     "threads",
+    "memory",
     "workers",
     "leases",
     "parallel",
