@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from dgam_core.snippets import DataSet, Segment, Video
 from tests.videos import as_port, random_network
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell ignores SIGINT in what it starts in the background, and children inherit that; tests interrupt some.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def outputs_of(attention, tcam) -> Outputs:
