@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -93,7 +94,7 @@ def _missing(folder: Path, specs: Sequence[Spec]) -> list[Spec]:
 def _discard(run: Path) -> None:
     """Remove a run that is damaged, if it is there."""
     with suppress(FileNotFoundError):
-        aside = run.with_name(f".{run.name}.damaged")
+        aside = run.with_name(f".{run.name}.{uuid.uuid4().hex}")
         run.rename(aside)
         shutil.rmtree(aside)
 

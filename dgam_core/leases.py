@@ -37,10 +37,13 @@ class Leases:
             return True
         self._folder.mkdir(parents=True, exist_ok=True)
         if _is_stale(path):
-            # Only one can rename it: the others come too late.
+            # Only one can rename it. One that comes later may meet the new lease of another, and puts it back.
             aside = path.with_name(f".{name}.{uuid.uuid4().hex}")
             with suppress(FileNotFoundError):
                 path.rename(aside)
+                if not _is_stale(aside):
+                    with suppress(FileExistsError):
+                        path.hardlink_to(aside)
                 aside.unlink()
         try:
             with path.open("x", encoding="utf-8") as file:

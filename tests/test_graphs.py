@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dgam_core import graphs
+from dgam_core import graphs, train
 from dgam_core.train import Fit, load_training_data
+from dgam_core.training_data import TrainingData
 
 CPU = torch.device("cpu")
 
@@ -69,3 +70,21 @@ def test_what_was_restored_is_recorded_anew(tiny, settings, said):
     state, before = fit.state(), fit._steps
     fit.restore(state)
     assert all(fit._steps[stage] is not step for stage, step in before.items())
+
+
+def test_an_epoch_asks_a_device_for_no_value(settings, monkeypatch):
+    """PyTorch's device "meta" has shapes and no values: to ask for one is an error, and so is mixing devices."""
+    meta = torch.device("meta")
+    monkeypatch.setattr(train, "_generator", lambda *_: torch.Generator())
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *a, fused, capturable, **k: adam(*a, **k))
+    count = torch.tensor([6, 7, 8, 9])
+    features, norm = (torch.empty(30, *size, device=meta) for size in ((5,), ()))
+    target = torch.empty(4, 3, device=meta)
+    data = TrainingData(features, norm, target, count.cumsum(0) - count, count, 5, read=lambda i: None)
+    s = settings.training.for_stream("rgb").model_copy(update={"batch_size": 3, "num_samples": 2})
+    fit = Fit(data, [s, s.model_copy(update={"beta": 0.5})], 0, meta)
+    fit.epoch()
+    assert {(value.device, value.shape) for value in fit.losses.values()} == {(meta, (2,))}
+    with pytest.raises(RuntimeError, match="meta"):
+        fit.losses["fg"].sum().item()

@@ -64,6 +64,26 @@ def test_a_lease_that_was_never_written_out_is_free_once_it_is_old(folder):
         assert own.acquire("a")
 
 
+def test_a_lease_that_others_find_old_at_the_same_moment_is_free_for_one(folder, monkeypatch):
+    folder.mkdir()
+    (folder / "a").write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    old = time.time() - module.STALE_S - 1
+    os.utime(folder / "a", (old, old))
+    really, quicker = module._is_stale, leases(folder)
+
+    def found_old_before_another_took_it(path):
+        monkeypatch.setattr(module, "_is_stale", really)
+        stale = really(path)
+        assert held.acquire("a")
+        return stale
+
+    with quicker as held, leases(folder) as own:
+        monkeypatch.setattr(module, "_is_stale", found_old_before_another_took_it)
+        assert not own.acquire("a")
+        assert [path.name for path in folder.iterdir()] == ["a"]
+    assert list(folder.iterdir()) == []
+
+
 def test_leases_are_kept_fresh(folder, monkeypatch):
     monkeypatch.setattr(module, "FRESH_S", 0.02)
     with leases(folder) as own:
