@@ -148,6 +148,28 @@ def test_features_are_imported_first(project, tiny):
     assert set(tables(project)) == {f"{name}.csv" for name in NAMES}
 
 
+SUBMIT = """#!/bin/sh
+echo "$1 $2 $3 $4" >> submitted
+sh "$5" > /dev/null 2>&1 &
+echo $!
+"""
+
+
+def test_a_scheduler_that_only_has_commands(project):
+    """The profile for any of them, with a command in place of qsub that notes what a job asks for."""
+    (project / "submit").write_text(SUBMIT)
+    (project / "submit").chmod(0o755)
+    command = "./submit {threads} {resources.mem_mb} {resources.runtime} {resources.gpu}"
+    options = ("--workflow-profile", "profiles/cluster", "--jobs", "2", "--latency-wait", "5")
+    status, said = finish(project, *options, "--cluster-generic-submit-cmd", command)
+    assert status == 0, said
+    assert set(tables(project)) == {f"{name}.csv" for name in NAMES}
+    jobs = json.loads((project / "results/tiny/plan.json").read_text())["jobs"].values()
+    asked = [f"{job['threads']} {job['memory_mb']} {job['minutes']} {job['gpus']}" for job in jobs]
+    submitted = (project / "submitted").read_text().splitlines()
+    assert sorted(submitted) == sorted(asked + ["1 4000 120 0"] * len(NAMES))
+
+
 def inside(folder):
     """Processes that work in a folder."""
     found = []
