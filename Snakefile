@@ -29,6 +29,7 @@ PARAMETERS = {
     if name not in OWN
 }
 RESULTS = f"results/{PROFILE}"
+NOTEBOOKS = [f"{RESULTS}/notebooks/{name}.ipynb" for name in FILES]
 PLAN = f"{RESULTS}/plan_{SWEEP}.json" if SWEEP else f"{RESULTS}/plan.json"
 
 if not FILES:
@@ -36,6 +37,12 @@ if not FILES:
     raise WorkflowError(f"params/{PROFILE} has no parameters; profiles: {', '.join(profiles)}")
 DATASETS = {name: (yaml.safe_load(Path(path).read_text()) | config)["dataset"] for name, path in FILES.items()}
 STORES = {name: [dataset] for name, dataset in DATASETS.items() if not dataset.startswith("simulated:")}
+for name, (dataset,) in STORES.items():
+    if not config.get("layout") and not Path(dataset).is_file():
+        raise WorkflowError(
+            f"{FILES[name]}: dataset = {dataset!r}: no such file; make it with `dgam import`, let --config "
+            "layout=LAYOUT source=FOLDER do so, or name another with --config dataset=FILE.h5"
+        )
 # By what it says and not by its time: Snakemake runs anew what ran with another.
 CODE = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path("dgam_core").glob("*.py")) if not path.stem.startswith("cli"))
@@ -63,11 +70,12 @@ localrules: all, notebooks, plan, site
 rule all:
     input:
         "book/_build/html/index.html",
+        NOTEBOOKS,  # by themselves too: a site that is there would do without those that are not
 
 
 rule notebooks:
     input:
-        expand(f"{RESULTS}/notebooks/{{name}}.ipynb", name=FILES),
+        NOTEBOOKS,
 
 
 if config.get("layout"):
@@ -194,13 +202,14 @@ rule site:
         "_config.yml",
         "_toc.yml",
         Path("params").glob("*.*"),
-        notebooks=rules.notebooks.input,
+        notebooks=NOTEBOOKS,
     output:
         "book/_build/html/index.html",
     message:
         "site in book/_build/html"
     params:
         code=CODE,
+        profile=PROFILE,  # the site that is there may be another's
     log:
         f"{RESULTS}/logs/site.log",
     shell:

@@ -54,9 +54,9 @@ def change(folder, name, **values):
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
 
 
-def start(folder, *arguments, **options):
-    command = [SNAKEMAKE, "--cores", "2", "notebooks", "--config", "profile=tiny", *arguments]
-    environment = os.environ | {"PATH": f"{SNAKEMAKE.parent}:{os.environ['PATH']}"}
+def start(folder, *arguments, target="notebooks", **options):
+    command = [SNAKEMAKE, "--cores", "2", target, "--config", "profile=tiny", *arguments]
+    environment = os.environ | {"PATH": f"{folder / 'bin'}:{SNAKEMAKE.parent}:{os.environ['PATH']}"}
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -68,9 +68,9 @@ def start(folder, *arguments, **options):
     )
 
 
-def finish(folder, *arguments):
+def finish(folder, *arguments, **options):
     """Run a batch to its end; return its status and what it said."""
-    process = start(folder, *arguments)
+    process = start(folder, *arguments, **options)
     said, _ = process.communicate(timeout=300)
     return process.returncode, said
 
@@ -135,6 +135,45 @@ def test_a_profile_that_is_not_there_is_named(project):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "params/unknown has no parameters; profiles: tiny" in said
+
+
+def test_a_store_that_is_not_there_is_named(project):
+    (project / "tiny.h5").unlink()
+    status, said = finish(project)
+    assert status == 1
+    assert "params/tiny/table3_thumos14.yaml: dataset = 'tiny.h5': no such file; make it with `dgam" in said
+
+
+def test_the_site_is_of_the_profile_asked_for_and_of_all_its_notebooks(project):
+    """With a command in place of jupyter-book, which `test_site.py` tests."""
+    (project / "book").unlink()
+    (project / "book").mkdir()
+    (project / "bin").mkdir()
+    (project / "bin/jupyter-book").write_text(
+        "#!/bin/sh\nmkdir -p book/_build/html\n> book/_build/html/index.html"
+    )
+    (project / "bin/jupyter-book").chmod(0o755)
+    (project / "params/tiny/table7_beta.yaml").unlink()
+    shutil.copytree(project / "params/tiny", project / "params/other")
+    (project / "params/other/table3_thumos14.yaml").write_text(
+        (project / "params/tiny/table3_thumos14.yaml").read_text().replace("profile: tiny", "profile: other")
+    )
+
+    def built(profile):
+        status, said = finish(project, f"profile={profile}", target="all")
+        assert status == 0, said
+        page = nbformat.read(project / "book/notebooks/table3_thumos14.ipynb", as_version=4)
+        return page.metadata["papermill"]["parameters"]["profile"], said
+
+    assert built("tiny")[0] == "tiny"
+    first = (project / "results/tiny/notebooks/table3_thumos14.ipynb").stat().st_mtime_ns
+    assert built("other")[0] == "other"
+    assert built("tiny")[0] == "tiny"
+    assert (project / "results/tiny/notebooks/table3_thumos14.ipynb").stat().st_mtime_ns == first
+    assert "Nothing to be done" in built("tiny")[1]
+    shutil.rmtree(project / "results")
+    assert built("tiny")[0] == "tiny"
+    assert set(tables(project)) == {"table3_thumos14.csv"}
 
 
 def test_features_are_imported_first(project, tiny):
@@ -278,7 +317,8 @@ def test_the_drawn_graph_is_that_of_the_snakefile(project):
         command = [SNAKEMAKE, "--cores", "1", "--rulegraph", "dot", *arguments]
         said = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout
         names = dict(re.findall(r'(\d+)\[label = "(\w+)"', said))
-        return {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", said)} - {("site", "all")}
+        found = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", said)}
+        return {(a, b) for a, b in found if b != "all"}
 
     imported = edges("--config", "profile=tiny", "layout=basnet", "source=features")
     assert finish(project, "--until", "plan")[0] == 0
