@@ -37,7 +37,7 @@ class Leases:
             return True
         self._folder.mkdir(parents=True, exist_ok=True)
         if _is_stale(path):
-            # Only one can rename it. One that comes later may meet the new lease of another, and puts it back.
+            # Only one can rename it. One that comes later may meet another's new lease, and puts it back.
             aside = path.with_name(f".{name}.{uuid.uuid4().hex}")
             with suppress(FileNotFoundError):
                 path.rename(aside)

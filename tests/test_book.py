@@ -11,10 +11,15 @@ from sphinx.errors import ExtensionError
 
 from tests.conftest import ROOT
 
-EXTENSION = importlib.util.spec_from_file_location("companion", ROOT / "book" / "_ext" / "companion.py")
-companion = importlib.util.module_from_spec(EXTENSION)
-EXTENSION.loader.exec_module(companion)
 
+def extension(name):
+    found = importlib.util.spec_from_file_location(name, ROOT / "book" / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+companion, benchmarks = extension("companion"), extension("benchmarks")
 PAGES = sorted((ROOT / "book" / "method").glob("*.md"))
 DIRECTIVE = re.compile(r"^```\{equation\} (\d+)\n(?::code: (.+)\n)?", re.MULTILINE)
 
@@ -109,3 +114,42 @@ def test_launch_buttons_open_the_notebook_that_the_repository_has():
     assert buttons[0]["url"] == hub + "notebooks/table4_ablation.ipynb"
     assert buttons[1]["url"] == download
     assert (ROOT / "notebooks" / "table4_ablation.ipynb").is_file()
+
+
+PAIR = ("A pair of steps, paper scale", "package", 0.36)
+ON_GPU = (
+    "A pair of steps for each of 16 runs, paper scale, on a GPU",
+    "package, stacked and recorded, float32",
+    0.16,
+)
+
+
+def record_of(*rows):
+    """A record of benchmarks about training."""
+    names = ("group", "name", "seconds")
+    own = [{"about": "training", "note": ""} | dict(zip(names, row, strict=True)) for row in rows]
+    return {"machine": "a machine", "torch": "2", "date": "today", "rows": own}
+
+
+def test_times_stand_beside_the_first_form_of_their_group():
+    found = benchmarks.table(
+        record_of(("a", "plain", 2.0), ("a", "fast", 0.5), ("b", "alone", 1.0)), "training"
+    )
+    assert found.splitlines()[2:] == [
+        "| a | plain | 2 |  |  |",
+        "|  | fast | 0.5 | 0.25 |  |",
+        "| b | alone | 1 |  |  |",
+    ]
+    assert benchmarks.table(record_of(PAIR), "gpu") == "*not measured*"
+
+
+def test_costs_count_each_run_once():
+    """Table 4, 4 rows, and Table 1, 2 of these: 5 seeds, 2 streams; 1000 epochs, twice, of 7 batches."""
+    runs = benchmarks.trainings("thumos14")
+    assert runs["table4_ablation"] == (40, 40, 40 * 1000 * 2 * 7)
+    assert runs["table1_module_swap"] == (20, 0, 0)
+    lines = benchmarks.costs(record_of(PAIR), "thumos14").splitlines()
+    hours = 40 * 14_000 * 0.36 / 3600
+    assert lines[2] == f"| `table4_ablation` | 40 | 40 | {hours:.3g} | *not measured* |"
+    lines = benchmarks.costs(record_of(PAIR, ON_GPU), "thumos14").splitlines()
+    assert lines[2] == f"| `table4_ablation` | 40 | 40 | {hours:.3g} | {hours / 36:.3g} |"  # 0.16 s / 16 runs

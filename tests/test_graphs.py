@@ -73,7 +73,7 @@ def test_what_was_restored_is_recorded_anew(tiny, settings, said):
 
 
 def test_an_epoch_asks_a_device_for_no_value(settings, monkeypatch):
-    """PyTorch's device "meta" has shapes and no values: to ask for one is an error, and so is mixing devices."""
+    """PyTorch's device "meta" has shapes, no values: asking for one is an error, and so is mixing devices."""
     meta = torch.device("meta")
     monkeypatch.setattr(train, "_generator", lambda *_: torch.Generator())
     adam = torch.optim.Adam

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 from html import escape
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,6 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
-
-from dgam_core import simulate
-from dgam_core.params import Experiment, parse, read_yaml
-from dgam_core.plan import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS_PAGE = "book/equation_tests"
@@ -206,67 +201,6 @@ class Claims(SphinxDirective):
         return self.parse_text_to_nodes(text)
 
 
-class Benchmarks(SphinxDirective):
-    """What `make bench` measured, each form against the first of its group."""
-
-    def run(self) -> list[nodes.Node]:
-        """Make the table from the record."""
-        path = ROOT / "params" / "benchmarks.json"
-        self.env.note_dependency(str(path))
-        record = json.loads(path.read_text(encoding="utf-8"))
-        gpu = "" if record["device"] == "cuda" else " On a GPU: *not measured*."
-        lines = [
-            f"Measured on {record['machine']}, torch {record['torch']}, {record['date']}; the shortest of "
-            f"several rounds, the ratio to the first form of each.{gpu}"
-        ]
-        lines += ["", "| measured | form | seconds | ratio | beside |", "|---|---|---|---|---|"]
-        for group, rows in groupby(record["rows"], key=lambda row: row["group"]):
-            first = 0.0
-            for row in rows:
-                what, ratio = ("", f"{row['seconds'] / first:.3g}") if first else (group, "1")
-                first = first or row["seconds"]
-                lines.append(f"| {what} | {row['name']} | {row['seconds']:.3g} | {ratio} | {row['note']} |")
-        return self.parse_text_to_nodes("\n".join(lines))
-
-
-class Costs(SphinxDirective):
-    """What the notebooks of a profile train, and how long that takes where `make bench` was run."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """Make the table from the profile's parameters and the record of the benchmarks."""
-        record = json.loads((ROOT / "params" / "benchmarks.json").read_text(encoding="utf-8"))
-        group = "A pair of steps, paper scale"
-        pair_s = next(
-            row["seconds"] for row in record["rows"] if (row["group"], row["name"]) == (group, "package")
-        )
-        videos = len(simulate.DATA_SETS[self.arguments[0]]("paper").subset("train"))
-        lines = ["| | runs | not in a table above | hours |", "|---|---|---|---|"]
-        seen: set[Any] = set()
-        for name in sorted(VARIANTS, key=lambda name: (name != "table4_ablation", name)):
-            path = ROOT / "params" / self.arguments[0] / f"{name}.yaml"
-            if not path.is_file():
-                continue
-            experiment = parse(Experiment, read_yaml(path), str(path))
-            runs = [
-                (seed, stream, settings.training.for_stream(stream))
-                for settings in VARIANTS[name](experiment).values()
-                for seed in experiment.seeds
-                for stream in ("rgb", "flow")
-            ]
-            new = [settings for run in runs if run not in seen and (settings := run[2])]
-            seen |= set(runs)
-            pairs = sum(s.total_epochs * -(-videos // s.batch_size) for s in new)
-            lines.append(f"| `{name}` | {len(runs)} | {len(new)} | {pairs * pair_s / 3600:,.0f} |")
-        lines += [
-            "",
-            f"Hours on {record['machine']}, at most: projected from the {pair_s:.2g} s that a pair of steps "
-            "of one run was measured to take there. Nothing of it was run whole. On a GPU: *not measured*.",
-        ]
-        return self.parse_text_to_nodes("\n".join(lines))
-
-
 def claiming_notebooks() -> list[str]:
     """Return the notebooks of the paper's figures and tables, figures first, by number."""
     stems = [path.stem for path in (ROOT / "notebooks").glob("*[0-9]_*.ipynb")]
@@ -344,8 +278,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("equation", Equation)
     app.add_directive("equation-tests", EquationTests)
     app.add_directive("claims", Claims)
-    app.add_directive("benchmarks", Benchmarks)
-    app.add_directive("costs", Costs)
     app.connect("source-read", add_downloads)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", make_accessible, priority=900)  # after the theme

@@ -23,6 +23,7 @@ def condensed(content):
         name = entry["params"].get("implementation") if entry["params"] else None
         rows.append(
             {
+                "about": Path(entry["fullname"].partition("::")[0]).stem.removeprefix("bench_"),
                 "group": entry["group"],
                 "name": name or entry["name"],
                 "seconds": entry["stats"]["min"] / info.get("share", 1),
@@ -32,10 +33,11 @@ def condensed(content):
         )
     groups = [row["group"] for row in rows]
     rows.sort(key=lambda row: groups.index(row["group"]))
+    cores = f"{machine['cpu']['count']} cores of {machine['cpu']['brand_raw']}"
+    gpu = f" and one {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return {
-        "machine": f"{machine['cpu']['count']} cores of {machine['cpu']['brand_raw']}",
+        "machine": cores + gpu,
         "torch": torch.__version__,
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
         "date": content["datetime"][:10],
         "rows": rows,
     }

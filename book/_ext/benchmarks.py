@@ -1,0 +1,129 @@
+"""What `make bench` measured, as tables: times and ratios, and what the notebooks of a profile cost."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from dgam_core import simulate
+from dgam_core.params import Experiment, parse, read_yaml
+from dgam_core.plan import VARIANTS
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORD = ROOT / "params" / "benchmarks.json"
+NOT = "*not measured*"
+Record = dict[str, Any]
+
+
+def machine(record: Record) -> str:
+    """Return a sentence on where and how all was measured."""
+    return (
+        f"Measured on {record['machine']}, torch {record['torch']}, {record['date']}; the shortest of "
+        "several rounds, the ratio to the first form of each."
+    )
+
+
+def table(record: Record, about: str) -> str:
+    """Return what was measured about something, each form beside the first of its group, in Markdown."""
+    chosen = [row for row in record["rows"] if row["about"] == about]
+    lines = ["| measured | form | seconds | ratio | beside |", "|---|---|---|---|---|"]
+    for group, rows in groupby(chosen, key=lambda row: row["group"]):
+        first = 0.0
+        for row in rows:
+            what, ratio = ("", f"{row['seconds'] / first:.3g}") if first else (group, "")
+            first = first or row["seconds"]
+            lines.append(f"| {what} | {row['name']} | {row['seconds']:.3g} | {ratio} | {row['note']} |")
+    return "\n".join(lines) if chosen else NOT
+
+
+def pair_s(record: Record) -> dict[str, float | None]:
+    """Return the seconds that a pair of steps of a run takes on a CPU and on a GPU; None if not measured."""
+    found = {(row["group"], row["name"]): float(row["seconds"]) for row in record["rows"]}
+    of_16 = found.get(
+        (
+            "A pair of steps for each of 16 runs, paper scale, on a GPU",
+            "package, stacked and recorded, float32",
+        )
+    )
+    return {"CPU": found[("A pair of steps, paper scale", "package")], "GPU": of_16 and of_16 / 16}
+
+
+def trainings(profile: str) -> dict[str, tuple[int, int, int]]:
+    """Return notebook → its runs, how many of them no notebook before it has, the pairs of steps of those."""
+    videos = len(simulate.DATA_SETS[profile]("paper").subset("train"))
+    found: dict[str, tuple[int, int, int]] = {}
+    seen: set[Any] = set()
+    for name in sorted(VARIANTS, key=lambda name: (name != "table4_ablation", name)):
+        path = ROOT / "params" / profile / f"{name}.yaml"
+        if not path.is_file():
+            continue
+        experiment = parse(Experiment, read_yaml(path), str(path))
+        runs = [
+            (seed, stream, settings.training.for_stream(stream))
+            for settings in VARIANTS[name](experiment).values()
+            for seed in experiment.seeds
+            for stream in ("rgb", "flow")
+        ]
+        new = [settings for run in runs if run not in seen and (settings := run[2])]
+        seen |= set(runs)
+        pairs = sum(s.total_epochs * -(-videos // s.batch_size) for s in new)
+        found[name] = (len(runs), len(new), pairs)
+    return found
+
+
+def costs(record: Record, profile: str) -> str:
+    """Return what the notebooks of a profile cost at the paper's sizes, in Markdown."""
+    each = pair_s(record)
+    lines = ["| | runs | not in a table above | hours, CPU | hours, GPU |", "|---|---|---|---|---|"]
+    for name, (runs, new, pairs) in trainings(profile).items():
+        hours = [f"{pairs * s / 3600:,.3g}" if s else NOT for s in each.values()]
+        lines.append(f"| `{name}` | {runs} | {new} | {' | '.join(hours)} |")
+    lines += [
+        "",
+        f"Hours on {record['machine']}, at most: projected from the seconds that a pair of steps of one run "
+        f"was measured to take there, {each['CPU']:.2g} on the CPU. Nothing of it was run whole.",
+    ]
+    return "\n".join(lines)
+
+
+class Benchmarks(SphinxDirective):
+    """What was measured: about training, gpu, evaluation or extraction; without that, where and how."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the sentence or the table."""
+        record = read(self)
+        return self.parse_text_to_nodes(
+            table(record, self.arguments[0]) if self.arguments else machine(record)
+        )
+
+
+class Costs(SphinxDirective):
+    """What the notebooks of a profile train, and how long that takes where `make bench` was run."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        return self.parse_text_to_nodes(costs(read(self), self.arguments[0]))
+
+
+def read(directive: SphinxDirective) -> Record:
+    """Read the record, on which the directive's page then depends."""
+    directive.env.note_dependency(str(RECORD))
+    record: Record = json.loads(RECORD.read_text(encoding="utf-8"))
+    return record
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register all with Sphinx."""
+    app.add_directive("benchmarks", Benchmarks)
+    app.add_directive("costs", Costs)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
