@@ -52,7 +52,7 @@ def over(value: Tensor, axes: int) -> Tensor:
     return value.view(-1, *(1,) * axes) if value.ndim else value
 
 
-def products(x: Tensor, weights: Sequence[Tensor], dtype: torch.dtype | None = None) -> tuple[Tensor, ...]:
+def products(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Multiply the snippets by all weights that meet them, in one matrix product.
 
     The features are the largest array of a training by far: they are read once. Only weights that
@@ -60,24 +60,22 @@ def products(x: Tensor, weights: Sequence[Tensor], dtype: torch.dtype | None = N
 
     Args:
         x: features, (..., D), the same for all runs of a stack; they get no gradient.
-        weights: (O_i, D) each, in a stack (R, O_i, D).
-        dtype: what both are rounded to for the product; that of the features by itself.
+        weights: (O_i, D) each, in a stack (R, O_i, D); for the product they are rounded to the type of x.
     Returns:
-        x·W_iᵀ, (..., O_i) each, in a stack (R, ..., O_i).
+        x·W_iᵀ, (..., O_i) each, in a stack (R, ..., O_i), of the type of the weights.
     """
-    found: tuple[Tensor, ...] = _Products.apply(dtype or x.dtype, x, *weights)  # type: ignore[no-untyped-call]
+    found: tuple[Tensor, ...] = _Products.apply(x, *weights)  # type: ignore[no-untyped-call]
     return found
 
 
 class _Products(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dtype: torch.dtype, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         rows = [weight.reshape(-1, x.shape[-1]) for weight in weights]
         ctx.set_materialize_grads(False)
-        ctx.own, ctx.shapes = x.dtype, [weight.shape for weight in weights]
-        x = x.to(dtype)
+        ctx.own, ctx.shapes = weights[0].dtype, [weight.shape for weight in weights]
         ctx.save_for_backward(x)
-        every = (x.flatten(0, -2) @ torch.cat(rows).to(dtype).T).to(ctx.own)
+        every = (x.flatten(0, -2) @ torch.cat(rows).to(x.dtype).T).to(ctx.own)
         found = []
         for part, weight in zip(torch.split(every, [len(row) for row in rows], 1), weights, strict=True):
             values = part.view(*x.shape[:-1], *weight.shape[:-1])
@@ -90,7 +88,7 @@ class _Products(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         columns = {}
         for i, (values, shape) in enumerate(zip(gradients, ctx.shapes, strict=True)):
-            if values is not None and ctx.needs_input_grad[2 + i]:
+            if values is not None and ctx.needs_input_grad[1 + i]:
                 values = values.movedim(0, -2) if len(shape) == 3 else values
                 columns[i] = values.reshape(x.shape[:-1].numel(), -1)
         found: list[Tensor | None] = [None] * len(gradients)
@@ -99,7 +97,7 @@ class _Products(torch.autograd.Function):
             parts = torch.split(every, [values.shape[1] for values in columns.values()])
             for i, rows in zip(columns, parts, strict=True):
                 found[i] = rows.view(ctx.shapes[i])
-        return None, None, *found
+        return None, *found
 
 
 @contextmanager

@@ -27,9 +27,6 @@ PER_RUN = (
     "pool_offset_bg", "pool_offset_fg", "prior_shift", "sigma", "warmup_epochs", "warmup_re", "warmup_step",
 )  # fmt: skip
 
-# Setting `matmul` → what the features are rounded to in their product with the weights.
-ROUNDED = {"bfloat16": torch.bfloat16}
-
 
 def stack_key(settings: TrainingSettings) -> TrainingSettings:
     """Return what runs must have in common to train as a stack: equal keys may."""
@@ -117,7 +114,7 @@ class Batch:
     """A batch of videos.
 
     Attributes:
-        x: snippet features, (B, T, D).
+        x: snippet features, (B, T, D), rounded or not.
         norm: ‖x‖² of each snippet, (B, T).
         target: label distribution, (B, C + 1).
         part: which videos of a batch on several processes these are; None on one.
@@ -147,7 +144,7 @@ def stage_a_losses(
     attention, classifier, cvae = model.attention, model.classifier, model.cvae
     first = [attention.fc1.weight, classifier.fc1.weight]
     of_attention, of_classifier, *of_decoder = products(
-        batch.x, first + (cvae.decoder_products() if s.gamma_re else []), ROUNDED.get(s.matmul)
+        batch.x, first + (cvae.decoder_products() if s.gamma_re else [])
     )
     lam = attention.of_product(of_attention)
     tcam = classifier.of_product(of_classifier)
@@ -183,7 +180,6 @@ def stage_b_losses(
     of_attention, of_encoder, *of_decoder = products(
         batch.x,
         [attention.fc1.weight.detach(), cvae.encoder_product(), *cvae.decoder_products()],
-        ROUNDED.get(s.matmul),
     )
     with torch.no_grad():
         lam = attention.of_product(of_attention)

@@ -31,7 +31,7 @@ from dgam_core.snippets import DataSet, sample_test, sample_training
 from dgam_core.stack import matmul, stack
 from dgam_core.stages import Batch, Factors, stack_key, stage_a_losses, stage_b_losses, warmup
 from dgam_core.threads import threads_for
-from dgam_core.training_data import TrainingData, hold_out, load_training_data
+from dgam_core.training_data import ROUNDED, TrainingData, hold_out, load_training_data
 
 KEEP_S = 60.0  # seconds between two notes of what a training has done so far
 
@@ -205,7 +205,7 @@ def train(
         What each run left behind.
     """
     with group.agreeing():
-        everything = load_training_data(data, stream, device, group)
+        everything = load_training_data(data, stream, device, group, ROUNDED.get(runs[0].matmul))
     s = runs[0]
     with threads_for(len(runs) * s.batch_size * s.num_snippets * everything.dim), matmul(s.matmul):
         first = Fit(everything, runs, seed, device, group)

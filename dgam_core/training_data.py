@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,11 +16,13 @@ from torch import Tensor
 from dgam_core.errors import InputError
 from dgam_core.memory import free_bytes
 from dgam_core.parallel import ALONE, Group, Part
-from dgam_core.snippets import DataSet, checked_features
+from dgam_core.snippets import DataSet, Video, checked_features
 from dgam_core.stages import Batch, send
 
 # Share of the memory that is free which features may take; beyond it they stay in the store.
 SHARE = 0.5
+# Setting `matmul` → the type to which features are rounded, and with them the weights that they meet.
+ROUNDED = {"bfloat16": torch.bfloat16}
 ELSEWHERE = -(2**40)  # start of a video that another process holds
 
 Chosen = tuple[Tensor, Tensor]  # videos, (B,), and their snippets, (B, T)
@@ -32,7 +34,7 @@ class TrainingData:
 
     Attributes:
         features: snippets of all videos, end to end, (S, D), on the training device, as stored (float16 stays
-            so until a batch is taken); None where they stay in the store.
+            so until a batch is taken) or `rounded`; None where they stay in the store.
         norm: ‖x‖² of each snippet, (S,); None as above.
         target: label distribution over background and classes, (N, C + 1), on the training device.
         start: index of each video's first snippet, (N,), on the CPU, where snippets are drawn.
@@ -40,6 +42,7 @@ class TrainingData:
         dim: D.
         read: reads the features of a video by its index, (T, D), where they stay in the store.
         held: which videos this process has the features of, (N,), on the CPU; None where it has all.
+        rounded: type to which the features of a batch are rounded, but not ‖x‖²; None if they are not.
     """
 
     features: Tensor | None
@@ -50,6 +53,7 @@ class TrainingData:
     dim: int
     read: Callable[[int], NDArray[Any]]
     held: Tensor | None = None
+    rounded: torch.dtype | None = None
 
     def take(self, videos: NDArray[np.int64]) -> TrainingData:
         """Return the videos of the given indices."""
@@ -111,7 +115,8 @@ class TrainingData:
             videos, index = _rows((videos, index), part)
         snippets = [self.read(i)[own] for i, own in zip(videos.tolist(), index.numpy(), strict=True)]
         x = send(torch.from_numpy(np.stack(snippets).astype(np.float32)), device)
-        return Batch(x, x.square().sum(-1), self.target[send(videos, device)], part)
+        rounded = x if self.rounded is None else x.to(self.rounded)
+        return Batch(rounded, x.square().sum(-1), self.target[send(videos, device)], part)
 
 
 def _rows(pair: Chosen, part: Part) -> Chosen:
@@ -119,10 +124,16 @@ def _rows(pair: Chosen, part: Part) -> Chosen:
 
 
 def load_training_data(
-    data: DataSet, stream: str, device: torch.device, group: Group = ALONE
+    data: DataSet, stream: str, device: torch.device, group: Group = ALONE, rounded: torch.dtype | None = None
 ) -> TrainingData:
     """Load and check the training videos of one stream; on several processes, each loads its share.
 
+    Args:
+        data: the data set.
+        stream: which of its streams.
+        device: where to train.
+        group: the processes that train together.
+        rounded: type to which features are rounded, if they are.
     Raises:
         InputError: a feature is not finite, or there are fewer videos than processes.
     """
@@ -135,7 +146,7 @@ def load_training_data(
     start = torch.where(held, own.cumsum(0) - own, ELSEWHERE)
     dim, total = data.dim(stream), int(own.sum())
     first = data.load(stream, videos[0].name)
-    dtype = torch.float16 if first.dtype == np.float16 else torch.float32
+    dtype = rounded or (torch.float16 if first.dtype == np.float16 else torch.float32)
     features = norm = None
     if total * dim * dtype.itemsize <= SHARE * free_bytes(device) / group.on_host:
         features = torch.empty(total, dim, dtype=dtype, device=device)
@@ -146,24 +157,26 @@ def load_training_data(
     for i, (video, values) in zip(mine, found, strict=True):
         if features is not None and norm is not None:
             rows = slice(int(start[i]), int(start[i]) + video.num_snippets)
-            features[rows] = torch.from_numpy(np.ascontiguousarray(values)).to(device)
-            norm[rows] = features[rows].float().square().sum(-1)
-    # Column 0 is the background's; y / Σy for videos of several classes.
-    target = torch.tensor(
-        [[0, *(c in video.labels for c in data.classes)] for video in videos], dtype=torch.float32
-    )
-    target /= target.sum(1, keepdim=True)
+            exact = torch.from_numpy(np.ascontiguousarray(values)).to(device)
+            features[rows], norm[rows] = exact, exact.float().square().sum(-1)
     names = [video.name for video in videos]
     return TrainingData(
         features,
         norm,
-        target.to(device),
+        _label_distribution(videos, data.classes).to(device),
         start,
         count,
         dim,
         lambda i: data.load(stream, names[i]),
         held if group.size > 1 else None,
+        rounded,
     )
+
+
+def _label_distribution(videos: Sequence[Video], classes: Sequence[str]) -> Tensor:
+    """y / Σy of each video, (N, C + 1); column 0 is the background's."""
+    y = [[0, *(name in video.labels for name in classes)] for video in videos]
+    return torch.nn.functional.normalize(torch.tensor(y, dtype=torch.float32), p=1, dim=1)
 
 
 def hold_out(target: Tensor, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -178,7 +178,7 @@ def test_rounded_products_are_those_of_rounded_numbers(runs):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, 6, 16, generator=generator)
     w = torch.randn(*([runs] if runs else []), 5, 16, generator=generator, requires_grad=True)
-    (found,) = products(x, [w], torch.bfloat16)
+    (found,) = products(x.bfloat16(), [w])
     assert found.dtype == torch.float32
     exact = torch.einsum("btd,...od->...bto", x.bfloat16().double(), w.bfloat16().double())
     torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=2**-6)

@@ -54,12 +54,13 @@ def test_batches_come_in_order(tiny, place):
     assert i == 19
 
 
+@pytest.mark.parametrize("matmul", ["float32", "bfloat16"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_training_from_the_store_gives_the_same_bits(tiny, settings, tmp_path, monkeypatch, dtype):
+def test_training_from_the_store_gives_the_same_bits(tiny, settings, tmp_path, monkeypatch, dtype, matmul):
     narrow = {s: {v: x.astype(dtype) for v, x in own.items()} for s, own in tiny.features.items()}
     store.write(tmp_path / "x.h5", replace(tiny, features=narrow))
     data = store.read(tmp_path / "x.h5")
-    s = settings.training.for_stream("rgb")
+    s = settings.training.for_stream("rgb").model_copy(update={"matmul": matmul})
     (resident,) = train.train(data, "rgb", [s], 0, CPU, lambda losses: None)
     monkeypatch.setattr(training_data, "SHARE", 0.0)
     (streamed,) = train.train(data, "rgb", [s], 0, CPU, lambda losses: None)
@@ -74,6 +75,16 @@ def test_features_take_their_own_size_and_no_more(tiny):
     (_, first), *_ = checked_features(replace(tiny, features=half), "rgb", tiny.subset("train"))
     assert data.norm[0].item() == approx(float((first[0].astype(np.float64) ** 2).sum()), rel=1e-5)
     assert taken(data, [0], [[0]]).x.dtype == torch.float32
+
+
+def test_features_that_are_rounded_are_kept_so_and_their_norm_is_exact(tiny):
+    data = load_training_data(tiny, "rgb", CPU, rounded=torch.bfloat16)
+    assert data.features.dtype == torch.bfloat16
+    batch = taken(data, [1], [[3]])
+    exact = tiny.features["rgb"]["v1"][3]
+    assert batch.x.dtype == torch.bfloat16
+    assert batch.x[0, 0].float().numpy() == approx(exact, rel=2**-8)  # 8 bits
+    assert batch.norm.item() == approx(float((exact.astype(np.float64) ** 2).sum()), rel=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])

@@ -57,7 +57,8 @@ def copy_rate():
 
 def fit_of(data, runs, **change):
     s = settings_of(SCALE, **change)
-    return Fit(training_data.load_training_data(data, "rgb", DEVICE), [s] * runs, 0, DEVICE)
+    rounded = training_data.ROUNDED.get(s.matmul)
+    return Fit(training_data.load_training_data(data, "rgb", DEVICE, rounded=rounded), [s] * runs, 0, DEVICE)
 
 
 def run_epochs(benchmark, fit, arithmetic="float32"):

@@ -70,6 +70,7 @@ def plain_pair(scale, device=CPU, from_host=False, **change):
 def package_pair(scale, runs=1, device=CPU, **change):
     s, generator = settings_of(scale, **change), torch.Generator(device).manual_seed(0)
     batch = batch_of(scale, device)
+    batch = replace(batch, x=batch.x.to(training_data.ROUNDED.get(s.matmul, batch.x.dtype)))
     _, T, D, C, _ = SCALES[scale]
     model = stack(new_model(D, C, s, 0), runs).to(device)
     factors = Factors.stack([Factors.of(s, 1.0, T, D)] * runs, batch.x)
