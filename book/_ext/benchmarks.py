@@ -17,7 +17,7 @@ from dgam_core.plan import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "params" / "benchmarks.json"
-NOT = "*not measured*"
+NOT = "*not measured*; `make bench` on a machine that has one adds it"
 Record = dict[str, Any]
 
 
@@ -39,19 +39,17 @@ def table(record: Record, about: str) -> str:
             what, ratio = ("", f"{row['seconds'] / first:.3g}") if first else (group, "")
             first = first or row["seconds"]
             lines.append(f"| {what} | {row['name']} | {row['seconds']:.3g} | {ratio} | {row['note']} |")
-    return "\n".join(lines) if chosen else NOT
+    return "\n".join(lines) if chosen else f"On a GPU: {NOT}."
 
 
-def pair_s(record: Record) -> dict[str, float | None]:
-    """Return the seconds that a pair of steps of a run takes on a CPU and on a GPU; None if not measured."""
+def pair_s(record: Record) -> dict[str, float]:
+    """Return the seconds that a pair of steps of a run takes on a CPU and, if it was measured, on a GPU."""
     found = {(row["group"], row["name"]): float(row["seconds"]) for row in record["rows"]}
-    of_16 = found.get(
-        (
-            "A pair of steps for each of 16 runs, paper scale, on a GPU",
-            "package, stacked and recorded, float32",
-        )
-    )
-    return {"CPU": found[("A pair of steps, paper scale", "package")], "GPU": of_16 and of_16 / 16}
+    seconds = {"CPU": found["A pair of steps, paper scale", "package"]}
+    stacked = "A pair of steps for each of 16 runs, paper scale, on a GPU"
+    if of_16 := found.get((stacked, "package, stacked and recorded, float32")):
+        seconds["GPU"] = of_16 / 16
+    return seconds
 
 
 def trainings(profile: str) -> dict[str, tuple[int, int, int]]:
@@ -80,14 +78,16 @@ def trainings(profile: str) -> dict[str, tuple[int, int, int]]:
 def costs(record: Record, profile: str) -> str:
     """Return what the notebooks of a profile cost at the paper's sizes, in Markdown."""
     each = pair_s(record)
-    lines = ["| | runs | not in a table above | hours, CPU | hours, GPU |", "|---|---|---|---|---|"]
+    heads = ["", "runs", "not in a table above", *(f"hours, {where}" for where in each)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, (runs, new, pairs) in trainings(profile).items():
-        hours = [f"{pairs * s / 3600:,.3g}" if s else NOT for s in each.values()]
+        hours = [f"{pairs * s / 3600:,.3g}" for s in each.values()]
         lines.append(f"| `{name}` | {runs} | {new} | {' | '.join(hours)} |")
     lines += [
         "",
         f"Hours on {record['machine']}, at most: projected from the seconds that a pair of steps of one run "
-        f"was measured to take there, {each['CPU']:.2g} on the CPU. Nothing of it was run whole.",
+        f"was measured to take there, {each['CPU']:.2g} on the CPU. Nothing of it was run whole."
+        + ("" if "GPU" in each else f" On a GPU: {NOT}."),
     ]
     return "\n".join(lines)
 
