@@ -130,7 +130,9 @@ rule train:
     output:
         f"{RESULTS}/jobs/{{job}}.json",
     message:
-        "train {wildcards.job}"
+        "train {params.about}"
+    params:
+        about=needs("about"),
     log:
         f"{RESULTS}/logs/train_{{job}}.log",
     benchmark:

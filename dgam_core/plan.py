@@ -136,8 +136,8 @@ def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, An
         runs: the run store.
         experiments: notebook, or sweep of one's own, → its parameters.
     Returns:
-        Plain data: `jobs`, name → `runs`, `threads`, `memory_mb`, `minutes`, `gpus`; and `notebooks`,
-        name → the jobs that it waits for.
+        Plain data: `jobs`, name → `about`, `runs`, `threads`, `memory_mb`, `minutes`, `gpus`; and
+        `notebooks`, name → the jobs that it waits for.
     Raises:
         InputError: a data set cannot be read, or the contents of a store are not those that were written.
     """
@@ -158,9 +158,10 @@ def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, An
     stacks = [stack for specs in groups.values() for stack in put_together(specs)]
     for parts in _jobs(_Part.of(stack, data_of[stack[0].digest]) for stack in stacks):
         digests = [spec.digest for part in parts for spec in part.stack]
-        rows = [missing[digest].describe() for digest in digests]
+        tasks = [missing[digest] for digest in digests]
+        rows = [task.describe() for task in tasks]
         job = digest_of({"runs": rows})
-        jobs[job] = {"runs": rows, **_needs(parts)}
+        jobs[job] = {"about": _about(tasks), "runs": rows, **_needs(parts)}
         trained_by |= dict.fromkeys(digests, job)
     waits = {
         name: sorted({trained_by[digest] for digest in wanted.get(name, ()) if digest in trained_by})
@@ -222,6 +223,14 @@ def _jobs(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
         job.append(part)
     if job:
         yield job
+
+
+def _about(tasks: list[Task]) -> str:
+    """Say what a job trains."""
+    where = ", ".join(sorted({task.dataset for task in tasks}))
+    streams = " and ".join(sorted({task.spec.stream for task in tasks}))
+    seeds = ", ".join(map(str, sorted({task.spec.seed for task in tasks})))
+    return f"{len(tasks)} runs on {where}, {streams}, seeds {seeds}"
 
 
 def _needs(parts: list[_Part]) -> dict[str, int]:

@@ -45,6 +45,7 @@ def test_what_notebooks_share_is_trained_once(tmp_path, experiment):
     assert len(digests) == len(set(digests)) == 4 * 2 * 2  # rows, of which Table 1 has two; seeds, streams
     assert len(found["jobs"]) == 1  # they are small
     (job,) = found["jobs"]
+    assert found["jobs"][job]["about"] == f"16 runs on {experiment.dataset}, flow and rgb, seeds 0, 1"
     assert found["notebooks"] == {
         "table4_ablation": [job],
         "table1_module_swap": [job],
