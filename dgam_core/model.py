@@ -19,6 +19,8 @@ from dgam_core.settings import LocalizationSettings, TrainingSettings
 from dgam_core.snippets import DataSet, checked_features, sample_test
 from dgam_core.threads import threads_for
 
+TOGETHER = 2**24  # numbers in the features of videos that a model is applied to at once
+
 
 class Model(nn.Module):
     """The modules of Fig. 3: attention and classification, updated in stage (a), and the CVAE, in (b)."""
@@ -123,11 +125,29 @@ def predict(model: Model, features: Mapping[str, Tensor]) -> dict[str, Outputs]:
         features: video → snippet features, (N, D).
     """
     bias = model.classifier.bias().cpu().numpy()
-    with threads_for(max(x.numel() for x in features.values())):
-        return {
-            name: Outputs(model.attention(x).cpu().numpy(), model.classifier.tcam(x).cpu().numpy(), bias)
-            for name, x in features.items()
-        }
+    found = {}
+    for names in _groups(features):
+        x = torch.cat([features[name] for name in names])
+        with threads_for(x.numel()):
+            both = model.attention(x).cpu().numpy(), model.classifier.tcam(x).cpu().numpy()
+        ends = np.cumsum([len(features[name]) for name in names])[:-1]
+        for name, lam, tcam in zip(names, *(np.split(values, ends) for values in both), strict=True):
+            found[name] = Outputs(lam, tcam, bias)
+    return found
+
+
+def _groups(features: Mapping[str, Tensor]) -> Iterator[list[str]]:
+    """Put videos together, in order, so that a model meets many at once, but not all."""
+    group: list[str] = []
+    size = 0
+    for name, x in features.items():
+        if group and size + x.numel() > TOGETHER:
+            yield group
+            group, size = [], 0
+        group.append(name)
+        size += x.numel()
+    if group:
+        yield group
 
 
 @torch.no_grad()

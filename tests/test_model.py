@@ -52,6 +52,20 @@ def test_what_is_restored_predicts_the_same(tiny, s, change):
         assert np.allclose(whole["v2"].tcam, x.double() @ w["classifier.fc1.weight"].T, atol=1e-6)
 
 
+@pytest.mark.parametrize("together", [1, 85, 10**6])  # one video at a time, two, all
+def test_videos_that_a_model_meets_together_come_out_as_alone(tiny, s, monkeypatch, together):
+    monkeypatch.setattr(models, "TOGETHER", together)
+    x = {name: torch.from_numpy(values) for name, values in tiny.features["rgb"].items()}  # 30 to 45 numbers
+    model = models.new_model(5, 2, s, 0)
+    found = models.predict(model, x)
+    assert list(found) == list(x)
+    for name, values in x.items():
+        with torch.no_grad():
+            alone = model.attention(values), model.classifier.tcam(values)
+        torch.testing.assert_close(torch.from_numpy(found[name].attention), alone[0])
+        torch.testing.assert_close(torch.from_numpy(found[name].tcam), alone[1])
+
+
 def test_weights_of_other_settings_are_refused(tiny, s):
     weights = models.new_model(5, 2, s, 0).state_dict()
     with pytest.raises(ValueError, match="do not fit"):
