@@ -19,7 +19,7 @@ from dgam_core.settings import LocalizationSettings, TrainingSettings
 from dgam_core.snippets import DataSet, checked_features, sample_test
 from dgam_core.threads import threads_for
 
-TOGETHER = 2**24  # numbers in the features of videos that a model is applied to at once
+TOGETHER = 32  # test videos that a model is applied to at once; each has up to T_max snippets
 
 
 class Model(nn.Module):
@@ -125,8 +125,9 @@ def predict(model: Model, features: Mapping[str, Tensor]) -> dict[str, Outputs]:
         features: video → snippet features, (N, D).
     """
     bias = model.classifier.bias().cpu().numpy()
-    found = {}
-    for names in _groups(features):
+    every, found = list(features), {}
+    for first in range(0, len(every), TOGETHER):
+        names = every[first : first + TOGETHER]
         x = torch.cat([features[name] for name in names])
         with threads_for(x.numel()):
             both = model.attention(x).cpu().numpy(), model.classifier.tcam(x).cpu().numpy()
@@ -134,20 +135,6 @@ def predict(model: Model, features: Mapping[str, Tensor]) -> dict[str, Outputs]:
         for name, lam, tcam in zip(names, *(np.split(values, ends) for values in both), strict=True):
             found[name] = Outputs(lam, tcam, bias)
     return found
-
-
-def _groups(features: Mapping[str, Tensor]) -> Iterator[list[str]]:
-    """Put videos together, in order, so that a model meets many at once, but not all."""
-    group: list[str] = []
-    size = 0
-    for name, x in features.items():
-        if group and size + x.numel() > TOGETHER:
-            yield group
-            group, size = [], 0
-        group.append(name)
-        size += x.numel()
-    if group:
-        yield group
 
 
 @torch.no_grad()

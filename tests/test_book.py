@@ -141,6 +141,8 @@ def test_times_stand_beside_the_first_form_of_their_group():
         "| b | alone | 1 |  |  |",
     ]
     assert benchmarks.table(record_of(PAIR), "gpu").startswith("On a GPU: *not measured*; ")
+    with pytest.raises(ExtensionError, match="has nothing about 'trainings'; run `make bench`"):
+        benchmarks.table(record_of(PAIR), "trainings")
 
 
 def test_costs_count_each_run_once():

@@ -52,10 +52,10 @@ def test_what_is_restored_predicts_the_same(tiny, s, change):
         assert np.allclose(whole["v2"].tcam, x.double() @ w["classifier.fc1.weight"].T, atol=1e-6)
 
 
-@pytest.mark.parametrize("together", [1, 85, 10**6])  # one video at a time, two, all
+@pytest.mark.parametrize("together", [1, 3, 4])  # of four videos
 def test_videos_that_a_model_meets_together_come_out_as_alone(tiny, s, monkeypatch, together):
     monkeypatch.setattr(models, "TOGETHER", together)
-    x = {name: torch.from_numpy(values) for name, values in tiny.features["rgb"].items()}  # 30 to 45 numbers
+    x = {name: torch.from_numpy(values) for name, values in tiny.features["rgb"].items()}
     model = models.new_model(5, 2, s, 0)
     found = models.predict(model, x)
     assert list(found) == list(x)

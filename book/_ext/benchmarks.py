@@ -9,6 +9,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from dgam_core import simulate
@@ -30,8 +31,16 @@ def machine(record: Record) -> str:
 
 
 def table(record: Record, about: str) -> str:
-    """Return what was measured about something, each form beside the first of its group, in Markdown."""
+    """Return what was measured about something, each form beside the first of its group, in Markdown.
+
+    Raises:
+        ExtensionError: nothing of that name is measured.
+    """
     chosen = [row for row in record["rows"] if row["about"] == about]
+    if not chosen and about == "gpu":
+        return f"On a GPU: {NOT}."
+    if not chosen:
+        raise ExtensionError(f"{RECORD.name} has nothing about {about!r}; run `make bench`")
     lines = ["| measured | form | seconds | ratio | beside |", "|---|---|---|---|---|"]
     for group, rows in groupby(chosen, key=lambda row: row["group"]):
         first = 0.0
@@ -39,7 +48,7 @@ def table(record: Record, about: str) -> str:
             what, ratio = ("", f"{row['seconds'] / first:.3g}") if first else (group, "")
             first = first or row["seconds"]
             lines.append(f"| {what} | {row['name']} | {row['seconds']:.3g} | {ratio} | {row['note']} |")
-    return "\n".join(lines) if chosen else f"On a GPU: {NOT}."
+    return "\n".join(lines)
 
 
 def pair_s(record: Record) -> dict[str, float]:
