@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dgam_core.errors import InputError
-from dgam_core.files import whole_file
 from dgam_core.json_stream import excerpt, stream_object
 from dgam_core.segments import AMBIGUOUS, SegmentTable
+from dgam_core.system.files import whole_file
 
 Row = tuple[str, str, float, float, float]
 LONGEST = 200  # characters of a name

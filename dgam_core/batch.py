@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dgam_core.leases import leases
-from dgam_core.model import choose_device
 from dgam_core.outputs import Progress, Trained
 from dgam_core.params import Experiment
 from dgam_core.runs import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.stages import stack_key
-from dgam_core.workers import side_by_side
+from dgam_core.system.leases import leases
+from dgam_core.system.machine import choose_device
+from dgam_core.system.workers import side_by_side
 
 Trainer = Callable[
     [DataSet, str, Sequence[TrainingSettings], int, torch.device, Progress, Path | None],

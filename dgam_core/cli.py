@@ -52,8 +52,9 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     """
     from dgam_core import batch, parallel, runs, store
     from dgam_core import train as training
-    from dgam_core.model import choose_device
-    from dgam_core.params import Experiment, parse, read_yaml
+    from dgam_core.params import Experiment
+    from dgam_core.system.checked import parse, read_yaml
+    from dgam_core.system.machine import choose_device
 
     values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
     experiment = parse(Experiment, values, str(params))
@@ -90,7 +91,8 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     """
     from dgam_core import runs, store, sweep_figures, sweeps
     from dgam_core import train as training
-    from dgam_core.params import Experiment, parse, read_yaml
+    from dgam_core.params import Experiment
+    from dgam_core.system.checked import parse, read_yaml
 
     given = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
     experiment = parse(Experiment, read_yaml(params) | given, str(params))

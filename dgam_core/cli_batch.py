@@ -19,7 +19,7 @@ import psutil
 
 from dgam_core.cli_data import PATH
 from dgam_core.errors import InputError
-from dgam_core.files import whole_file
+from dgam_core.system.files import whole_file
 
 STARTS = 4  # a kernel may fail to start: of those that start at the same moment, two can choose one port
 
@@ -49,8 +49,9 @@ def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
 
     The run store is looked for beside the plan.
     """
-    from dgam_core.params import Experiment, parse, read_yaml
+    from dgam_core.params import Experiment
     from dgam_core.plan import make_plan
+    from dgam_core.system.checked import parse, read_yaml
 
     experiments = {}
     for path in params:
@@ -100,7 +101,7 @@ def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: 
     import tenacity
     import zmq
 
-    from dgam_core.params import read_yaml
+    from dgam_core.system.checked import read_yaml
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # notebooks refuse unknown parameters themselves
     reached = out.with_name(f"{out.stem}.failed.ipynb")

@@ -108,7 +108,7 @@ def extract(
     Without --annotations all videos are test videos. Interrupted work goes on where it was.
     """
     from dgam_core.extract import Extractor
-    from dgam_core.model import choose_device
+    from dgam_core.system.machine import choose_device
 
     files = _streams(weights)
     extractor = Extractor(files, _rate(fps), choose_device(device), workers or os.cpu_count() or 1)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from dgam_core.errors import InputError
-from dgam_core.files import whole_file, whole_folder
 from dgam_core.layouts import SIMULATED
 from dgam_core.segments import SegmentTable
 from dgam_core.snippets import DataSet
+from dgam_core.system.files import whole_file, whole_folder
 from dgam_core.video_sets import thumos14_class_ids
 
 

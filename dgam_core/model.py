@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from dgam_core.attention import AttentionModule
 from dgam_core.classifier import Classifier
 from dgam_core.cvae import CVAE, prior_mean, sample
-from dgam_core.errors import InputError
 from dgam_core.outputs import Outputs
 from dgam_core.settings import LocalizationSettings, TrainingSettings
 from dgam_core.snippets import DataSet, checked_features, sample_test
-from dgam_core.threads import threads_for
+from dgam_core.system.machine import threads_for
 
 TOGETHER = 32  # test videos that a model is applied to at once; each has up to T_max snippets
 
@@ -80,15 +79,6 @@ def restore(weights: Mapping[str, Tensor], settings: TrainingSettings) -> Model:
     if unexpected or any(not name.startswith("cvae.") for name in missing):
         raise ValueError(f"weights do not fit the settings: missing {missing}, unexpected {unexpected}")
     return model
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device that "auto", "cpu" or "cuda" means on this machine."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device = 'cuda': this machine has no CUDA device; use 'auto' or 'cpu'")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def load_test_features(

@@ -13,13 +13,13 @@ import torch
 
 from dgam_core import departures, store
 from dgam_core.batch import Stack, put_together
-from dgam_core.model import choose_device
-from dgam_core.params import Experiment, parse
+from dgam_core.params import Experiment
 from dgam_core.runs import Spec, digest_of, is_sound, specify
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.simulate import Appearance
 from dgam_core.snippets import DataSet
-from dgam_core.threads import SMALL
+from dgam_core.system.checked import parse
+from dgam_core.system.machine import SMALL, choose_device
 
 JOB_S = 30.0  # stacks that train for less are put together: starting a process for each would count
 STEP_S = 0.003  # what a step takes at least, on one core

@@ -15,10 +15,11 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike
 
-from dgam_core.files import whole_file
-from dgam_core.params import Experiment, project_root, read_yaml
+from dgam_core.params import Experiment, project_root
 from dgam_core.runs import digest_of
 from dgam_core.snippets import DataSet
+from dgam_core.system.checked import read_yaml
+from dgam_core.system.files import whole_file
 
 # What changes where or how fast a run is computed, not what it gives.
 ELSEWHERE = {"device", "workers", "profile"}

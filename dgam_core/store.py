@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from dgam_core import simulate
 from dgam_core.errors import InputError
-from dgam_core.files import whole_file
 from dgam_core.simulate import Appearance
 from dgam_core.snippets import DataSet, Segment, Video, checked_features
 from dgam_core.soundness import check
+from dgam_core.system.files import whole_file
 
 FORMAT, VERSION = "dgam-store", 1
 

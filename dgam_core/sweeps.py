@@ -8,11 +8,11 @@ import pandas as pd
 from dgam_core.batch import Trainer, obtain_models
 from dgam_core.choose import Judge
 from dgam_core.errors import InputError
-from dgam_core.model import choose_device
 from dgam_core.params import Experiment
 from dgam_core.runs import Results
 from dgam_core.seeds import summarize
 from dgam_core.snippets import DataSet
+from dgam_core.system.machine import choose_device
 
 THRESHOLDS = [tiou / 10 for tiou in range(1, 10)]
 

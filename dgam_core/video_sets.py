@@ -9,8 +9,8 @@ import numpy as np
 
 from dgam_core.activitynet import GroundTruth
 from dgam_core.errors import InputError
-from dgam_core.params import read_yaml
 from dgam_core.segments import SegmentTable
+from dgam_core.system.checked import read_yaml
 
 
 def restrict(truth: GroundTruth, detections: SegmentTable, name: str) -> tuple[GroundTruth, SegmentTable]:

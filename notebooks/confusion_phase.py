@@ -63,7 +63,7 @@ from IPython.display import Markdown
 
 from dgam_core import batch, figures, plan, reference, runs, tables, train
 from dgam_core.choose import Judge
-from dgam_core.model import choose_device
+from dgam_core.system.machine import choose_device
 
 sweep = dict(experiment.sweep)
 worlds = plan.worlds(experiment)

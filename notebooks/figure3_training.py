@@ -59,12 +59,8 @@ from IPython.display import Markdown
 
 from dgam_core import batch, diagnose, reference, runs, store, timelines, train
 from dgam_core.choose import Judge
-from dgam_core.model import (
-    choose_device,
-    load_test_features,
-    reconstruction_error,
-    restore,
-)
+from dgam_core.model import load_test_features, reconstruction_error, restore
+from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)

@@ -73,7 +73,7 @@ from dgam_core import (
     train,
 )
 from dgam_core.choose import CHOICES, Judge
-from dgam_core.model import choose_device
+from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)

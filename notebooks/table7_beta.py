@@ -59,7 +59,7 @@ from myst_nb import glue
 
 from dgam_core import batch, claims, figures, reference, runs, store, tables, train
 from dgam_core.choose import CHOICES, Judge
-from dgam_core.model import choose_device
+from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from dgam_core import batch, runs, store, train
 from dgam_core.errors import InputError
-from dgam_core.leases import _is_stale
 from dgam_core.params import Experiment
+from dgam_core.system.leases import _is_stale
 
 CPU = torch.device("cpu")
 

@@ -6,6 +6,7 @@ from dgam_core import model as models
 from dgam_core import train
 from dgam_core.errors import InputError
 from dgam_core.settings import LocalizationSettings
+from dgam_core.system import machine
 
 CPU = torch.device("cpu")
 
@@ -82,11 +83,11 @@ def test_test_videos_are_sampled_down_and_up(tiny):
 
 def test_device_that_is_not_there_is_refused():
     if torch.cuda.is_available():
-        assert models.choose_device("auto").type == "cuda"
+        assert machine.choose_device("auto").type == "cuda"
     else:
-        assert models.choose_device("auto").type == "cpu"
+        assert machine.choose_device("auto").type == "cpu"
         with pytest.raises(InputError, match="no CUDA device"):
-            models.choose_device("cuda")
+            machine.choose_device("cuda")
 
 
 def test_reconstruction_error_is_the_squared_distance_a_feature(tiny, s):

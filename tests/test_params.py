@@ -3,7 +3,8 @@ import yaml
 
 from dgam_core.departures import difference, preset
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment, parse, read_parameters, read_published, read_yaml
+from dgam_core.params import Experiment, read_parameters, read_published
+from dgam_core.system.checked import parse, read_yaml
 from tests.conftest import ROOT
 
 FILES = sorted(path for path in (ROOT / "params").rglob("*.yaml") if path.parent.name != "params")

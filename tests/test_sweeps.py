@@ -3,7 +3,8 @@ import yaml
 
 from dgam_core import batch, plan, runs, store, sweeps, train
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment, parse
+from dgam_core.params import Experiment
+from dgam_core.system.checked import parse
 from tests.test_cli import dgam, refused
 
 

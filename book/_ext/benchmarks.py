@@ -13,8 +13,9 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from dgam_core import simulate
-from dgam_core.params import Experiment, parse, read_yaml
+from dgam_core.params import Experiment
 from dgam_core.plan import VARIANTS
+from dgam_core.system.checked import parse, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "params" / "benchmarks.json"

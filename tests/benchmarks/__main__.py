@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dgam_core.files import whole_file
+from dgam_core.system.files import whole_file
 
 HERE = Path(__file__).parent
 RECORD = HERE.parents[1] / "params" / "benchmarks.json"

@@ -3,7 +3,7 @@ import stat
 import pytest
 
 from dgam_core.errors import InputError
-from dgam_core.files import whole_file, whole_folder
+from dgam_core.system.files import whole_file, whole_folder
 
 
 def test_a_file_appears_when_the_block_succeeds(tmp_path):

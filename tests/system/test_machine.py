@@ -2,7 +2,7 @@ import psutil
 import pytest
 import torch
 
-from dgam_core import memory
+from dgam_core.system import machine
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -11,8 +11,8 @@ GIB = 2**30
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
     """Control groups of the test's own, on a machine with 64 GiB free."""
-    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(memory, "OWN", tmp_path / "own")
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine, "OWN", tmp_path / "own")
     real = psutil.virtual_memory()
     monkeypatch.setattr(psutil, "virtual_memory", lambda: real._replace(available=64 * GIB))
 
@@ -30,47 +30,47 @@ def groups(tmp_path, monkeypatch):
 
 
 def test_free_memory_is_no_more_than_there_is():
-    assert 0 < memory.free_bytes(CPU) <= psutil.virtual_memory().total
+    assert 0 < machine.free_bytes(CPU) <= psutil.virtual_memory().total
 
 
 def test_without_control_groups_the_machine_counts(groups):
-    assert memory.free_bytes(CPU) == 64 * GIB
+    assert machine.free_bytes(CPU) == 64 * GIB
 
 
 def test_the_tightest_group_above_a_process_counts(groups):
     """As SLURM makes them: the job has a limit, its steps and the machine have none."""
     group, own = groups
     own("0::/system/job_7/step_0")
-    group("system/job_7/step_0", memory.SECOND, "max", 3 * GIB, 0)
-    group("system/job_7", memory.SECOND, 8 * GIB, 3 * GIB, 0)
-    group("system", memory.SECOND, 40 * GIB, 10 * GIB, 0)
-    assert memory.free_bytes(CPU) == 5 * GIB
+    group("system/job_7/step_0", machine.SECOND, "max", 3 * GIB, 0)
+    group("system/job_7", machine.SECOND, 8 * GIB, 3 * GIB, 0)
+    group("system", machine.SECOND, 40 * GIB, 10 * GIB, 0)
+    assert machine.free_bytes(CPU) == 5 * GIB
 
 
 def test_files_kept_at_hand_do_not_count_as_used(groups):
     group, own = groups
     own("0::/job")
-    group("job", memory.SECOND, 8 * GIB, 8 * GIB, 6 * GIB)
-    assert memory.free_bytes(CPU) == 6 * GIB
+    group("job", machine.SECOND, 8 * GIB, 8 * GIB, 6 * GIB)
+    assert machine.free_bytes(CPU) == 6 * GIB
 
 
 def test_groups_of_the_first_version(groups):
     group, own = groups
     own("5:cpu,cpuacct:/job", "4:memory:/job", "0::/")
-    group("memory/job", memory.FIRST, 4 * GIB, GIB, 0)
-    group("memory", memory.FIRST, 2**63 - 4096, 20 * GIB, 0)  # unlimited
-    assert memory.free_bytes(CPU) == 3 * GIB
+    group("memory/job", machine.FIRST, 4 * GIB, GIB, 0)
+    group("memory", machine.FIRST, 2**63 - 4096, 20 * GIB, 0)  # unlimited
+    assert machine.free_bytes(CPU) == 3 * GIB
 
 
 def test_a_container_that_sees_its_own_group_at_the_top(groups):
     group, own = groups
     own("0::/docker/4711")  # of which there is nothing here
-    group(".", memory.SECOND, 2 * GIB, GIB, 0)
-    assert memory.free_bytes(CPU) == GIB
+    group(".", machine.SECOND, 2 * GIB, GIB, 0)
+    assert machine.free_bytes(CPU) == GIB
 
 
 def test_a_group_that_is_over_its_limit_leaves_nothing(groups):
     group, own = groups
     own("0::/job")
-    group("job", memory.SECOND, GIB, 2 * GIB, 0)
-    assert memory.free_bytes(CPU) == 0
+    group("job", machine.SECOND, GIB, 2 * GIB, 0)
+    assert machine.free_bytes(CPU) == 0

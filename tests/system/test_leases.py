@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from dgam_core import leases as module
-from dgam_core.leases import leases
+from dgam_core.system import leases as module
+from dgam_core.system.leases import leases
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_name_is_leased_once_until_it_is_given_back(folder):
 
 def test_the_lease_of_a_process_that_was_killed_is_free(folder):
     code = (
-        "import sys, time; from pathlib import Path; from dgam_core.leases import leases\n"
+        "import sys, time; from pathlib import Path; from dgam_core.system.leases import leases\n"
         "with leases(Path(sys.argv[1])) as own: print(own.acquire('a'), flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True)
@@ -97,7 +97,7 @@ def test_leases_are_kept_fresh(folder, monkeypatch):
 
 def test_many_take_turns_and_nobody_stumbles_over_another(folder):
     code = (
-        "import sys; from pathlib import Path; from dgam_core.leases import leases\n"
+        "import sys; from pathlib import Path; from dgam_core.system.leases import leases\n"
         "for i in range(300):\n"
         "    with leases(Path(sys.argv[1])) as own: own.acquire(str(i % 3))"
     )

@@ -4,8 +4,8 @@ import time
 import pytest
 import torch
 
-from dgam_core.files import whole_folder
-from dgam_core.workers import in_order, side_by_side
+from dgam_core.system.files import whole_folder
+from dgam_core.system.workers import in_order, side_by_side
 
 
 def multiply(context, task):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dgam_core.threads import SMALL, threads_for
+from dgam_core.system.machine import SMALL, threads_for
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,15 @@
-"""How much memory is free: on a machine, and of what a cluster or a container lets a process have."""
+"""What this machine offers: free memory, CPU threads and the device to compute on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import torch
+
+from dgam_core.errors import InputError
 
 # Linux's control groups: where they are, and to which of them this process belongs.
 GROUPS = Path("/sys/fs/cgroup")
@@ -46,3 +48,33 @@ def _left_in(group: Path, limit: str, use: str, cache: str) -> int:
     reclaimable = int(dict(line.split() for line in stat)[cache])
     allowed, used = (int((group / name).read_text(encoding="utf-8")) for name in (limit, use))
     return allowed - (used - reclaimable)
+
+
+# Below this many elements of the input, a second thread gains nothing, and where other programs run,
+# waiting for it takes longer than the work.
+SMALL = 200_000
+
+
+@contextmanager
+def threads_for(elements: int) -> Iterator[None]:
+    """Use one thread while the inputs are small; the number is as before afterwards.
+
+    Args:
+        elements: numbers in the features of a batch.
+    """
+    before = torch.get_num_threads()
+    if elements < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that "auto", "cpu" or "cuda" means on this machine."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device = 'cuda': this machine has no CUDA device; use 'auto' or 'cpu'")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

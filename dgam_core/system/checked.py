@@ -1,0 +1,57 @@
+"""Reading settings from files: checked by their types, refused with a sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from dgam_core.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """Read `values` as `model`; `where` names their origin in the error.
+
+    Raises:
+        InputError: an unknown name, a missing one, a wrong type or a value out of range.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        problems = error.errors()
+        # Where a field allows several types, those that the value does not have say less.
+        first = next((e for e in problems if not e["type"].endswith("_type")), problems[0])
+        name = str(first["loc"][0]) if first["loc"] else model.__name__
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(model.model_fields))}"
+        raise InputError(f"{where}: unknown parameter {name!r}; {hint}")
+    if first["type"] == "missing":
+        raise InputError(f"{where}: the parameter {name!r} is missing; give it a value")
+    reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    raise InputError(f"{where}: {name} = {values.get(name)!r}: {reason}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of names and values.
+
+    Raises:
+        InputError: the file is missing, is no YAML, or holds something else than names and values.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise InputError(f"{path}: is not valid YAML: {problem}") from None
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise InputError(f"{path}: should hold names and values, one `name: value` a line")
+    return values
