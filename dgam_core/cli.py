@@ -50,8 +50,9 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     RUN_DIR becomes a run store: what is finished there already is not trained again. Started by torchrun, the
     processes share the videos.
     """
-    from dgam_core import batch, parallel, runs, store
+    from dgam_core import batch, parallel, runs
     from dgam_core import train as training
+    from dgam_core.data import store
     from dgam_core.params import Experiment
     from dgam_core.system.checked import parse, read_yaml
     from dgam_core.system.machine import choose_device
@@ -89,8 +90,9 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
 
     SWEEP.yaml is a notebook's parameter file whose `sweep` names settings, each with a list of values.
     """
-    from dgam_core import runs, store, sweep_figures, sweeps
+    from dgam_core import runs, sweep_figures, sweeps
     from dgam_core import train as training
+    from dgam_core.data import store
     from dgam_core.params import Experiment
     from dgam_core.system.checked import parse, read_yaml
 
@@ -139,7 +141,8 @@ def import_checkpoint(
     file: Path, rgb: Path | None, flow: Path | None, out: Path, preset: Any, benchmark: Any, background: Any
 ) -> None:
     """Read checkpoints of the released code, one a stream, whose classes are in the order of FILE.h5."""
-    from dgam_core import departures, release, store
+    from dgam_core import departures, release
+    from dgam_core.data import store
 
     data = store.read(file)
     paths = {stream: path for stream, path in (("rgb", rgb), ("flow", flow)) if path}
@@ -175,8 +178,9 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
     """
     import torch
 
-    from dgam_core import activitynet, choose, runs, store
+    from dgam_core import choose, runs
     from dgam_core import localize as localization
+    from dgam_core.data import activitynet_json, store
 
     pair, settings = runs.read_pair(run_dir)
     data = runs.fit_classes(store.read(file), pair, run_dir)
@@ -188,7 +192,7 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
     judge = choose.Judge(data, run_dir, torch.device("cpu"), settings.main_tiou)
     outputs = judge.outputs(pair, judge.looks(pair, settings, settings.model_choice), settings)
     detections = localization.detect(data, outputs, settings)
-    activitynet.write_detections(out, detections)
+    activitynet_json.write_detections(out, detections)
     click.echo(f"{out}: {len(detections)} detections in {len(data.subset('test'))} videos")
     if pictures is not None:
         from dgam_core import timelines
@@ -224,17 +228,18 @@ def evaluate(
 
     Protocols are those of the ActivityNet code (anet), of the THUMOS14 kit and of W-TALC's code.
     """
-    from dgam_core import activitynet, causes, report, video_sets
+    from dgam_core import causes, report
     from dgam_core import evaluate as evaluation
+    from dgam_core.data import activitynet_json, test_sets
 
     thresholds = report.read_thresholds(tiou)
-    truth = activitynet.read_ground_truth(ground_truth, subset)
-    found = activitynet.read_detections(detections)
+    truth = activitynet_json.read_ground_truth(ground_truth, subset)
+    found = activitynet_json.read_detections(detections)
     if test_set is not None:
-        truth, found = video_sets.restrict(truth, found, test_set)
+        truth, found = test_sets.restrict(truth, found, test_set)
     segments = truth.segments
     if ambiguous is not None:
-        segments = segments.joined(activitynet.read_ambiguous(ambiguous))
+        segments = segments.joined(activitynet_json.read_ambiguous(ambiguous))
     result = evaluation.mean_average_precision(found, segments, truth.videos, thresholds, protocol)
     for sentence in report.warnings(result):
         warnings.warn(sentence, stacklevel=1)
@@ -242,7 +247,7 @@ def evaluate(
     if diagnose:
         at = min(thresholds, key=lambda value: abs(value - 0.5))
         diagnosis = causes.diagnose(found, segments, at, protocol, durations_s=truth.durations_s)
-    name = video_sets.recognize(truth.videos)
+    name = test_sets.recognize(truth.videos)
     if as_json:
         click.echo(json.dumps(report.as_dict(result, name, diagnosis)))
     else:

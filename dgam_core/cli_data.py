@@ -41,10 +41,10 @@ def import_(
     LAYOUT is dgam (the authors' released code, STPN), basnet (BaS-Net, UM, CoLA), acmnet (ACM-Net, ASM-Loc),
     wtalc (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL) or actionformer (ActionFormer, OpenTAD).
     """
-    from dgam_core import layouts, layouts_joint
 
-    module = layouts if layout in ("basnet", "dgam") else layouts_joint
-    data = getattr(module, f"read_{layout}")(source, fps, snippet_frames)
+    from dgam_core.data.layouts import READERS
+
+    data = READERS[layout](source, fps, snippet_frames)
     _write_store(out, data, "importing", float16)
 
 
@@ -59,13 +59,13 @@ def simulate(name: str, out: Path, seed: int, scale: str) -> None:
     At paper scale (D 1024, as many videos as the real one) it takes 1.1 GB for thumos14, 10 GB for
     activitynet12.
     """
-    from dgam_core import simulate
+    from dgam_core.data.simulated import features
 
-    _write_store(out, simulate.DATA_SETS[name](scale, seed), f"simulating {name}")
+    _write_store(out, features.DATA_SETS[name](scale, seed), f"simulating {name}")
 
 
 def _write_store(out: Path, data: DataSet, what: str, float16: bool = False) -> None:
-    from dgam_core import store
+    from dgam_core.data import store
 
     total = len(data.videos) * len(data.streams)
     with tqdm(total=total, unit="array", desc=what, disable=None) as line:
@@ -147,7 +147,7 @@ def _rate(text: str) -> Fraction | None:
 @click.option("--picture", type=PATH, metavar="OUT.png", help="Feature norms over time of a few videos.")
 def inspect(file: Path, picture: Path | None) -> None:
     """Say what is inside a store, and whether it is sound."""
-    from dgam_core import soundness, store
+    from dgam_core.data import soundness, store
 
     data = store.read(file)
     store.verify(data)
@@ -193,12 +193,13 @@ def export() -> None:
 @click.argument("folder", type=PATH)
 def export_basnet(file: Path, folder: Path) -> None:
     """Write a store in the layout of BaS-Net, UM and CoLA, into a new FOLDER."""
-    from dgam_core import exports, store
+    from dgam_core.data import store
+    from dgam_core.data.layouts.basnet import write_basnet
 
     data = store.read(file)
     total = len(data.videos) * len(data.streams)
     with tqdm(total=total, unit="array", desc="exporting", disable=None) as line:
-        exports.write_basnet(folder, data, lambda _: line.update())
+        write_basnet(folder, data, lambda _: line.update())
     click.echo(f"{folder}: {len(data.videos)} videos")
 
 
@@ -207,8 +208,8 @@ def export_basnet(file: Path, folder: Path) -> None:
 @click.argument("out", type=PATH, metavar="OUT.txt")
 def export_thumos(detections: Path, out: Path) -> None:
     """Write detections as the lines that the THUMOS14 kit reads: video, start, end, class, score."""
-    from dgam_core import activitynet, exports
+    from dgam_core.data import activitynet_json, test_sets
 
-    found = activitynet.read_detections(detections)
-    exports.write_thumos(out, found)
+    found = activitynet_json.read_detections(detections)
+    test_sets.write_thumos(out, found)
     click.echo(f"{out}: {len(found)} detections")

@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dgam_core import store
-from dgam_core.annotations import Annotation, read_annotations, subset_to_test
+from dgam_core.data import store
+from dgam_core.data.annotations import Annotation, read_annotations, subset_to_test
+from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES
+from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
 from dgam_core.flow import flows
 from dgam_core.i3d import FEATURES, I3D
 from dgam_core.i3d_weights import read_weights
-from dgam_core.layouts import USUAL_SNIPPET_FRAMES
 from dgam_core.snippets import DataSet, Video
-from dgam_core.soundness import check
 from dgam_core.system.files import whole_file
 from dgam_core.video import Frame, VideoFile, crop, frames, open_video
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from dgam_core import departures, store
+from dgam_core import departures
 from dgam_core.batch import Stack, put_together
+from dgam_core.data import store
+from dgam_core.data.simulated.features import Appearance
 from dgam_core.params import Experiment
 from dgam_core.runs import Spec, digest_of, is_sound, specify
 from dgam_core.settings import Settings, TrainingSettings
-from dgam_core.simulate import Appearance
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse
 from dgam_core.system.machine import SMALL, choose_device

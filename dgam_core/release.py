@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dgam_core.data.pickles import read_torch
 from dgam_core.errors import InputError
-from dgam_core.object_arrays import read_torch
 from dgam_core.outputs import Looks, Trained
 from dgam_core.runs import Spec, write, write_pair
 from dgam_core.settings import Settings, TrainingSettings

@@ -52,18 +52,10 @@ experiment = params.read_parameters(globals())
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import (
-    batch,
-    departures,
-    figures,
-    reference,
-    runs,
-    store,
-    tables,
-    train,
-)
+from dgam_core import batch, departures, figures, reference, runs, tables, train
 from dgam_core import seeds as over_seeds
 from dgam_core.choose import CHOICES, Judge
+from dgam_core.data import store
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)

@@ -66,12 +66,12 @@ from dgam_core import (
     plan,
     reference,
     runs,
-    store,
     tables,
     timelines,
     train,
 )
 from dgam_core.choose import Judge
+from dgam_core.data import store
 from dgam_core.localize import detect
 from dgam_core.system.machine import choose_device
 

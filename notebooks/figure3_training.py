@@ -57,8 +57,9 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, diagnose, reference, runs, store, timelines, train
+from dgam_core import batch, diagnose, reference, runs, timelines, train
 from dgam_core.choose import Judge
+from dgam_core.data import store
 from dgam_core.model import load_test_features, reconstruction_error, restore
 from dgam_core.system.machine import choose_device
 

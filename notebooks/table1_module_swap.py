@@ -67,11 +67,11 @@ from dgam_core import (
     plan,
     reference,
     runs,
-    store,
     tables,
     train,
 )
 from dgam_core.choose import CHOICES, Judge
+from dgam_core.data import store
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)

@@ -63,12 +63,12 @@ from dgam_core import (
     plan,
     reference,
     runs,
-    store,
     tables,
     train,
 )
 from dgam_core import seeds as over_seeds
 from dgam_core.choose import CHOICES, Judge
+from dgam_core.data import store
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)

@@ -57,8 +57,9 @@ experiment = params.read_parameters(globals(), sweep=["beta"])
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, figures, reference, runs, store, tables, train
+from dgam_core import batch, claims, figures, reference, runs, tables, train
 from dgam_core.choose import CHOICES, Judge
+from dgam_core.data import store
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)

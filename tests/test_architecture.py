@@ -8,6 +8,8 @@ import pytest
 from tests.conftest import ROOT
 
 MODULES = sorted((ROOT / "dgam_core").rglob("*.py"))
+
+
 def imported(path: Path) -> set[str]:
     """Modules of the package that a module imports, anywhere in it."""
     found = set()

@@ -10,7 +10,8 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from dgam_core import batch, runs, store, train
+from dgam_core import batch, runs, train
+from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
 from dgam_core.system.leases import _is_stale
@@ -152,7 +153,7 @@ KILLED = """
 from pathlib import Path
 from dgam_core import batch, train
 from dgam_core.params import Experiment
-from dgam_core.store import read
+from dgam_core.data.store import read
 if __name__ == "__main__":
     data = read(Path("x.h5"))
     many = Experiment(profile="p", dataset="d", seeds=tuple(range(50)), workers=2, epochs=40, num_snippets=64)
@@ -190,7 +191,7 @@ import sys
 from pathlib import Path
 from dgam_core import batch, train
 from dgam_core.params import Experiment
-from dgam_core.store import read
+from dgam_core.data.store import read
 
 def counted(*arguments):
     with Path("trained.txt").open("a") as file:

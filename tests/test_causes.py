@@ -91,7 +91,7 @@ def test_curves_have_a_point_for_each_hit():
 
 
 def test_real_detections_add_up(shared_data):
-    from dgam_core.activitynet import read_detections, read_ground_truth
+    from dgam_core.data.activitynet_json import read_detections, read_ground_truth
 
     truth = read_ground_truth(shared_data / "thumos14" / "gt.json")
     found = read_detections(shared_data / "thumos14" / "stpn_detections.json")

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from pytest import approx
 
-from dgam_core import store
-from dgam_core.simulate import DATA_SETS
-from tests.test_layouts import export_basnet, export_dgam
+from dgam_core.data import store
+from dgam_core.data.simulated.features import DATA_SETS
+from tests.data.layouts.test_common import export_basnet, export_dgam
 
 DGAM = Path(sys.executable).parent / "dgam"
 

@@ -12,8 +12,8 @@ import pytest
 import tenacity
 import yaml
 
-from dgam_core import store
 from dgam_core.cli import cli
+from dgam_core.data import store
 from dgam_core.errors import InputError
 from tests.conftest import ROOT
 from tests.test_cli import DGAM, refused

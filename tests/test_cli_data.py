@@ -6,11 +6,11 @@ from dataclasses import replace
 import h5py
 import numpy as np
 
-from dgam_core import store
-from dgam_core.layouts import read_basnet
-from dgam_core.simulate import thumos14
+from dgam_core.data import store
+from dgam_core.data.layouts.basnet import read_basnet
+from dgam_core.data.simulated.features import thumos14
+from tests.data.layouts.test_common import export_basnet, export_dgam
 from tests.test_cli import dgam
-from tests.test_layouts import export_basnet, export_dgam
 from tests.videos import encode
 
 

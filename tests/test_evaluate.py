@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from dgam_core.activitynet import read_detections, read_ground_truth
+from dgam_core.data.activitynet_json import read_detections, read_ground_truth
 from dgam_core.evaluate import average_precision, mean_average_precision
 from dgam_core.matching import PROTOCOLS
 from dgam_core.segments import SegmentTable

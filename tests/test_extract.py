@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import store
+from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.extract import Extractor, snippet_features
 from tests import plain_extract

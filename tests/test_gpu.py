@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import graphs, runs, store, train, training_data
+from dgam_core import graphs, runs, train, training_data
+from dgam_core.data import store
 from tests.test_cli import dgam
 from tests.test_parallel import torchrun
 

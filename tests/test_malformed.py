@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import store
 from dgam_core.cli import cli
+from dgam_core.data import store
 from dgam_core.errors import InputError
-from tests.test_layouts import export_basnet, export_dgam
-from tests.test_layouts_joint import export_acmnet, export_actionformer, export_wtalc
+from tests.data.layouts.test_common import export_basnet, export_dgam
+from tests.data.layouts.test_joint import export_acmnet, export_actionformer, export_wtalc
 from tests.videos import encode
 
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 
-from dgam_core import store
+from dgam_core.data import store
 from tests.conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

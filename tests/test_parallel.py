@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import runs, store, train
+from dgam_core import runs, train
+from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.parallel import ALONE, processes
 from dgam_core.training_data import load_training_data

@@ -3,10 +3,11 @@ import json
 import h5py
 import pytest
 
-from dgam_core import batch, plan, store, train
+from dgam_core import batch, plan, train
+from dgam_core.data import store
+from dgam_core.data.simulated.features import Appearance
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
-from dgam_core.simulate import Appearance
 from tests.conftest import ROOT
 
 

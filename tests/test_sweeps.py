@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from dgam_core import batch, plan, runs, store, sweeps, train
+from dgam_core import batch, plan, runs, sweeps, train
+from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
 from dgam_core.system.checked import parse

@@ -9,8 +9,9 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import store, train
+from dgam_core import train
 from dgam_core.attention import pool_foreground
+from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.stages import warmup
 
@@ -152,7 +153,7 @@ from pathlib import Path
 import torch
 from dgam_core import store, train
 from dgam_core.settings import TrainingSettings
-from dgam_core.store import read
+from dgam_core.data.store import read
 train.KEEP_S = 0.0  # after every epoch
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
 runs = [settings, settings.model_copy(update={"beta": 0.5})]

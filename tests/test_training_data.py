@@ -5,7 +5,8 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import store, train, training_data
+from dgam_core import train, training_data
+from dgam_core.data import store
 from dgam_core.snippets import checked_features
 from dgam_core.training_data import hold_out, load_training_data
 

@@ -17,7 +17,8 @@ import psutil
 import pytest
 import yaml
 
-from dgam_core import runs, store
+from dgam_core import runs
+from dgam_core.data import store
 from tests.conftest import ROOT
 
 NAMES = ("table3_thumos14", "table7_beta")
@@ -177,7 +178,7 @@ def test_the_site_is_of_the_profile_asked_for_and_of_all_its_notebooks(project):
 
 
 def test_features_are_imported_first(project, tiny):
-    from tests.test_layouts import export_basnet
+    from tests.data.layouts.test_common import export_basnet
 
     (project / "tiny.h5").unlink()
     (project / "features").mkdir()

@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from dgam_core import simulate
+from dgam_core.data.simulated import features
 from dgam_core.params import Experiment
 from dgam_core.plan import VARIANTS
 from dgam_core.system.checked import parse, read_yaml
@@ -64,7 +64,7 @@ def pair_s(record: Record) -> dict[str, float]:
 
 def trainings(profile: str) -> dict[str, tuple[int, int, int]]:
     """Return notebook → its runs, how many of them no notebook before it has, the pairs of steps of those."""
-    videos = len(simulate.DATA_SETS[profile]("paper").subset("train"))
+    videos = len(features.DATA_SETS[profile]("paper").subset("train"))
     found: dict[str, tuple[int, int, int]] = {}
     seen: set[Any] = set()
     for name in sorted(VARIANTS, key=lambda name: (name != "table4_ablation", name)):

@@ -7,8 +7,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from dgam_core import classifier, store, training_data
-from dgam_core.simulate import thumos14
+from dgam_core import classifier, training_data
+from dgam_core.data import store
+from dgam_core.data.simulated.features import thumos14
 from dgam_core.stack import matmul
 from dgam_core.train import Fit
 from tests.benchmarks.bench_training import (

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dgam_core import store, train, training_data
+from dgam_core import train, training_data
+from dgam_core.data import store
+from dgam_core.data.simulated.features import thumos14
 from dgam_core.departures import preset
 from dgam_core.model import new_model
-from dgam_core.simulate import thumos14
 from dgam_core.stack import stack
 from dgam_core.stages import Batch, Factors, stage_a_losses, stage_b_losses
 from tests import plain

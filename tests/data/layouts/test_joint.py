@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import store
+from dgam_core.data import store
+from dgam_core.data.layouts.acmnet import read_acmnet
+from dgam_core.data.layouts.actionformer import read_actionformer
+from dgam_core.data.layouts.wtalc import read_wtalc, read_wtalc_annotations
 from dgam_core.errors import InputError
-from dgam_core.layouts_joint import read_acmnet, read_actionformer, read_wtalc, read_wtalc_annotations
 from dgam_core.snippets import Segment
 
 

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from dgam_core import simulate
+from dgam_core.data.simulated import features
+from dgam_core.data.soundness import check
+from dgam_core.data.store import contents_digest
 from dgam_core.errors import InputError
 from dgam_core.snippets import Kind, checked_features
-from dgam_core.soundness import check
-from dgam_core.store import contents_digest
 
-NAMES = list(simulate.DATA_SETS)
+NAMES = list(features.DATA_SETS)
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def data(request):
-    return simulate.DATA_SETS[request.param]()
+    return features.DATA_SETS[request.param]()
 
 
 def test_it_is_sound_and_called_simulated(data):
@@ -33,13 +33,13 @@ def test_it_is_sound_and_called_simulated(data):
     ],
 )
 def test_sizes(name, scale, size):
-    data = simulate.DATA_SETS[name](scale)
+    data = features.DATA_SETS[name](scale)
     assert (len(data.classes), len(data.subset("train")), len(data.subset("test")), data.dim("rgb")) == size
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_data_and_another_another(name, data):
-    make = simulate.DATA_SETS[name]
+    make = features.DATA_SETS[name]
     assert contents_digest(make()) == contents_digest(make(seed=0))
     assert contents_digest(make()) != contents_digest(make(seed=1))
 
@@ -57,7 +57,7 @@ REAL = (0.265, 0.210, 0.336)
 @pytest.mark.parametrize("name", NAMES)
 def test_features_have_the_size_of_real_ones(name, stream):
     """On average over 40 videos; 5 % is five times the standard error, for the constants are rounded."""
-    data = simulate.DATA_SETS[name]("paper")
+    data = features.DATA_SETS[name]("paper")
     videos = [data.load(stream, video.name) for video in data.subset("train")[:40]]
     norm = [np.linalg.norm(x, axis=1).mean() / np.sqrt(1024) for x in videos]
     found = np.mean([(x.mean(), x.std(), size) for x, size in zip(videos, norm, strict=True)], axis=0)
@@ -76,8 +76,8 @@ def test_the_real_size_is_that_of_the_clip(shared_data):
 
 
 def test_appearance_is_as_the_formula_says():
-    quiet = simulate.Appearance(noise=0.0, drift=0.0)
-    data = simulate.thumos14(appearance=quiet)
+    quiet = features.Appearance(noise=0.0, drift=0.0)
+    data = features.thumos14(appearance=quiet)
     video = next(v for v in data.videos if len(v.labels) == 1 and set(data.kinds[v.name]) == {0, 1, 2})
     x, kinds = data.load("rgb", video.name), data.kinds[video.name]
     # without noise and drift, snippets of one kind and class look alike, and the kinds differ
@@ -87,8 +87,8 @@ def test_appearance_is_as_the_formula_says():
 
 
 def test_knobs_do_what_they_say():
-    same = simulate.Appearance(confusion=1.0, separation=0.0, noise=0.0, drift=0.0)
-    data = simulate.thumos14(appearance=same)
+    same = features.Appearance(confusion=1.0, separation=0.0, noise=0.0, drift=0.0)
+    data = features.thumos14(appearance=same)
     video = next(v for v in data.videos if len(v.labels) == 1 and set(data.kinds[v.name]) == {0, 1, 2})
     kinds = data.kinds[video.name]
     flow, rgb = data.load("flow", video.name), data.load("rgb", video.name)
@@ -102,12 +102,12 @@ def test_knobs_do_what_they_say():
 
 def test_unknown_scale():
     with pytest.raises(InputError, match="scale 'big' is unknown; there are demo, paper"):
-        simulate.thumos14("big")
+        features.thumos14("big")
 
 
 def test_cliff_diving_looks_half_like_diving():
-    quiet = simulate.Appearance(noise=0.0, drift=0.0)
-    data = simulate.thumos14("paper", appearance=quiet)
+    quiet = features.Appearance(noise=0.0, drift=0.0)
+    data = features.thumos14("paper", appearance=quiet)
     patterns = data.features["rgb"]._class_scenes
     similar = np.corrcoef(
         patterns[[data.classes.index(name) for name in ("CliffDiving", "Diving", "HighJump")]]

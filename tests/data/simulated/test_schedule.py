@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dgam_core import simulate, timeline
+from dgam_core.data.simulated import features, schedule
 from dgam_core.snippets import Kind
 from tests.conftest import ROOT
 
@@ -49,7 +49,7 @@ def statistics(data, subset="train"):
 
 def over_seeds(name):
     """Statistic → its values at paper scale, (seeds, 6)."""
-    found = [statistics(simulate.DATA_SETS[name]("paper", seed)) for seed in range(SEEDS[name])]
+    found = [statistics(features.DATA_SETS[name]("paper", seed)) for seed in range(SEEDS[name])]
     return {key: np.array([one[key] for one in found]) for key in found[0]}
 
 
@@ -83,7 +83,7 @@ def test_times_have_the_measured_statistics(name, simulated):
 
 @pytest.mark.parametrize(("what", "value"), [("BETWEEN", 0.0), ("LOG_GAP_MEAN", 1.48)])
 def test_the_test_above_notices_what_is_missing(what, value, monkeypatch):
-    monkeypatch.setattr(timeline, what, value)
+    monkeypatch.setattr(schedule, what, value)
     assert misses("thumos14", over_seeds("thumos14")) != []
 
 
@@ -91,7 +91,7 @@ def test_lengths_vary_as_measured():
     """Log lengths: mean and standard deviation; tolerance two standard deviations of 200 real videos."""
     logs, videos = [], []
     for seed in range(20):
-        for video in simulate.thumos14("paper", seed).subset("train"):
+        for video in features.thumos14("paper", seed).subset("train"):
             videos.append(np.log(video.duration_s))
             logs += [np.log(s.end_s - s.start_s) for s in video.segments]
     assert np.mean(logs) == pytest.approx(1.05, abs=0.14)
@@ -101,14 +101,14 @@ def test_lengths_vary_as_measured():
 
 
 def test_classes_keep_their_lengths_and_go_together():
-    data = [simulate.thumos14("paper", seed) for seed in range(10)]
+    data = [features.thumos14("paper", seed) for seed in range(10)]
     videos = [video for one in data for video in one.subset("train")]  # 2000, 100 of each class
-    lengths = {name: [] for name in timeline.THUMOS14_CLASSES}
+    lengths = {name: [] for name in schedule.THUMOS14_CLASSES}
     for video in videos:
         for segment in video.segments:
             lengths[segment.label].append(np.log(segment.end_s - segment.start_s))
     for name in ("BaseballPitch", "BasketballDunk", "HammerThrow", "LongJump", "SoccerPenalty"):
-        mean, sd = timeline.THUMOS14_CLASSES[name]
+        mean, sd = schedule.THUMOS14_CLASSES[name]
         # 100 videos with a mean of their own that varies by sd·√½: the standard error is sd / 14 at least
         assert np.mean(lengths[name]) == pytest.approx(mean, abs=0.35 * sd)
     cliff = [video for video in videos if "CliffDiving" in video.labels]
@@ -130,15 +130,15 @@ def context(data):
 
 def test_context_covers_what_a_classifier_takes_for_action():
     """|(cls − gt) ∩ not att| / |gt| = 1.522, published Table 2; 0.06 is two standard errors of 20 seeds."""
-    thumos = np.mean([context(simulate.thumos14("paper", seed)) for seed in range(20)], axis=0)
+    thumos = np.mean([context(features.thumos14("paper", seed)) for seed in range(20)], axis=0)
     assert thumos[0] == pytest.approx(1.522, abs=0.06)
     # of ActivityNet1.2 as large a share of the time without action
-    assert context(simulate.activitynet12("paper"))[1] == pytest.approx(thumos[1], abs=0.03)
+    assert context(features.activitynet12("paper"))[1] == pytest.approx(thumos[1], abs=0.03)
 
 
 @pytest.mark.parametrize("name", list(SEEDS))
 def test_snippets_show_what_the_annotations_say(name):
-    data = simulate.DATA_SETS[name]()
+    data = features.DATA_SETS[name]()
     for video in data.videos:
         kinds, class_idx = data.kinds[video.name], data.snippet_classes[video.name]
         middle_s = (np.arange(video.num_snippets) + 0.5) * data.snippet_s
@@ -155,8 +155,8 @@ def test_snippets_show_what_the_annotations_say(name):
 
 
 def test_context_is_that_of_the_nearest_action():
-    data = simulate.thumos14()
-    reach = timeline.THUMOS14_SIDES[1]
+    data = features.thumos14()
+    reach = schedule.THUMOS14_SIDES[1]
     for video in data.subset("train"):
         for t in np.flatnonzero(data.kinds[video.name] == Kind.CONTEXT):
             middle_s = (t + 0.5) * data.snippet_s
@@ -165,7 +165,7 @@ def test_context_is_that_of_the_nearest_action():
             covering = {s: d for s, d in away.items() if d <= reach * (s.end_s - s.start_s)}
             assert label in {s.label for s in covering}
             # an action at least as near as all that surely reach this far
-            sure = [d for s, d in away.items() if d < timeline.THUMOS14_SIDES[0] * (s.end_s - s.start_s)]
+            sure = [d for s, d in away.items() if d < schedule.THUMOS14_SIDES[0] * (s.end_s - s.start_s)]
             assert min(d for s, d in covering.items() if s.label == label) <= min(sure, default=np.inf)
 
 

@@ -4,12 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dgam_core import store
+from dgam_core.data import store
+from dgam_core.data.layouts.basnet import read_basnet, write_basnet
+from dgam_core.data.test_sets import thumos14_class_ids, write_thumos
 from dgam_core.errors import InputError
-from dgam_core.exports import write_basnet, write_thumos
-from dgam_core.layouts import read_basnet
 from dgam_core.segments import SegmentTable
-from dgam_core.video_sets import thumos14_class_ids
 
 
 def test_a_store_comes_back_from_the_layout_of_basnet(tmp_path, tiny):

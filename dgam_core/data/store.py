@@ -21,11 +21,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dgam_core import simulate
+from dgam_core.data.simulated import features
+from dgam_core.data.simulated.features import Appearance
+from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
-from dgam_core.simulate import Appearance
 from dgam_core.snippets import DataSet, Segment, Video, checked_features
-from dgam_core.soundness import check
 from dgam_core.system.files import whole_file
 
 FORMAT, VERSION = "dgam-store", 1
@@ -219,9 +219,9 @@ def open_data_set(name: str, appearance: Appearance | None = None) -> DataSet:
                 f"dataset = {name!r}: only simulated features can be made otherwise; give simulated:thumos14"
             )
         return read(Path(name))
-    make = simulate.DATA_SETS.get(name.removeprefix("simulated:"))
+    make = features.DATA_SETS.get(name.removeprefix("simulated:"))
     if make is None:
-        known = " and ".join(f"simulated:{known}" for known in simulate.DATA_SETS)
+        known = " and ".join(f"simulated:{known}" for known in features.DATA_SETS)
         raise InputError(f"dataset = {name!r}: the simulated data sets are called {known}")
     data = make(appearance=appearance)
     return replace(data, digest=contents_digest(data))

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dgam_core.activitynet import read_detections, read_ground_truth, write_detections
+from dgam_core.data.activitynet_json import read_detections, read_ground_truth, write_detections
 from dgam_core.errors import InputError
 from dgam_core.segments import SegmentTable
 

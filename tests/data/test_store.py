@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dgam_core import store
+from dgam_core.data import store
 from dgam_core.errors import InputError
 
 

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dgam_core import timeline
+from dgam_core.data.simulated import schedule
+from dgam_core.data.simulated.schedule import FPS, PART_OF, SNIPPET_FRAMES, THUMOS14_CLASSES, Timeline
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Kind, Segment, Video
-from dgam_core.timeline import FPS, PART_OF, SNIPPET_FRAMES, THUMOS14_CLASSES, Timeline
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def thumos14(scale: str = "demo", seed: int = 0, appearance: Appearance | None =
     size = _size(THUMOS14_SCALES, scale)
     source = f"simulated in the shape of THUMOS14: {scale} scale, seed {seed}"
     classes = tuple(THUMOS14_CLASSES)
-    return _data_set("thumos14", source, classes, size, timeline.thumos14, seed, appearance or Appearance())
+    return _data_set("thumos14", source, classes, size, schedule.thumos14, seed, appearance or Appearance())
 
 
 def activitynet12(scale: str = "demo", seed: int = 0, appearance: Appearance | None = None) -> DataSet:
@@ -117,7 +117,7 @@ def activitynet12(scale: str = "demo", seed: int = 0, appearance: Appearance | N
     classes = tuple(f"activity_{i + 1:03d}" for i in range(size.num_classes))
 
     def draw(class_idx: int, random: np.random.Generator) -> Timeline:
-        return timeline.activitynet12(class_idx, size.num_classes, random)
+        return schedule.activitynet12(class_idx, size.num_classes, random)
 
     return _data_set("activitynet12", source, classes, size, draw, seed, appearance or Appearance())
 

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dgam_core import store
+from dgam_core.data import store
+from dgam_core.data.layouts.basnet import read_basnet
+from dgam_core.data.layouts.released import read_dgam
 from dgam_core.errors import InputError
-from dgam_core.layouts import read_basnet, read_dgam
 from dgam_core.snippets import Segment
 
 

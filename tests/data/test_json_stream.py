@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from dgam_core.data.json_stream import stream_object
 from dgam_core.errors import InputError
-from dgam_core.json_stream import stream_object
 
 
 def write(path, text):

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from dgam_core.data.soundness import check, late_segments, odd_durations, oddities
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment
-from dgam_core.soundness import check, late_segments, odd_durations, oddities
 
 
 def _change_video(data, **changes):

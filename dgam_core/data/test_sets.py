@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dgam_core.activitynet import GroundTruth
+from dgam_core.data.activitynet_json import GroundTruth
 from dgam_core.errors import InputError
 from dgam_core.segments import SegmentTable
 from dgam_core.system.checked import read_yaml
+from dgam_core.system.files import whole_file
 
 
 def restrict(truth: GroundTruth, detections: SegmentTable, name: str) -> tuple[GroundTruth, SegmentTable]:
@@ -48,3 +49,17 @@ def thumos14_class_ids() -> dict[str, int]:
 def _known() -> dict[str, tuple[int, frozenset[str]]]:
     content = read_yaml(Path(__file__).with_name("test_sets.yaml"))
     return {name: (entry["videos"], frozenset(entry["without"])) for name, entry in content.items()}
+
+
+def write_thumos(path: Path, detections: SegmentTable) -> None:
+    """Write detections as the THUMOS14 kit reads them: video, start, end, number of the class, score a line.
+
+    Raises:
+        InputError: a class is none of the 20 with temporal annotations.
+    """
+    ids = thumos14_class_ids()
+    if strange := sorted(set(detections.label) - set(ids)):
+        raise InputError(f"the class {str(strange[0])!r} is none of the {len(ids)} of the THUMOS14 kit")
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for video, label, start_s, end_s, score in detections.rows():
+            file.write(f"{video} {start_s!r} {end_s!r} {ids[label]} {score!r}\n")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dgam_core.data.pickles import Stored, read_object_array, read_pickle
 from dgam_core.errors import InputError
-from dgam_core.object_arrays import Stored, read_object_array, read_pickle
 
 
 def save(path: Path, array, protocol=None) -> Path:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
-from dgam_core.json_stream import excerpt, stream_object
 from dgam_core.segments import AMBIGUOUS, SegmentTable
 from dgam_core.system.files import whole_file
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dgam_core.activitynet import number_at, object_at, segment_at
+from dgam_core.data.activitynet_json import number_at, object_at, segment_at
+from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
-from dgam_core.json_stream import excerpt, stream_object
 from dgam_core.snippets import Segment
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dgam_core.annotations import Annotation, read_annotations, subset_to_test
+from dgam_core.data.annotations import Annotation, read_annotations, subset_to_test
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment
 

@@ -1,0 +1,1 @@
+"""Data sets: on disk, simulated, and as other projects lay them out."""

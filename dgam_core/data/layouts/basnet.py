@@ -1,0 +1,132 @@
+"""Layout B (BaS-Net, UM, CoLA): one .npy file per video and stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dgam_core.data.annotations import read_annotations
+from dgam_core.data.layouts.common import (
+    SIMULATED,
+    USUAL_FPS,
+    USUAL_SNIPPET_FRAMES,
+    NpyFolder,
+    check_inside,
+    check_names,
+    read_split,
+    the_fps,
+    together,
+)
+from dgam_core.data.soundness import SHARE
+from dgam_core.errors import InputError
+from dgam_core.snippets import DataSet, Video
+from dgam_core.system.files import whole_folder
+
+
+def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
+    """Read layout B (BaS-Net, UM, CoLA).
+
+    `<root>/gt.json`, `<root>/split_{train,test}.txt`, `<root>/features/{train,test}/<stream>/<video>.npy`.
+
+    Args:
+        root: the folder.
+        fps: frames a second; without it, what gt.json says, else 25.
+        snippet_frames: frames a snippet; without it, what durations, fps and the features' lengths
+            agree on, else 16.
+    Raises:
+        InputError: a file is missing or cannot be read, a video lacks annotations or features, …
+    """
+    root = Path(root)
+    known = read_annotations(root / "gt.json")
+    names = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
+    present = {path.stem for path in (root / "features").glob("*/*/*.npy")}
+    check_names(root, names, known, present)
+    features = _find_features(root / "features", names)
+    longest = features[min(features)]
+    counts = {name: longest.num_snippets(name) for listed in names.values() for name in listed}
+    fps = fps or the_fps(root / "gt.json", [known[name] for name in counts]) or USUAL_FPS
+    durations = {name: known[name].duration_s for name in counts}
+    told = {name: duration_s for name, duration_s in durations.items() if duration_s is not None}
+    snippet_frames = snippet_frames or _snippet_frames(root, counts, told, fps)
+    videos = []
+    for subset, listed in names.items():
+        for name in listed:
+            duration_s = told.get(name, counts[name] * snippet_frames / fps)
+            own = known[name]
+            videos.append(Video(name, subset, duration_s, counts[name], own.labels, own.segments))
+    classes = tuple(sorted({label for video in videos for label in video.labels}))
+    return together(root, "the BaS-Net layout", fps, snippet_frames, classes, videos, features)
+
+
+def _snippet_frames(root: Path, counts: dict[str, int], durations: dict[str, float], fps: float) -> int:
+    """Frames a snippet on which nearly all durations agree; the usual 16 where there are none."""
+    if not durations:
+        return USUAL_SNIPPET_FRAMES
+    ratios = {name: durations[name] * fps / counts[name] for name in durations}
+    frames = round(float(np.median(list(ratios.values()))))
+    # A video's last, incomplete snippet is dropped or padded: one snippet either way.
+    odd = [name for name, ratio in ratios.items() if abs(ratio - frames) * counts[name] > frames]
+    if len(odd) > SHARE * len(counts):
+        name = odd[0]
+        raise InputError(
+            f"{root}: {name} lasts {durations[name]:g} s but has {counts[name]} snippets, "
+            f"{ratios[name]:.2f} frames each at {fps:g} fps, other videos have {frames}; check fps and stride"
+        )
+    return frames
+
+
+def _find_features(folder: Path, names: Mapping[str, list[str]]) -> dict[str, NpyFolder]:
+    streams = {path.name for subset in names for path in (folder / subset).glob("*") if path.is_dir()}
+    if not streams:
+        raise InputError(f"{folder}: has no features; they should lie in {folder}/train/<stream>/<video>.npy")
+    features = {}
+    for stream in sorted(streams):
+        paths = {name: folder / subset / stream / f"{name}.npy" for subset in names for name in names[subset]}
+        for name, path in paths.items():
+            check_inside(folder, path, name)
+            if not path.is_file():
+                raise InputError(f"{path}: no such file; the video {name!r} has no {stream} features")
+        features[stream] = NpyFolder(paths)
+    return features
+
+
+def write_basnet(folder: Path, data: DataSet, progress: Callable[[str], object] = lambda _: None) -> None:
+    """Write a data set in layout B (BaS-Net, UM, CoLA); a video that is labelled as a whole keeps its label.
+
+    Args:
+        folder: must not exist yet.
+        data: the data set; its features are read one video at a time.
+        progress: called with "<stream>/<video>" after each.
+    Raises:
+        InputError: the folder exists.
+    """
+    if folder.exists():
+        raise InputError(f"{folder}: exists; give the name of a new folder")
+    with whole_folder(folder) as temporary:
+        database = {}
+        for video in data.videos:
+            rows = [
+                {"label": segment.label, "segment": [segment.start_s, segment.end_s]}
+                for segment in video.segments
+            ]
+            whole = set(video.labels) - {segment.label for segment in video.segments}
+            database[video.name] = {
+                "subset": video.subset,
+                "duration": video.duration_s,
+                "fps": data.fps,
+                "annotations": [*rows, *({"label": label} for label in sorted(whole))],
+            }
+            for stream in data.streams:
+                place = temporary / "features" / video.subset / stream
+                place.mkdir(parents=True, exist_ok=True)
+                np.save(place / f"{video.name}.npy", data.load(stream, video.name))
+                progress(f"{stream}/{video.name}")
+        (temporary / "gt.json").write_text(json.dumps({"database": database}, indent=1), encoding="utf-8")
+        for subset in ("train", "test"):
+            names = [f"{video.name}\n" for video in data.videos if video.subset == subset]
+            (temporary / f"split_{subset}.txt").write_text("".join(names), encoding="utf-8")
+        if data.simulated:
+            (temporary / SIMULATED).write_text(f"These features are {data.source}.\n", encoding="utf-8")

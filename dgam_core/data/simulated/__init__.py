@@ -1,0 +1,1 @@
+"""Simulated data sets: when things happen in a video, and what its snippets look like."""
