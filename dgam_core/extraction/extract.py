@@ -23,12 +23,12 @@ from dgam_core.data.annotations import Annotation, read_annotations, subset_to_t
 from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
-from dgam_core.flow import flows
-from dgam_core.i3d import FEATURES, I3D
-from dgam_core.i3d_weights import read_weights
+from dgam_core.extraction.flow import flows
+from dgam_core.extraction.i3d import FEATURES, I3D
+from dgam_core.extraction.i3d_weights import read_weights
+from dgam_core.extraction.video import Frame, VideoFile, crop, frames, open_video
 from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import whole_file
-from dgam_core.video import Frame, VideoFile, crop, frames, open_video
 
 SNIPPET_FRAMES = USUAL_SNIPPET_FRAMES
 RECIPE = 1  # counts up when the same video, weights and rate come to other features

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dgam_core.extraction.video import Frame, crop
 from dgam_core.system.workers import in_order
-from dgam_core.video import Frame, crop
 
 LIMIT = 20.0  # pixels a frame
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dgam_core.flow import LIMIT, flows, tvl1
+from dgam_core.extraction.flow import LIMIT, flows, tvl1
 
 
 def moving(count, dx, dy):

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core.extract import snippet_features
-from dgam_core.i3d import I3D
-from dgam_core.i3d_weights import read_weights
-from dgam_core.video import frames, open_video
-from tests import plain_i3d
-from tests.videos import as_port, random_network
+from dgam_core.extraction.extract import snippet_features
+from dgam_core.extraction.i3d import I3D
+from dgam_core.extraction.i3d_weights import read_weights
+from dgam_core.extraction.video import frames, open_video
+from tests.extraction import plain_i3d
+from tests.extraction.videos import as_port, random_network
 
 
 def test_features_are_those_of_the_plain_network(tmp_path):

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import torch
 
-from dgam_core.i3d import I3D, INCEPTIONS
-from dgam_core.i3d_weights import BRANCHES, EPS
+from dgam_core.extraction.i3d import I3D, INCEPTIONS
+from dgam_core.extraction.i3d_weights import BRANCHES, EPS
 
 
 def picture(i, width=64, height=48):

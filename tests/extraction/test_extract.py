@@ -11,10 +11,10 @@ import torch
 
 from dgam_core.data import store
 from dgam_core.errors import InputError
-from dgam_core.extract import Extractor, snippet_features
-from tests import plain_extract
+from dgam_core.extraction.extract import Extractor, snippet_features
+from tests.extraction import plain_extract
+from tests.extraction.videos import as_port, encode, random_network
 from tests.test_cli import DGAM
-from tests.videos import as_port, encode, random_network
 
 
 def extractor(weights, fps=25, workers=1):
@@ -74,13 +74,13 @@ def test_videos_that_fail_do_not_take_the_others_with_them(tmp_path, weights, mo
     def no_more(*_):
         raise AssertionError("the good video is not extracted again")
 
-    monkeypatch.setattr("dgam_core.extract.frames", no_more)
+    monkeypatch.setattr("dgam_core.extraction.extract.frames", no_more)
     rgb.extract([good], tmp_path / "x.h5", None)
     assert [video.name for video in store.read(tmp_path / "x.h5").videos] == ["good"]
 
 
 def test_wrong_annotations_show_before_the_long_work(tmp_path, weights, monkeypatch):
-    monkeypatch.setattr("dgam_core.extract.frames", lambda *_: pytest.fail("the work has begun"))
+    monkeypatch.setattr("dgam_core.extraction.extract.frames", lambda *_: pytest.fail("the work has begun"))
     path = encode(tmp_path / "a.mp4", 40)
     for entry, sentence in (
         ({"subset": "training"}, "a training video without a label teaches nothing"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dgam_core.data.pickles import read_pickle, read_torch
 from dgam_core.errors import InputError
-from dgam_core.i3d import I3D, INCEPTIONS
+from dgam_core.extraction.i3d import I3D, INCEPTIONS
 
 EPS = 1e-3  # of the batch normalization
 FIRST = ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")

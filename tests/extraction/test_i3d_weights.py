@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dgam_core.errors import InputError
-from dgam_core.i3d_weights import read_weights
-from tests.videos import as_flax, as_port, random_network
+from dgam_core.extraction.i3d_weights import read_weights
+from tests.extraction.videos import as_flax, as_port, random_network
 
 
 def nested(flat):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dgam_core.errors import InputError
-from dgam_core.video import _decoded, _scaled, crop, frames, open_video
-from tests.videos import encode, picture
+from dgam_core.extraction.video import _decoded, _scaled, crop, frames, open_video
+from tests.extraction.videos import encode, picture
 
 
 def brightness(found):
@@ -107,6 +107,6 @@ def test_time_stamps_that_are_missing_or_do_not_rise_are_made_even(stamps, monke
         stream = SimpleNamespace()
         yield SimpleNamespace(streams=SimpleNamespace(video=[stream]), decode=lambda _: shown)
 
-    monkeypatch.setattr("dgam_core.video._container", container)
+    monkeypatch.setattr("dgam_core.extraction.video._container", container)
     found = [(seconds, frame) for seconds, frame in _decoded(tmp_path, Fraction(25))]
     assert found == [(Fraction(i, 25), frame) for i, frame in enumerate(shown)]

@@ -1,0 +1,1 @@
+"""From a video to features: frames, optical flow, Inception-I3D."""
