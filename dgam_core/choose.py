@@ -27,8 +27,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dgam_core.diagnose import localize_and_evaluate
 from dgam_core.errors import InputError
+from dgam_core.evaluation.module_analysis import localize_and_evaluate
 from dgam_core.model import load_test_features, predict, restore
 from dgam_core.outputs import Looks, Outputs
 from dgam_core.runs import Run, code_digest, digest_of

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from dgam_core.seeds import Summary, paired_difference, summarize
+from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
 
 HOLDS, FAILS, UNDECIDED, NOT_COMPARABLE = "holds", "does not hold", "is undecided", "is not comparable"
 

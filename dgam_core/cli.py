@@ -228,9 +228,10 @@ def evaluate(
 
     Protocols are those of the ActivityNet code (anet), of the THUMOS14 kit and of W-TALC's code.
     """
-    from dgam_core import causes, report
-    from dgam_core import evaluate as evaluation
+    from dgam_core import report
     from dgam_core.data import activitynet_json, test_sets
+    from dgam_core.evaluation import mean_ap as evaluation
+    from dgam_core.evaluation.diagnosis import diagnose as find_causes
 
     thresholds = report.read_thresholds(tiou)
     truth = activitynet_json.read_ground_truth(ground_truth, subset)
@@ -246,7 +247,7 @@ def evaluate(
     diagnosis = None
     if diagnose:
         at = min(thresholds, key=lambda value: abs(value - 0.5))
-        diagnosis = causes.diagnose(found, segments, at, protocol, durations_s=truth.durations_s)
+        diagnosis = find_causes(found, segments, at, protocol, durations_s=truth.durations_s)
     name = test_sets.recognize(truth.videos)
     if as_json:
         click.echo(json.dumps(report.as_dict(result, name, diagnosis)))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dgam_core.causes import CAUSES, Diagnosis
+from dgam_core.evaluation.diagnosis import CAUSES, Diagnosis
 from dgam_core.style import KINDS, OURS, PUBLISHED, WIDTH_IN, set_style
 
 COLOURS = {

@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-from dgam_core.diagnose import snippet_kinds
+from dgam_core.evaluation.module_analysis import snippet_kinds
 from dgam_core.outputs import Outputs
 from dgam_core.segments import SegmentTable
 from dgam_core.snippets import DataSet

@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dgam_core.seeds import summarize
+from dgam_core.evaluation.intervals import summarize
 from dgam_core.style import OURS, PUBLISHED, SEED, WIDTH_IN, WITHOUT, set_style
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dgam_core.causes import CAUSES, Diagnosis
 from dgam_core.errors import InputError
-from dgam_core.evaluate import Evaluation
+from dgam_core.evaluation.diagnosis import CAUSES, Diagnosis
+from dgam_core.evaluation.mean_ap import Evaluation
 
 
 def read_thresholds(text: str) -> list[float]:

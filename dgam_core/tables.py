@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from dgam_core.choose import CHOICES
 from dgam_core.departures import Benchmark, Departure
-from dgam_core.seeds import Summary, paired_difference, summarize
+from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
 
 # What the sign of a paired difference's interval means.
 VERDICTS = {1: "helps", -1: "harms", 0: "is undecided"}

@@ -61,7 +61,6 @@ from scipy.special import softmax
 from dgam_core import (
     batch,
     claims,
-    diagnose,
     explore,
     plan,
     reference,
@@ -72,6 +71,7 @@ from dgam_core import (
 )
 from dgam_core.choose import Judge
 from dgam_core.data import store
+from dgam_core.evaluation import module_analysis
 from dgam_core.localize import detect
 from dgam_core.system.machine import choose_device
 
@@ -105,7 +105,7 @@ records = [
     (kind, model, stream, seed, value)
     for (model, seed), streams in outputs.items()
     for stream, videos in streams.items()
-    for kind, value in diagnose.mean_by_kind(
+    for kind, value in module_analysis.mean_by_kind(
         data, {name: seen.attention for name, seen in videos.items()}
     ).items()
 ]
@@ -130,10 +130,10 @@ change = pd.Series(
     {
         video.name: np.mean(
             [
-                diagnose.contrast(
+                module_analysis.contrast(
                     data, video, outputs["with", seed][stream][video.name].attention
                 )
-                - diagnose.contrast(
+                - module_analysis.contrast(
                     data,
                     video,
                     outputs["without", seed][stream][video.name].attention,
@@ -165,7 +165,7 @@ detected = {
     model: detect(data, outputs[model, seed], experiment) for model in variants
 }
 detections = {model: found.of_video(name) for model, found in detected.items()}
-kinds = diagnose.snippet_kinds(data, video, len(next(iter(tcam.values()))))
+kinds = module_analysis.snippet_kinds(data, video, len(next(iter(tcam.values()))))
 figure = timelines.of_video(
     video, kinds, attention, tcam, detections, data.provenance
 )

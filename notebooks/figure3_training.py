@@ -57,9 +57,10 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, diagnose, reference, runs, timelines, train
+from dgam_core import batch, reference, runs, timelines, train
 from dgam_core.choose import Judge
 from dgam_core.data import store
+from dgam_core.evaluation import module_analysis
 from dgam_core.model import load_test_features, reconstruction_error, restore
 from dgam_core.system.machine import choose_device
 
@@ -139,7 +140,7 @@ for (_, seed), model in models.items():
         errors = reconstruction_error(network, features, run.settings, seed)
         records += [
             (kind, "with", stream, seed, value)
-            for kind, value in diagnose.mean_by_kind(data, errors).items()
+            for kind, value in module_analysis.mean_by_kind(data, errors).items()
         ]
 errors = pd.DataFrame(records, columns=["kind", "model", "stream", "seed", "value"])
 figure = timelines.by_kind(

@@ -59,19 +59,10 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import (
-    batch,
-    claims,
-    diagnose,
-    figures,
-    plan,
-    reference,
-    runs,
-    tables,
-    train,
-)
+from dgam_core import batch, claims, figures, plan, reference, runs, tables, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
+from dgam_core.evaluation import module_analysis
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -108,12 +99,12 @@ for seed, choice in product(experiment.seeds, CHOICES):
     for row in published["rows"]:
         attention, classifier = row.split(" / ")
         assembled = {
-            stream: diagnose.swap_modules(
+            stream: module_analysis.swap_modules(
                 outputs[attention][stream], outputs[classifier][stream]
             )
             for stream in data.streams
         }
-        result = diagnose.localize_and_evaluate(
+        result = module_analysis.localize_and_evaluate(
             data, assembled, experiment, thresholds
         )
         records += [

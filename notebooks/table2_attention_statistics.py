@@ -60,19 +60,10 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import (
-    batch,
-    claims,
-    diagnose,
-    figures,
-    plan,
-    reference,
-    runs,
-    tables,
-    train,
-)
+from dgam_core import batch, claims, figures, plan, reference, runs, tables, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
+from dgam_core.evaluation import module_analysis
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -107,7 +98,9 @@ records = [
         models[model, seed], experiment, choice
     ).items()
     for statistic, value in zip(
-        statistics, astuple(diagnose.set_statistics(shown, outputs)), strict=True
+        statistics,
+        astuple(module_analysis.set_statistics(shown, outputs)),
+        strict=True,
     )
 ]
 values = pd.DataFrame(

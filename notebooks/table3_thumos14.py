@@ -57,7 +57,6 @@ from myst_nb import glue
 from dgam_core import (
     batch,
     claims,
-    diagnose,
     error_figures,
     figures,
     plan,
@@ -66,9 +65,10 @@ from dgam_core import (
     tables,
     train,
 )
-from dgam_core import seeds as over_seeds
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
+from dgam_core.evaluation import intervals as over_seeds
+from dgam_core.evaluation import module_analysis
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -112,7 +112,7 @@ results.save_figure("table3_thumos14", figure)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, by how sure they are; bars: recall by the length of an action"}}
 diagnoses = [
-    diagnose.diagnose_detections(
+    module_analysis.diagnose_detections(
         data,
         judge.chosen_outputs(model, experiment, "last"),
         experiment,

@@ -67,7 +67,6 @@ from myst_nb import glue
 from dgam_core import (
     batch,
     claims,
-    diagnose,
     error_figures,
     figures,
     plan,
@@ -76,9 +75,10 @@ from dgam_core import (
     tables,
     train,
 )
-from dgam_core.causes import CAUSES
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
+from dgam_core.evaluation import module_analysis
+from dgam_core.evaluation.diagnosis import CAUSES
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -141,7 +141,7 @@ results.save_figure("table4_ablation", figure)
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, right, or why wrong, as losses are added"}}
 diagnoses = {
     row: [
-        diagnose.diagnose_detections(
+        module_analysis.diagnose_detections(
             data,
             judge.chosen_outputs(models[row, seed], variant, "last"),
             variant,

@@ -56,9 +56,9 @@ from IPython.display import Markdown
 from myst_nb import glue
 
 from dgam_core import batch, claims, figures, plan, reference, runs, tables, train
-from dgam_core import seeds as over_seeds
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
+from dgam_core.evaluation import intervals as over_seeds
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)

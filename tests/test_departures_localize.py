@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from dgam_core.diagnose import localize_and_evaluate
+from dgam_core.evaluation.module_analysis import localize_and_evaluate
 from dgam_core.localize import detect, propose
 from dgam_core.outputs import Outputs
 from dgam_core.settings import Settings

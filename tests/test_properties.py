@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from dgam_core import diagnose, evaluate, localize
+from dgam_core import localize
 from dgam_core.departures import preset
+from dgam_core.evaluation import mean_ap, module_analysis
 from dgam_core.outputs import Outputs
 from dgam_core.segments import SegmentTable, tiou
 from dgam_core.settings import LocalizationSettings
@@ -175,9 +176,9 @@ guess = st.tuples(st.sampled_from("uvw"), st.sampled_from("xyz"), spans, st.inte
 guesses = st.lists(guess, max_size=14, unique_by=lambda row: row[3])
 
 
-def mean_ap(found, truth):
+def mean_ap_of(found, truth):
     tables = (SegmentTable.from_rows((v, c, *ab, *(s or [0])) for v, c, ab, *s in t) for t in (found, truth))
-    return evaluate.mean_average_precision(*tables, {row[0] for row in truth}, TENTHS / 10)
+    return mean_ap.mean_average_precision(*tables, {row[0] for row in truth}, TENTHS / 10)
 
 
 def slow_match(overlap, threshold):
@@ -205,7 +206,7 @@ def slow_ap(right, count):
 
 @holds(guesses, truths)
 def test_average_precision_of_each_class_is_that_of_plain_loops(found, truth):
-    result = mean_ap(found, truth)
+    result = mean_ap_of(found, truth)
     assert set(result.per_class) == {row[1] for row in truth}
     for label, values in result.per_class.items():
         own, wanted = ([row for row in rows if row[1] == label] for rows in (found, truth))
@@ -219,23 +220,23 @@ def test_average_precision_of_each_class_is_that_of_plain_loops(found, truth):
 
 @holds(guesses, truths, guess, st.randoms(), st.permutations("uv"))
 def test_map_heeds_nothing_but_overlap_and_rank(found, truth, wrong, random, names):
-    expected = mean_ap(found, truth).map
+    expected = mean_ap_of(found, truth).map
     # within a video and class the order of the truth decides which of two equal overlaps is taken: keep it
     by_video = sorted(truth, key=lambda row: names.index(row[0]))
-    assert mean_ap(random.sample(found, len(found)), by_video).map == approx(expected)
+    assert mean_ap_of(random.sample(found, len(found)), by_video).map == approx(expected)
     later = [(v, c, (4 * a + 8, 4 * b + 8), *rest) for v, c, (a, b), *rest in truth]
     rising = [(v, c, (4 * a + 8, 4 * b + 8), np.exp(s / 9) - 7) for v, c, (a, b), s in found]
-    assert mean_ap(rising, later).map == approx(expected)
-    assert (mean_ap([*found, ("w", *wrong[1:3], wrong[3] + 0.5)], truth).map <= expected + 1e-12).all()
-    assert mean_ap([*found, ("w", *wrong[1:3], 0)], truth).map == approx(expected)  # at the bottom
-    assert (mean_ap([*found, (*wrong[:3], 0)], truth).map >= expected - 1e-12).all()  # right or wrong
-    assert mean_ap([(*row, i) for i, row in enumerate(truth)], truth).map == approx(np.ones(10))
+    assert mean_ap_of(rising, later).map == approx(expected)
+    assert (mean_ap_of([*found, ("w", *wrong[1:3], wrong[3] + 0.5)], truth).map <= expected + 1e-12).all()
+    assert mean_ap_of([*found, ("w", *wrong[1:3], 0)], truth).map == approx(expected)  # at the bottom
+    assert (mean_ap_of([*found, (*wrong[:3], 0)], truth).map >= expected - 1e-12).all()  # right or wrong
+    assert mean_ap_of([(*row, i) for i, row in enumerate(truth)], truth).map == approx(np.ones(10))
 
 
 @holds(st.lists(st.booleans(), max_size=12), st.integers(0, 12), st.integers(1, 5))
 def test_average_precision_rises_with_the_rank_of_hits(right, place, more):
     def ap(right):
-        return evaluate.average_precision(-np.arange(len(right)), right, count)
+        return mean_ap.average_precision(-np.arange(len(right)), right, count)
 
     count = sum(right) + more
     assert ap(right) == approx(slow_ap(right, count))
@@ -252,7 +253,7 @@ def test_statistics_keep_their_bounds_and_reach_them(seed, low, more):
     middles = [(video, (i + 0.5) * 16 / 25) for video in data.videos for i in range(video.num_snippets)]
     truth = [any(s.start_s <= t < s.end_s for s in video.segments) for video, t in middles]
     rest = truth.count(False) / sum(truth)
-    found, strict = (diagnose.set_statistics(data, own, threshold) for threshold in (low, low + more))
+    found, strict = (module_analysis.set_statistics(data, own, threshold) for threshold in (low, low + more))
     assert min(astuple(found)) >= 0
     # the two sets of each sum share no snippet, and lie in what is not action, or in what is
     assert found.false_attention + found.filtered_by_attention <= rest + 1e-12
@@ -261,7 +262,7 @@ def test_statistics_keep_their_bounds_and_reach_them(seed, low, more):
     assert strict.missed_by_attention >= found.missed_by_attention
     for level, expected in ((0, (0, 1)), (1, (rest, 0))):
         flat = {name: replace(o, attention=np.full(len(o.attention), level)) for name, o in own.items()}
-        at_bound = astuple(diagnose.set_statistics(data, flat, low))
+        at_bound = astuple(module_analysis.set_statistics(data, flat, low))
         assert at_bound[:2] == approx(expected)
         assert at_bound[3 - level] == 0  # without attention nothing is rescued, with it nothing is filtered
 
@@ -271,20 +272,20 @@ def test_swapping_nothing_or_twice_is_nothing_and_attention_errors_follow_attent
     data, outputs = world(seed)
     own = next(iter(outputs.values()))
     other = {v: replace(o, attention=o.attention[::-1], tcam=-o.tcam, bias=-o.bias) for v, o in own.items()}
-    mixed, rest = diagnose.swap_modules(own, other), diagnose.swap_modules(other, own)
-    for found in (diagnose.swap_modules(own, own), diagnose.swap_modules(mixed, rest)):
+    mixed, rest = module_analysis.swap_modules(own, other), module_analysis.swap_modules(other, own)
+    for found in (module_analysis.swap_modules(own, own), module_analysis.swap_modules(mixed, rest)):
         assert all(lists(found[name]) == lists(own[name]) for name in "uvw")
-    plain = diagnose.set_statistics(data, own)
-    assert diagnose.set_statistics(world(seed, names=names)[0], own) == plain
-    assert astuple(diagnose.set_statistics(data, mixed))[:2] == astuple(plain)[:2]  # false and missed
+    plain = module_analysis.set_statistics(data, own)
+    assert module_analysis.set_statistics(world(seed, names=names)[0], own) == plain
+    assert astuple(module_analysis.set_statistics(data, mixed))[:2] == astuple(plain)[:2]  # false and missed
 
 
 @every_preset
 @holds(seeds, st.permutations("uvw"), examples=50)
 def test_localizing_and_evaluating_ignores_the_order_of_videos_and_those_left_out(how, seed, names):
     without = how.model_copy(update={"test_without": (names[2],)})
-    expected = diagnose.localize_and_evaluate(*world(seed, how), without, TENTHS / 10).map
+    expected = module_analysis.localize_and_evaluate(*world(seed, how), without, TENTHS / 10).map
     assert ((expected >= 0) & (expected <= 1)).all()
     assert (np.diff(expected) <= 1e-12).all()  # a higher tIoU threshold never raises mAP
     less = world(seed, how, names=names[:2])
-    assert diagnose.localize_and_evaluate(*less, how, TENTHS / 10).map == approx(expected)
+    assert module_analysis.localize_and_evaluate(*less, how, TENTHS / 10).map == approx(expected)

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from dgam_core import report
-from dgam_core.causes import diagnose
 from dgam_core.errors import InputError
-from dgam_core.evaluate import mean_average_precision
+from dgam_core.evaluation.diagnosis import diagnose
+from dgam_core.evaluation.mean_ap import mean_average_precision
 from dgam_core.segments import SegmentTable
 
 TRUTH = SegmentTable.from_rows(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from dgam_core.departures import preset
-from dgam_core.evaluate import mean_average_precision
+from dgam_core.evaluation.mean_ap import mean_average_precision
 from dgam_core.localize import detect
 from dgam_core.segments import SegmentTable
 from dgam_core.snippets import Video
-from tests import plain_evaluate
 from tests.conftest import outputs_of
+from tests.evaluation import plain_evaluate
 from tests.test_localize_twin import data_of, released_twin, smooth_noise
 
 

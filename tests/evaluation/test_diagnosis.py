@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from dgam_core.causes import CAUSES, diagnose
+from dgam_core.evaluation.diagnosis import CAUSES, diagnose
 from dgam_core.segments import SegmentTable
 
 

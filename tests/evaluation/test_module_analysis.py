@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from dgam_core.causes import CAUSES
-from dgam_core.diagnose import (
+from dgam_core.evaluation.diagnosis import CAUSES
+from dgam_core.evaluation.module_analysis import (
     contrast,
     diagnose_detections,
     localize_and_evaluate,

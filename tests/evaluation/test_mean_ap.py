@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from dgam_core.data.activitynet_json import read_detections, read_ground_truth
-from dgam_core.evaluate import average_precision, mean_average_precision
-from dgam_core.matching import PROTOCOLS
+from dgam_core.evaluation.matching import PROTOCOLS
+from dgam_core.evaluation.mean_ap import average_precision, mean_average_precision
 from dgam_core.segments import SegmentTable
-from tests import plain_evaluate
+from tests.evaluation import plain_evaluate
 
 
 def table(*rows):

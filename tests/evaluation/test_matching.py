@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dgam_core.matching import PROTOCOLS, best_first, match, on_grid, pairs_in_video, touching
+from dgam_core.evaluation.matching import PROTOCOLS, best_first, match, on_grid, pairs_in_video, touching
 from dgam_core.segments import SegmentTable
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from dgam_core.seeds import paired_difference, summarize
+from dgam_core.evaluation.intervals import paired_difference, summarize
 
 
 def test_mean_and_sample_standard_deviation():

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dgam_core.evaluate import precision_recall, prepare
-from dgam_core.matching import PROTOCOLS, Matches, codes, pairs_in_video
+from dgam_core.evaluation.matching import PROTOCOLS, Matches, codes, pairs_in_video
+from dgam_core.evaluation.mean_ap import precision_recall, prepare
 from dgam_core.segments import TOLERANCE, SegmentTable
 
 CAUSES = ("right", "double detection", "wrong label", "localization", "context", "background")

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from dgam_core.causes import Diagnosis, diagnose
-from dgam_core.evaluate import Evaluation, mean_average_precision
+from dgam_core.evaluation.diagnosis import Diagnosis, diagnose
+from dgam_core.evaluation.mean_ap import Evaluation, mean_average_precision
 from dgam_core.localize import detect
 from dgam_core.outputs import Outputs
 from dgam_core.segments import SegmentTable

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dgam_core.matching import (
+from dgam_core.evaluation.matching import (
     PROTOCOLS,
     Matches,
     Protocol,

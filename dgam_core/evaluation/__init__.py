@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: matching, mean average precision, what went wrong, intervals over seeds."""
