@@ -90,9 +90,10 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
 
     SWEEP.yaml is a notebook's parameter file whose `sweep` names settings, each with a list of values.
     """
-    from dgam_core import runs, sweep_figures, sweeps
+    from dgam_core import runs, sweeps
     from dgam_core import train as training
     from dgam_core.data import store
+    from dgam_core.figures import curves
     from dgam_core.params import Experiment
     from dgam_core.system.checked import parse, read_yaml
 
@@ -102,7 +103,7 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     names = sweeps.check(experiment)
     results = runs.Results.of(experiment)
     scores = sweeps.sweep(data, experiment, results, training.train)
-    results.save_figure(params.stem, sweep_figures.grid(scores, names, experiment.main), results.sweeps)
+    results.save_figure(params.stem, curves.grid(scores, names, experiment.main), results.sweeps)
     results.save_table(params.stem, scores.to_csv(index=False), results.sweeps)
     click.echo(f"{experiment.main} in %, {data.provenance}: mean ± standard deviation over seeds, last epoch")
     ranking = sweeps.ranking(scores, names)
@@ -195,9 +196,9 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
     activitynet_json.write_detections(out, detections)
     click.echo(f"{out}: {len(detections)} detections in {len(data.subset('test'))} videos")
     if pictures is not None:
-        from dgam_core import timelines
+        from dgam_core.figures import over_time
 
-        timelines.save_detections(pictures, data, outputs, detections)
+        over_time.save_detections(pictures, data, outputs, detections)
         click.echo(f"{pictures}: {len(data.subset('test'))} time lines")
 
 

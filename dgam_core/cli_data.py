@@ -177,9 +177,9 @@ def inspect(file: Path, picture: Path | None) -> None:
     click.echo(f"  digest    {data.digest}")
     click.echo("  sound     every feature is finite and of its stream's shape; the contents match the digest")
     if picture is not None:
-        from dgam_core import timelines
+        from dgam_core.figures import over_time
 
-        timelines.save(picture, timelines.of_norms(data))
+        over_time.save(picture, over_time.of_norms(data))
         click.echo(f"{picture}: norms of the features of a few videos")
 
 

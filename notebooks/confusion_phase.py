@@ -61,8 +61,9 @@ experiment = params.read_parameters(
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, figures, plan, reference, runs, tables, train
+from dgam_core import batch, plan, reference, runs, train
 from dgam_core.choose import Judge
+from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
 
 sweep = dict(experiment.sweep)
@@ -99,7 +100,7 @@ results.save_table("confusion_phase", scores[ends].to_csv(index=False))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Heat map of what L_re changes in mAP, over confusion and separation"}}
 points = tables.phase(scores, list(sweep), ("without", "with"))
-figure = figures.phase(
+figure = curves.phase(
     points["step"],
     data.provenance,
     r"With $\mathcal{L}_{re}$ less without",

@@ -52,10 +52,11 @@ experiment = params.read_parameters(globals())
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, departures, figures, reference, runs, tables, train
+from dgam_core import batch, departures, reference, runs, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import intervals as over_seeds
+from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -99,7 +100,7 @@ by_seed = (
 changes = by_seed.drop(columns="base").sub(by_seed["base"], axis=0)
 order = changes.mean().sort_values(ascending=False).index
 long = changes[order].melt(var_name="row", ignore_index=False).reset_index()
-figure = figures.effects(
+figure = bars.effects(
     long, data.provenance, f"the preset {experiment.preset}", "points of mAP@0.5"
 )
 results.save_figure("departures", figure)

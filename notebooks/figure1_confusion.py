@@ -58,20 +58,11 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from scipy.special import softmax
 
-from dgam_core import (
-    batch,
-    claims,
-    explore,
-    plan,
-    reference,
-    runs,
-    tables,
-    timelines,
-    train,
-)
+from dgam_core import batch, claims, plan, reference, runs, train
 from dgam_core.choose import Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
+from dgam_core.figures import explorer, over_time, tables
 from dgam_core.localize import detect
 from dgam_core.system.machine import choose_device
 
@@ -112,7 +103,7 @@ records = [
 values = pd.DataFrame(records, columns=["kind", "model", "stream", "seed", "value"])
 values["provenance"] = data.provenance
 results.save_table("figure1_confusion", values.to_csv(index=False))
-figure = timelines.by_kind(values, data.provenance, "mean attention λ", "Attention")
+figure = over_time.by_kind(values, data.provenance, "mean attention λ", "Attention")
 results.save_figure("figure1_confusion_by_kind", figure)
 
 # %% [markdown]
@@ -166,7 +157,7 @@ detected = {
 }
 detections = {model: found.of_video(name) for model, found in detected.items()}
 kinds = module_analysis.snippet_kinds(data, video, len(next(iter(tcam.values()))))
-figure = timelines.of_video(
+figure = over_time.of_video(
     video, kinds, attention, tcam, detections, data.provenance
 )
 results.save_figure("figure1_confusion", figure)
@@ -185,8 +176,8 @@ results.save_figure("figure1_confusion", figure)
 # %% tags=["hide-input"]
 threshold = np.ravel(experiment.for_stream(data.streams[0]).attention_threshold)[0]
 by_model = {model: outputs[model, seed] for model in variants}
-chart = explore.time_line(data, by_model, detected, float(threshold))
-HTML(explore.as_html(chart))
+chart = explorer.time_line(data, by_model, detected, float(threshold))
+HTML(explorer.as_html(chart))
 
 # %% [markdown]
 # ## What to conclude

@@ -57,10 +57,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, reference, runs, timelines, train
+from dgam_core import batch, reference, runs, train
 from dgam_core.choose import Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
+from dgam_core.figures import over_time
 from dgam_core.model import load_test_features, reconstruction_error, restore
 from dgam_core.system.machine import choose_device
 
@@ -119,7 +120,7 @@ for look, epoch in enumerate(epochs):
         outputs.attention for videos in seen.values() for outputs in videos.values()
     ]
     looks.append((int(epoch), np.concatenate(values)))
-figure = timelines.of_training(
+figure = over_time.of_training(
     curves.sort_values("loss"), looks, experiment.warmup_epochs, data.provenance
 )
 results.save_figure("figure3_training", figure)
@@ -143,7 +144,7 @@ for (_, seed), model in models.items():
             for kind, value in module_analysis.mean_by_kind(data, errors).items()
         ]
 errors = pd.DataFrame(records, columns=["kind", "model", "stream", "seed", "value"])
-figure = timelines.by_kind(
+figure = over_time.by_kind(
     errors, data.provenance, "squared error a feature", "Reconstruction"
 )
 results.save_figure("figure3_training_reconstruction", figure)

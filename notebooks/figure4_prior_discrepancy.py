@@ -57,9 +57,10 @@ experiment = params.read_parameters(globals(), sweep=["prior_shift"])
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, figures, reference, runs, tables, train
+from dgam_core import batch, claims, reference, runs, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
+from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -91,7 +92,7 @@ tables.sweep(scores, "r", None)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over r, with the seeds as points"}}
 last = scores[scores["choice"] == "last"]
-figure = figures.sweep(
+figure = curves.sweep(
     last, data.provenance, None, "r, discrepancy between the priors", log=False
 )
 results.save_figure("figure4_prior_discrepancy", figure)

@@ -59,10 +59,11 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, figures, plan, reference, runs, tables, train
+from dgam_core import batch, claims, plan, reference, runs, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
+from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -129,7 +130,7 @@ tables.map_table(scores, published["rows"], published["columns"], "mAP@0.5")
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: mAP of the assembled models, this run and published"}}
 at_half = scores[(scores["tiou"] == 0.5) & (scores["choice"] == "last")]
 printed = {row: values[2] for row, values in published["rows"].items()}
-figure = figures.bars_beside_published(
+figure = bars.bars_beside_published(
     at_half,
     data.provenance,
     printed,

@@ -60,10 +60,11 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, figures, plan, reference, runs, tables, train
+from dgam_core import batch, claims, plan, reference, runs, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
+from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -143,7 +144,7 @@ printed = pd.DataFrame(
     columns=["row", "model", "value"],
 )
 ours = by_seed.set_index("row").loc[statistics].reset_index()
-figure = figures.set_statistics(
+figure = bars.set_statistics(
     ours, data.provenance, printed, "THUMOS14, I3D features"
 )
 results.save_figure("table2_attention_statistics", figure)

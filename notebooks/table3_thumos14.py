@@ -54,21 +54,12 @@ experiment = params.read_parameters(globals())
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import (
-    batch,
-    claims,
-    error_figures,
-    figures,
-    plan,
-    reference,
-    runs,
-    tables,
-    train,
-)
+from dgam_core import batch, claims, plan, reference, runs, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import intervals as over_seeds
 from dgam_core.evaluation import module_analysis
+from dgam_core.figures import curves, errors, tables
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -102,7 +93,7 @@ tables.methods(scores, published)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over tIoU: this run, and the published methods"}}
 last = scores[scores["choice"] == "last"]
-figure = figures.over_tiou(last, data.provenance, published, "Nguyen et al.")
+figure = curves.over_tiou(last, data.provenance, published, "Nguyen et al.")
 results.save_figure("table3_thumos14", figure)
 
 # %% [markdown]
@@ -120,14 +111,14 @@ diagnoses = [
     )
     for model in models.values()
 ]
-figure = error_figures.causes_and_recall(diagnoses, data.provenance)
+figure = errors.causes_and_recall(diagnoses, data.provenance)
 results.save_figure("table3_thumos14_causes", figure)
 
 # %% [markdown]
 # Precision over recall of the first seed: a grey line is a class, the blue one their mean.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Curves of precision over recall, one for each class, and their mean"}}
-figure = error_figures.precision_over_recall(diagnoses[0], data.provenance)
+figure = errors.precision_over_recall(diagnoses[0], data.provenance)
 results.save_figure("table3_thumos14_curves", figure)
 
 # %% [markdown]

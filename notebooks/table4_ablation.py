@@ -64,21 +64,12 @@ import numpy as np
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import (
-    batch,
-    claims,
-    error_figures,
-    figures,
-    plan,
-    reference,
-    runs,
-    tables,
-    train,
-)
+from dgam_core import batch, claims, plan, reference, runs, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.evaluation.diagnosis import CAUSES
+from dgam_core.figures import bars, errors, tables
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -122,7 +113,7 @@ tables.map_table(scores, published["rows"], published["columns"], experiment.mai
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: mAP as losses are added, this run and published"}}
 at_half = scores[(scores["tiou"] == 0.5) & (scores["choice"] == "last")]
 printed = {row: values[0] for row, values in published["rows"].items()}
-figure = figures.bars_beside_published(
+figure = bars.bars_beside_published(
     at_half,
     data.provenance,
     printed,
@@ -151,7 +142,7 @@ diagnoses = {
     ]
     for row, variant in variants.items()
 }
-figure = error_figures.causes_by_row(diagnoses, data.provenance)
+figure = errors.causes_by_row(diagnoses, data.provenance)
 results.save_figure("table4_ablation_causes", figure)
 context = {
     row: [

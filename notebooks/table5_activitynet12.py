@@ -55,10 +55,11 @@ experiment = params.read_parameters(globals())
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, figures, plan, reference, runs, tables, train
+from dgam_core import batch, claims, plan, reference, runs, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import intervals as over_seeds
+from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -93,7 +94,7 @@ tables.methods(scores, published)
 
 # %% mystnb={"image": {"alt": "mAP over tIoU: this run, and the published methods"}} tags=["hide-input"]
 last = scores[scores["choice"] == "last"]
-figure = figures.over_tiou(last, data.provenance, published, "Liu et al.")
+figure = curves.over_tiou(last, data.provenance, published, "Liu et al.")
 results.save_figure("table5_activitynet12", figure)
 
 # %% [markdown]

@@ -57,9 +57,10 @@ experiment = params.read_parameters(globals(), sweep=["latent_dim"])
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, figures, reference, runs, tables, train
+from dgam_core import batch, claims, reference, runs, train
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
+from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
 
 data = store.open_data_set(experiment.dataset)
@@ -92,7 +93,7 @@ tables.sweep(scores, "dimension", published)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over the latent dimension, this run and published"}}
 last = scores[scores["choice"] == "last"]
-figure = figures.sweep(
+figure = curves.sweep(
     last, data.provenance, published, "dimension of the latent code", log=True
 )
 results.save_figure("table6_latent_dimension", figure)

@@ -3,7 +3,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from dgam_core import figures
+from dgam_core.figures import bars, curves
 from dgam_core.runs import Results
 
 PUBLISHED = {"L_fg": 21.5, "+ L_bg": 24.8}
@@ -22,7 +22,7 @@ def scores(seeds):
 
 
 def beside(scores):
-    return figures.bars_beside_published(scores, "simulated", PUBLISHED, "THUMOS14", "losses")
+    return bars.bars_beside_published(scores, "simulated", PUBLISHED, "THUMOS14", "losses")
 
 
 def test_bars_show_ours_and_the_published_apart():
@@ -64,7 +64,7 @@ def test_set_statistics_show_both_models_of_ours_and_the_papers():
     ]
     ours = pd.DataFrame(rows, columns=["row", "model", "seed", "value"])
     theirs = ours[ours["seed"] == 0].drop(columns="seed")
-    figure = figures.set_statistics(ours, "simulated", theirs, "THUMOS14")
+    figure = bars.set_statistics(ours, "simulated", theirs, "THUMOS14")
     left, right = figure.axes
     # the mean of v and v + 1, for both statistics without and then with
     assert [bar.get_width() for bar in left.patches if bar.get_width()] == pytest.approx([1.5, 1.5, 2.5, 2.5])
@@ -80,7 +80,7 @@ def test_map_over_tiou_shows_the_published_as_published():
         columns=["seed", "tiou", "map"],
     )
     methods = [{"method": "DGAM", "map": [60.0, 46.8, 28.8]}, {"method": "Best", "map": [60.4, None, 26.8]}]
-    figure = figures.over_tiou(
+    figure = curves.over_tiou(
         scores, "simulated", {"data": "THUMOS14", "columns": [0.1, 0.3, 0.5], "methods": methods}, "Best"
     )
     (axes,) = figure.axes
@@ -99,10 +99,10 @@ def test_a_sweep_has_the_published_values_beside_it_where_there_are_any():
     scores = pd.DataFrame(
         [(row, seed, row / 10) for row in (1, 2) for seed in (0, 1)], columns=["row", "seed", "map"]
     )
-    alone = figures.sweep(scores, "simulated", None, "r", log=False)
+    alone = curves.sweep(scores, "simulated", None, "r", log=False)
     assert len(alone.axes) == 1
     printed = {"data": "THUMOS14", "columns": [16, 32], "map": [26.5, 27.5]}
-    ours, theirs = figures.sweep(scores, "simulated", printed, "z", log=True).axes
+    ours, theirs = curves.sweep(scores, "simulated", printed, "z", log=True).axes
     assert ours.lines[0].get_ydata().tolist() == [10, 20]
     assert theirs.lines[0].get_ydata().tolist() == [26.5, 27.5]
     assert [label.get_text() for label in theirs.get_xticklabels()] == ["16", "32"]

@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from dgam_core import figures, tables
 from dgam_core.choose import CHOICES
 from dgam_core.departures import DEPARTURES
+from dgam_core.figures import curves, tables
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_phase_table_has_the_paired_difference_at_each_point():
 
 def test_a_phase_figure_stars_what_is_decided():
     points = tables.phase(grid({(0.0, 1.0): [1, 3], (1.0, 1.0): [-1, 1]}), ["a", "b"], ("without", "with"))
-    figure = figures.phase(points["step"], "simulated", "A change", "points")
+    figure = curves.phase(points["step"], "simulated", "A change", "points")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.texts] == ["+0.0", "+2.0*"]  # the highest a on top
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("b", "a")

@@ -1,6 +1,6 @@
 import matplotlib as mpl
 
-from dgam_core import style
+from dgam_core.figures import style
 
 
 def test_every_figure_has_the_same_style_and_the_same_bytes_each_time():

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dgam_core.evaluation.intervals import summarize
-from dgam_core.style import OURS, PUBLISHED, SEED, WIDTH_IN, WITHOUT, set_style
+from dgam_core.figures.style import OURS, PUBLISHED, SEED, WIDTH_IN, WITHOUT, set_style
 
 
 def bars_beside_published(
@@ -106,115 +106,6 @@ def effects(changes: pd.DataFrame, provenance: str, base: str, unit: str) -> Fig
     axes.set_xlabel(unit)
     axes.set_title(f"Change from {base}, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
     axes.grid(axis="x", alpha=0.4)
-    return figure
-
-
-def over_tiou(scores: pd.DataFrame, provenance: str, published: Mapping[str, Any], best: str) -> Figure:
-    """mAP over the tIoU threshold: this run with its interval, the published DGAM and its best competitor.
-
-    Args:
-        scores: columns seed, tiou and map (a fraction), of one model choice.
-        provenance: "simulated" or "measured on real features".
-        published: `data`, `columns` (thresholds) and `methods`, as in Tables 3 and 5.
-        best: the competitor's name.
-    """
-    set_style()
-    figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
-    _line_with_interval(axes, scores.assign(value=100 * scores["map"]), "tiou", f"this run, {provenance}")
-    for name, style, marker, inside in (("DGAM", "-", "s", PUBLISHED), (best, ":", "D", "white")):
-        (entry,) = [entry for entry in published["methods"] if entry["method"] == name]
-        # A line runs on where the paper prints no value; the markers say where it does.
-        values = pd.Series(entry["map"], index=published["columns"], dtype=float).dropna()
-        axes.plot(
-            values.index,
-            values,
-            style,
-            color=PUBLISHED,
-            marker=marker,
-            markerfacecolor=inside,
-            markersize=5,
-            label=f"{name}, published",
-        )
-    axes.set_xlabel("tIoU threshold")
-    axes.set_ylabel("mAP (%)")
-    axes.set_ylim(bottom=0)
-    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
-    axes.set_title(
-        f"This run: mean and 95 % interval over seeds\nPublished: {published['data']}", fontsize="medium"
-    )
-    return figure
-
-
-def sweep(
-    scores: pd.DataFrame, provenance: str, published: Mapping[str, Any] | None, xlabel: str, log: bool
-) -> Figure:
-    """mAP at tIoU 0.5 over a setting: this run with interval and seeds, and the published values.
-
-    Args:
-        scores: columns row (the setting's value), seed and map (a fraction).
-        provenance: "simulated" or "measured on real features".
-        published: `data`, `columns` (values) and `map`, in percent; None where nothing is printed.
-        xlabel: what is swept.
-        log: whether its axis is logarithmic.
-    """
-    set_style()
-    count = 1 if published is None else 2
-    figure, panels = plt.subplots(1, count, figsize=(WIDTH_IN if count > 1 else 0.7 * WIDTH_IN, 3.2))
-    ours, *theirs = np.atleast_1d(panels)
-    percent = scores.assign(value=100 * scores["map"])
-    _line_with_interval(ours, percent, "row", "mean")
-    ours.plot(percent["row"], percent["value"], "o", color=SEED, markersize=3, alpha=0.8)
-    ours.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
-    for axes in theirs:
-        assert published is not None
-        axes.plot(published["columns"], published["map"], "s-", color=PUBLISHED)
-        axes.set_title(f"Published\n{published['data']}", fontsize="medium")
-        axes.sharey(ours)
-    grids = [scores["row"].unique(), *([] if published is None else [published["columns"]])]
-    for axes, values in zip(np.atleast_1d(panels), grids, strict=True):
-        if log:
-            axes.set_xscale("log")
-        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if log else 0)
-        axes.minorticks_off()
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel("mAP at tIoU 0.5 (%)")
-    ours.set_ylim(bottom=0)
-    return figure
-
-
-def _line_with_interval(axes: Axes, values: pd.DataFrame, x: str, label: str) -> None:
-    """Mean over the seeds of the column value, and its 95 % interval as a band."""
-    points = values.groupby(x)["value"].agg(summarize)
-    axes.plot(points.index, [point.mean for point in points], "o-", color=OURS, label=label)
-    low, high = [point.low for point in points], [point.high for point in points]
-    axes.fill_between(points.index, low, high, color=OURS, alpha=0.25, linewidth=0)
-
-
-def phase(steps: pd.Series, provenance: str, what: str, unit: str) -> Figure:
-    """What a change does at each point of a grid, as a heat map; a star where its interval leaves out zero.
-
-    Args:
-        steps: a `Summary` of the change a point; the index holds the vertical and the horizontal axis.
-        provenance: "simulated" or "measured on real features".
-        what: the change.
-        unit: what the differences are.
-    """
-    set_style()
-    cells = steps.unstack().sort_index(ascending=False)
-    means = cells.map(lambda cell: cell.mean)
-    labels = cells.map(lambda cell: f"{cell.mean:+.1f}" + ("*" if cell.sign else ""))
-    figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 0.55 * WIDTH_IN))
-    sns.heatmap(
-        means,
-        annot=labels,
-        fmt="",
-        cmap="vlag_r",  # blue helps, red harms
-        center=0,
-        linewidths=1,
-        cbar_kws={"label": unit},
-        ax=axes,
-    )
-    axes.set_title(f"{what}, {provenance}\n* 95 % interval over seeds leaves out 0", fontsize="medium")
     return figure
 
 

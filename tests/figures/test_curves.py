@@ -3,7 +3,7 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from dgam_core.sweep_figures import grid
+from dgam_core.figures.curves import grid
 
 
 def scores_of(**settings):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import vl_convert
 
-from dgam_core import explore
+from dgam_core.figures import explorer
 from dgam_core.localize import find_segments
 from dgam_core.segments import tiou
 from tests.conftest import outputs_of
@@ -38,7 +38,7 @@ def outputs(tiny):
 
 @pytest.fixture
 def chart(tiny, outputs):
-    return explore.time_line(tiny, outputs, {"with": tiny.ground_truth("test")}, 0.5)
+    return explorer.time_line(tiny, outputs, {"with": tiny.ground_truth("test")}, 0.5)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.37, 0.5, 0.81, 1.0])
@@ -66,6 +66,6 @@ def test_truth_and_detections_are_those_of_the_video(chart):
 
 
 def test_the_piece_of_html_brings_all_it_needs(chart):
-    html = explore.as_html(chart)
+    html = explorer.as_html(chart)
     assert not re.search(r"""(src|href)=["']?http""", html)
     assert html.count("</script") == html.count("<script") == 1

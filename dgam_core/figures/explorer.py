@@ -11,10 +11,10 @@ import numpy as np
 import vl_convert
 
 from dgam_core.evaluation.module_analysis import snippet_kinds
+from dgam_core.figures.style import KINDS, MODELS
 from dgam_core.outputs import Outputs
 from dgam_core.segments import SegmentTable
 from dgam_core.snippets import DataSet
-from dgam_core.style import KINDS, MODELS
 
 Rows = list[dict[str, Any]]
 

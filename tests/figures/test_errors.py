@@ -1,8 +1,8 @@
 import numpy as np
 from pytest import approx
 
-from dgam_core import error_figures
 from dgam_core.evaluation.diagnosis import CAUSES, diagnose
+from dgam_core.figures import errors
 from dgam_core.segments import SegmentTable
 
 
@@ -18,7 +18,7 @@ def widths(axes):
 
 
 def test_shares_of_causes_add_up_over_seeds():
-    figure = error_figures.causes_by_row(
+    figure = errors.causes_by_row(
         {"without": [a_diagnosis(2), a_diagnosis(4)], "with": [a_diagnosis(10), a_diagnosis(10)]}, "simulated"
     )
     surest, more = figure.axes
@@ -26,13 +26,13 @@ def test_shares_of_causes_add_up_over_seeds():
     assert widths(surest)["right"] == approx([30, 100])
     assert widths(surest)["background"] == approx([70, 0])
     assert widths(more)["right"] == approx([100 * 6 / 26, 50])
-    assert set(widths(surest)) == set(CAUSES) == set(error_figures.COLOURS)
+    assert set(widths(surest)) == set(CAUSES) == set(errors.COLOURS)
     assert "simulated" in figure.get_suptitle()
     assert all(axes.get_xlabel() == "share (%)" for axes in figure.axes)
 
 
 def test_slices_and_recall_by_length():
-    figure = error_figures.causes_and_recall([a_diagnosis(2), a_diagnosis(4)], "measured on real features")
+    figure = errors.causes_and_recall([a_diagnosis(2), a_diagnosis(4)], "measured on real features")
     left, right = figure.axes
     assert widths(left)["right"][:2] == approx([30, 0])
     assert np.isfinite(widths(left)["right"]).all()  # slices without a detection are empty
@@ -42,7 +42,7 @@ def test_slices_and_recall_by_length():
 
 
 def test_the_mean_curve_has_the_map_as_its_area():
-    figure = error_figures.precision_over_recall(a_diagnosis(4), "simulated")
+    figure = errors.precision_over_recall(a_diagnosis(4), "simulated")
     *classes, mean = figure.axes[0].lines
     assert len(classes) == 1
     # four of ten are found before anything else: precision 1 up to a recall of 0.4

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dgam_core import timelines
+from dgam_core.figures import over_time
 from dgam_core.segments import SegmentTable
 
 
@@ -17,7 +17,7 @@ def test_a_video_has_its_truth_its_attention_and_its_detections(tiny):
     table = SegmentTable.from_rows([("v2", "jump", 2, 4, 0.8), ("v2", "jump", 5, 6, 0.4)])
     found = {"without": SegmentTable.from_rows([]), "with": table}
     tcam = {"flow": np.full(8, 0.5), "rgb": np.full(8, 0.6)}
-    figure = timelines.of_video(video, kinds, attention, tcam, found, "simulated")
+    figure = over_time.of_video(video, kinds, attention, tcam, found, "simulated")
     truth, flow, rgb, detected = figure.axes
     assert [t.get_text() for t in truth.get_legend().get_texts()] == ["action", "background", "context"]
     spans = [path.get_extents() for path in truth.collections[0].get_paths()]
@@ -46,7 +46,7 @@ def test_numbers_by_kind_are_bars_of_each_stream(models):
         for seed in (0, 1)
     ]
     values = pd.DataFrame(rows, columns=["kind", "model", "stream", "seed", "value"])
-    figure = timelines.by_kind(values, "measured on real features", "λ", "Attention")
+    figure = over_time.by_kind(values, "measured on real features", "λ", "Attention")
     flow, rgb = figure.axes
     assert [bar.get_height() for bar in flow.patches if bar.get_height()] == [6.5, 10.5] * len(models)
     assert flow.get_ylabel() == "λ"
@@ -61,7 +61,7 @@ def test_a_training_has_a_panel_a_loss_and_one_for_the_attention():
         columns=["loss", "stage", "epoch", "seed", "value"],
     )  # fmt: skip
     looks = [(1, np.full(10, 0.5)), (3, np.full(10, 0.9))]
-    figure = timelines.of_training(curves, looks, 2, "simulated")
+    figure = over_time.of_training(curves, looks, 2, "simulated")
     kl, _, _, attention = figure.axes
     assert kl.get_title() == "stage (b): kl"
     assert kl.lines[0].get_ydata().tolist() == [2, 3, 4]  # the mean of both seeds
@@ -73,7 +73,7 @@ def test_detections_stand_above_what_is_annotated(tiny):
     video = tiny.videos[2]  # jump from 2 s to 4 s, of 8 s
     rows = [("v2", "jump", 2, 4, 0.8), ("v2", "jump", 5, 6, 0.4), ("v2", "throw", 0, 1, 0.1)]
     attention = {"flow": np.linspace(0, 1, 8), "rgb": np.full(8, 0.5)}
-    figure = timelines.of_detections(video, attention, SegmentTable.from_rows(rows), "simulated")
+    figure = over_time.of_detections(video, attention, SegmentTable.from_rows(rows), "simulated")
     above, below = figure.axes
     assert [patch.get_label() for patch in above.patches] == ["flow", "rgb"]
     assert [label.get_text() for label in below.get_yticklabels()] == ["jump", "throw"]
@@ -87,12 +87,12 @@ def test_detections_stand_above_what_is_annotated(tiny):
 
 def test_nothing_detected_is_a_picture_too(tiny):
     video = replace(tiny.videos[2], segments=(), labels=())
-    figure = timelines.of_detections(video, {"rgb": np.zeros(8)}, SegmentTable.from_rows([]), "simulated")
+    figure = over_time.of_detections(video, {"rgb": np.zeros(8)}, SegmentTable.from_rows([]), "simulated")
     assert figure.axes[1].get_yticklabels() == []
 
 
 def test_norms_of_a_few_videos_over_time(tiny, tmp_path):
-    figure = timelines.of_norms(tiny, count=2)
+    figure = over_time.of_norms(tiny, count=2)
     first, last = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["v0 (train)", "v3 (test)"]
     flow, rgb = first.patches[:2]
@@ -100,6 +100,6 @@ def test_norms_of_a_few_videos_over_time(tiny, tmp_path):
     assert [text.get_text() for text in first.get_legend().get_texts()] == ["flow", "rgb"]
     assert rgb.get_label() == "rgb"
     assert last.get_xlim() == (0, 9)
-    assert len(timelines.of_norms(replace(tiny, videos=tiny.videos[:1])).axes) == 1
-    timelines.save(tmp_path / "n.png", figure)
+    assert len(over_time.of_norms(replace(tiny, videos=tiny.videos[:1])).axes) == 1
+    over_time.save(tmp_path / "n.png", figure)
     assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgam_core.evaluation.diagnosis import CAUSES, Diagnosis
-from dgam_core.style import KINDS, OURS, PUBLISHED, WIDTH_IN, set_style
+from dgam_core.figures.style import KINDS, OURS, PUBLISHED, WIDTH_IN, set_style
 
 COLOURS = {
     "right": KINDS["action"],
