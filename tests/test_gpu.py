@@ -8,7 +8,7 @@ import torch
 
 from dgam_core import graphs, runs, train, training_data
 from dgam_core.data import store
-from tests.test_cli import dgam
+from tests.cli.test_main import dgam
 from tests.test_parallel import torchrun
 
 pytestmark = [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core.cli import cli
+from dgam_core.cli.main import cli
 from dgam_core.data import store
 from dgam_core.errors import InputError
 from tests.data.layouts.test_common import export_basnet, export_dgam

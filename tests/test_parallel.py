@@ -16,7 +16,7 @@ from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.parallel import ALONE, processes
 from dgam_core.training_data import load_training_data
-from tests.test_cli import DGAM, dgam
+from tests.cli.test_main import DGAM, dgam
 
 TORCHRUN = Path(sys.executable).parent / "torchrun"
 CPU = torch.device("cpu")

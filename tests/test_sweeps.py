@@ -6,7 +6,7 @@ from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
 from dgam_core.system.checked import parse
-from tests.test_cli import dgam, refused
+from tests.cli.test_main import dgam, refused
 
 
 @pytest.fixture

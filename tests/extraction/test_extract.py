@@ -12,9 +12,9 @@ import torch
 from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.extraction.extract import Extractor, snippet_features
+from tests.cli.test_main import DGAM
 from tests.extraction import plain_extract
 from tests.extraction.videos import as_port, encode, random_network
-from tests.test_cli import DGAM
 
 
 def extractor(weights, fps=25, workers=1):

@@ -9,9 +9,9 @@ import numpy as np
 from dgam_core.data import store
 from dgam_core.data.layouts.basnet import read_basnet
 from dgam_core.data.simulated.features import thumos14
+from tests.cli.test_main import dgam
 from tests.data.layouts.test_common import export_basnet, export_dgam
 from tests.extraction.videos import encode
-from tests.test_cli import dgam
 
 
 def test_float16_says_by_how_much_it_rounds(tmp_path, tiny):

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import psutil
 
-from dgam_core.cli_data import PATH
+from dgam_core.cli.data import PATH
 from dgam_core.errors import InputError
 from dgam_core.system.files import whole_file
 

@@ -12,11 +12,11 @@ import pytest
 import tenacity
 import yaml
 
-from dgam_core.cli import cli
+from dgam_core.cli.main import cli
 from dgam_core.data import store
 from dgam_core.errors import InputError
+from tests.cli.test_main import DGAM, refused
 from tests.conftest import ROOT
-from tests.test_cli import DGAM, refused
 
 
 def batch(*arguments):

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from dgam_core import cli_batch, cli_data
-from dgam_core.cli_data import PATH
+from dgam_core.cli import batch, data
+from dgam_core.cli.data import PATH
 from dgam_core.errors import InputError
 
 # Modules that import PyTorch are imported by the commands that need them: `dgam evaluate` answers at once.
@@ -30,9 +30,9 @@ def cli() -> None:
     """Weakly-supervised action localization by generative attention modeling (DGAM)."""
 
 
-for command in (cli_data.import_, cli_data.simulate, cli_data.extract, cli_data.inspect, cli_data.export):
+for command in (data.import_, data.simulate, data.extract, data.inspect, data.export):
     cli.add_command(command)
-cli.add_command(cli_batch.batch)
+cli.add_command(batch.batch)
 
 
 @cli.command()
@@ -229,7 +229,7 @@ def evaluate(
 
     Protocols are those of the ActivityNet code (anet), of the THUMOS14 kit and of W-TALC's code.
     """
-    from dgam_core import report
+    from dgam_core.cli import report
     from dgam_core.data import activitynet_json, test_sets
     from dgam_core.evaluation import mean_ap as evaluation
     from dgam_core.evaluation.diagnosis import diagnose as find_causes

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dgam_core import report
+from dgam_core.cli import report
 from dgam_core.errors import InputError
 from dgam_core.evaluation.diagnosis import diagnose
 from dgam_core.evaluation.mean_ap import mean_average_precision
