@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dgam_core.outputs import Progress, Trained
 from dgam_core.params import Experiment
 from dgam_core.runs import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
@@ -25,6 +24,7 @@ from dgam_core.stages import stack_key
 from dgam_core.system.leases import leases
 from dgam_core.system.machine import choose_device
 from dgam_core.system.workers import side_by_side
+from dgam_core.training.trained import Progress, Trained
 
 Trainer = Callable[
     [DataSet, str, Sequence[TrainingSettings], int, torch.device, Progress, Path | None],

@@ -29,13 +29,14 @@ from tqdm import tqdm
 
 from dgam_core.errors import InputError
 from dgam_core.evaluation.module_analysis import localize_and_evaluate
+from dgam_core.localize import Outputs
 from dgam_core.model import load_test_features, predict, restore
-from dgam_core.outputs import Looks, Outputs
 from dgam_core.runs import Run, code_digest, digest_of
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
 from dgam_core.system.workers import side_by_side
+from dgam_core.training.trained import Looks
 
 CHOICES = ("last", "label_only", "test_oracle")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dgam_core.parallel import Part
 from dgam_core.stack import along, linear, over, products
+from dgam_core.training.processes import Part
 
 
 class Layers(nn.Module):

@@ -14,13 +14,32 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import expit, softmax
 
-from dgam_core.outputs import Outputs
 from dgam_core.segments import TOLERANCE, SegmentTable, tiou
 from dgam_core.settings import LocalizationSettings, scalar
 from dgam_core.snippets import DataSet, to_seconds
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What localization needs of a test video from one stream (section 3.5).
+
+    Attributes:
+        attention: λ, (N,) in [0, 1].
+        tcam: w_cᵀx of each snippet, (N, C + 1), the background first.
+        bias: b_c, (C + 1,), zero for a classifier without.
+    """
+
+    attention: NDArray[np.float32]
+    tcam: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """What enters the softmax of p_θ, (N, C + 1)."""
+        return self.tcam + self.bias
 
 
 def find_segments(signal: Floats, threshold: float) -> Floats:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dgam_core.attention import AttentionModule
 from dgam_core.classifier import Classifier
 from dgam_core.cvae import CVAE, prior_mean, sample
-from dgam_core.outputs import Outputs
+from dgam_core.localize import Outputs
 from dgam_core.settings import LocalizationSettings, TrainingSettings
 from dgam_core.snippets import DataSet, checked_features, sample_test
 from dgam_core.system.machine import threads_for

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from dgam_core.data.pickles import read_torch
 from dgam_core.errors import InputError
-from dgam_core.outputs import Looks, Trained
 from dgam_core.runs import Spec, write, write_pair
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
+from dgam_core.training.trained import Looks, Trained
 
 # Name there → name here.
 HEADS = {"att_head.fc1": "attention.fc1", "att_head.fc2": "attention.fc2", "clf_head.fc1": "classifier.fc1"}

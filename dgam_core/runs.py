@@ -28,12 +28,12 @@ import yaml
 
 from dgam_core import departures
 from dgam_core.errors import InputError
-from dgam_core.outputs import Looks, Trained
 from dgam_core.params import Experiment, project_root
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, read_yaml
 from dgam_core.system.files import whole_file, whole_folder
+from dgam_core.training.trained import Looks, Trained
 
 # The modules whose code decides what a training computes.
 CODE = (

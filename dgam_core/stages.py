@@ -17,9 +17,9 @@ from dgam_core.attention import pool_background, pool_foreground
 from dgam_core.classifier import background_tcam, foreground_tcam
 from dgam_core.cvae import prior_mean, sample
 from dgam_core.model import Model
-from dgam_core.parallel import Part
 from dgam_core.settings import TrainingSettings, scalar
 from dgam_core.stack import over, products
+from dgam_core.training.processes import Part
 
 # Settings in which the runs of a stack may differ; they enter the losses as factors.
 PER_RUN = (

@@ -61,10 +61,11 @@ experiment = params.read_parameters(
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, plan, reference, runs, train
+from dgam_core import batch, plan, reference, runs
 from dgam_core.choose import Judge
 from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
+from dgam_core.training import train
 
 sweep = dict(experiment.sweep)
 worlds = plan.worlds(experiment)

@@ -52,12 +52,13 @@ experiment = params.read_parameters(globals())
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, departures, reference, runs, train
+from dgam_core import batch, departures, reference, runs
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import intervals as over_seeds
 from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
+from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)

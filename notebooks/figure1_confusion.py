@@ -58,13 +58,14 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from scipy.special import softmax
 
-from dgam_core import batch, claims, plan, reference, runs, train
+from dgam_core import batch, claims, plan, reference, runs
 from dgam_core.choose import Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.figures import explorer, over_time, tables
 from dgam_core.localize import detect
 from dgam_core.system.machine import choose_device
+from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)

@@ -57,13 +57,14 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, reference, runs, train
+from dgam_core import batch, reference, runs
 from dgam_core.choose import Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.figures import over_time
 from dgam_core.model import load_test_features, reconstruction_error, restore
 from dgam_core.system.machine import choose_device
+from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)

@@ -57,11 +57,12 @@ experiment = params.read_parameters(globals(), sweep=["prior_shift"])
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, reference, runs, train
+from dgam_core import batch, claims, reference, runs
 from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
+from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = runs.Results.of(experiment)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from dgam_core.outputs import Outputs
+from dgam_core.localize import Outputs
 from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet, Segment, Video
 from tests.extraction.videos import as_port, random_network

@@ -10,11 +10,12 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from dgam_core import batch, runs, train
+from dgam_core import batch, runs
 from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
 from dgam_core.system.leases import _is_stale
+from dgam_core.training import train
 
 CPU = torch.device("cpu")
 

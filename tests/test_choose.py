@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import batch, runs, train
+from dgam_core import batch, runs
 from dgam_core.choose import CHOICES, Judge, label_only, oracle
 from dgam_core.errors import InputError
-from dgam_core.outputs import Looks
 from dgam_core.params import Experiment
+from dgam_core.training import train
+from dgam_core.training.trained import Looks
 
 CPU = torch.device("cpu")
 THRESHOLDS = [0.1, 0.5]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import stages, train
+from dgam_core import stages
 from dgam_core.attention import pool_background, pool_foreground
 from dgam_core.classifier import background_tcam, foreground_tcam
 from dgam_core.departures import (
@@ -23,6 +23,7 @@ from dgam_core.errors import InputError
 from dgam_core.model import load_test_features, new_model
 from dgam_core.settings import Settings
 from dgam_core.stages import warmup
+from dgam_core.training import train
 from tests import plain
 
 CPU = torch.device("cpu")

@@ -7,8 +7,7 @@ import pytest
 from pytest import approx
 
 from dgam_core.evaluation.module_analysis import localize_and_evaluate
-from dgam_core.localize import detect, propose
-from dgam_core.outputs import Outputs
+from dgam_core.localize import Outputs, detect, propose
 from dgam_core.settings import Settings
 from tests.conftest import outputs_of
 from tests.test_departures import on

@@ -12,8 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from dgam_core.departures import preset
-from dgam_core.localize import detect
-from dgam_core.outputs import Outputs
+from dgam_core.localize import Outputs, detect
 from dgam_core.snippets import DataSet, Video
 
 CLASSES = ("jump", "run", "swim", "throw")

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from dgam_core import model as models
-from dgam_core import train
 from dgam_core.errors import InputError
 from dgam_core.settings import LocalizationSettings
 from dgam_core.system import machine
+from dgam_core.training import train
 
 CPU = torch.device("cpu")
 

@@ -3,11 +3,12 @@ import json
 import h5py
 import pytest
 
-from dgam_core import batch, plan, train
+from dgam_core import batch, plan
 from dgam_core.data import store
 from dgam_core.data.simulated.features import Appearance
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
+from dgam_core.training import train
 from tests.conftest import ROOT
 
 

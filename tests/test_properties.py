@@ -12,7 +12,7 @@ from pytest import approx
 from dgam_core import localize
 from dgam_core.departures import preset
 from dgam_core.evaluation import mean_ap, module_analysis
-from dgam_core.outputs import Outputs
+from dgam_core.localize import Outputs
 from dgam_core.segments import SegmentTable, tiou
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet, Segment, Video, sample_test

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import release, runs, train
+from dgam_core import release, runs
 from dgam_core.departures import preset
 from dgam_core.errors import InputError
 from dgam_core.model import load_test_features, predict, restore
+from dgam_core.training import train
 
 CPU = torch.device("cpu")
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import batch, runs, train
+from dgam_core import batch, runs
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
+from dgam_core.training import train
 
 CPU = torch.device("cpu")
 FILES = {

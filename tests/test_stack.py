@@ -8,11 +8,11 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import train
 from dgam_core.departures import preset
 from dgam_core.model import Model, new_model
 from dgam_core.stack import products, stack
 from dgam_core.stages import Factors, stack_key, stage_a_losses, stage_b_losses
+from dgam_core.training import train
 from tests import plain
 
 CPU = torch.device("cpu")

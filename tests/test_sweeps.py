@@ -1,11 +1,12 @@
 import pytest
 import yaml
 
-from dgam_core import batch, plan, runs, sweeps, train
+from dgam_core import batch, plan, runs, sweeps
 from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.params import Experiment
 from dgam_core.system.checked import parse
+from dgam_core.training import train
 from tests.cli.test_main import dgam, refused
 
 

@@ -75,8 +75,8 @@ def train(plan: Path, job: str, threads: int, out: Path) -> None:
     import torch
 
     from dgam_core import batch as runs
-    from dgam_core import train as training
     from dgam_core.plan import Task, by_data
+    from dgam_core.training import train as training
 
     torch.set_num_threads(threads)
     tasks = [Task.of(row) for row in json.loads(plan.read_text(encoding="utf-8"))["jobs"][job]["runs"]]

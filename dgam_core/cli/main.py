@@ -50,22 +50,23 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     RUN_DIR becomes a run store: what is finished there already is not trained again. Started by torchrun, the
     processes share the videos.
     """
-    from dgam_core import batch, parallel, runs
-    from dgam_core import train as training
+    from dgam_core import batch, runs
     from dgam_core.data import store
     from dgam_core.params import Experiment
     from dgam_core.system.checked import parse, read_yaml
     from dgam_core.system.machine import choose_device
+    from dgam_core.training import processes
+    from dgam_core.training import train as training
 
     values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
     experiment = parse(Experiment, values, str(params))
-    with parallel.processes(choose_device(experiment.device)) as (group, where):
+    with processes.processes(choose_device(experiment.device)) as (group, where):
         with group.agreeing():
             data = store.read(file)
             if group.rank == 0:
                 store.verify(data)  # now, and not after hours
         if group.rank > 0:
-            parallel.follow(group, training.train, data, where)
+            processes.follow(group, training.train, data, where)
             return
         specs = {
             stream: runs.specify(data, stream, experiment.seeds[0], experiment, where)
@@ -75,7 +76,7 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
         if group.size == 1:
             batch.obtain(out, data, list(specs.values()), training.train, experiment.workers)
         else:
-            batch.obtain(out, data, list(specs.values()), parallel.lead(group, training.train))
+            batch.obtain(out, data, list(specs.values()), processes.lead(group, training.train))
             group.tell(None)
     runs.write_pair(out, specs, experiment)
     click.echo(f"{out}: trained {', '.join(data.streams)}")
@@ -91,11 +92,11 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     SWEEP.yaml is a notebook's parameter file whose `sweep` names settings, each with a list of values.
     """
     from dgam_core import runs, sweeps
-    from dgam_core import train as training
     from dgam_core.data import store
     from dgam_core.figures import curves
     from dgam_core.params import Experiment
     from dgam_core.system.checked import parse, read_yaml
+    from dgam_core.training import train as training
 
     given = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
     experiment = parse(Experiment, read_yaml(params) | given, str(params))

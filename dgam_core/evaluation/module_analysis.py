@@ -12,8 +12,7 @@ from scipy.special import softmax
 
 from dgam_core.evaluation.diagnosis import Diagnosis, diagnose
 from dgam_core.evaluation.mean_ap import Evaluation, mean_average_precision
-from dgam_core.localize import detect
-from dgam_core.outputs import Outputs
+from dgam_core.localize import Outputs, detect
 from dgam_core.segments import SegmentTable
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet, Kind, Video, to_seconds

@@ -12,7 +12,7 @@ import vl_convert
 
 from dgam_core.evaluation.module_analysis import snippet_kinds
 from dgam_core.figures.style import KINDS, MODELS
-from dgam_core.outputs import Outputs
+from dgam_core.localize import Outputs
 from dgam_core.segments import SegmentTable
 from dgam_core.snippets import DataSet
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgam_core.figures.style import KINDS, MODELS, OURS, WIDTH_IN, set_style, stream_colour
-from dgam_core.outputs import Outputs
+from dgam_core.localize import Outputs
 from dgam_core.segments import SegmentTable
 from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import whole_file

@@ -7,11 +7,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from dgam_core import classifier, training_data
+from dgam_core import classifier
 from dgam_core.data import store
 from dgam_core.data.simulated.features import thumos14
 from dgam_core.stack import matmul
-from dgam_core.train import Fit
+from dgam_core.training import batches
+from dgam_core.training.train import Fit
 from tests.benchmarks.bench_training import (
     SCALES,
     fastest,
@@ -58,8 +59,8 @@ def copy_rate():
 
 def fit_of(data, runs, **change):
     s = settings_of(SCALE, **change)
-    rounded = training_data.ROUNDED.get(s.matmul)
-    return Fit(training_data.load_training_data(data, "rgb", DEVICE, rounded=rounded), [s] * runs, 0, DEVICE)
+    rounded = batches.ROUNDED.get(s.matmul)
+    return Fit(batches.load_training_data(data, "rgb", DEVICE, rounded=rounded), [s] * runs, 0, DEVICE)
 
 
 def run_epochs(benchmark, fit, arithmetic="float32"):
@@ -124,7 +125,7 @@ def test_epoch(benchmark, data, runs, place, tmp_path, monkeypatch):
     if place == "store":
         store.write(tmp_path / "x.h5", data)
         data = store.read(tmp_path / "x.h5")
-        monkeypatch.setattr(training_data, "SHARE", 0.0)
+        monkeypatch.setattr(batches, "SHARE", 0.0)
     peak = run_epochs(benchmark, fit_of(data, runs))
     benchmark.extra_info["share"] = runs
     hours = PAPER * settings_of(SCALE).total_epochs * benchmark.stats.stats.min / runs / 3600

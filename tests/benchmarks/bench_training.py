@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dgam_core import train, training_data
 from dgam_core.data import store
 from dgam_core.data.simulated.features import thumos14
 from dgam_core.departures import preset
 from dgam_core.model import new_model
 from dgam_core.stack import stack
 from dgam_core.stages import Batch, Factors, stage_a_losses, stage_b_losses
+from dgam_core.training import batches, train
 from tests import plain
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def plain_pair(scale, device=CPU, from_host=False, **change):
 def package_pair(scale, runs=1, device=CPU, **change):
     s, generator = settings_of(scale, **change), torch.Generator(device).manual_seed(0)
     batch = batch_of(scale, device)
-    batch = replace(batch, x=batch.x.to(training_data.ROUNDED.get(s.matmul, batch.x.dtype)))
+    batch = replace(batch, x=batch.x.to(batches.ROUNDED.get(s.matmul, batch.x.dtype)))
     _, T, D, C, _ = SCALES[scale]
     model = stack(new_model(D, C, s, 0), runs).to(device)
     factors = Factors.stack([Factors.of(s, 1.0, T, D)] * runs, batch.x)
@@ -159,7 +159,7 @@ def videos(tmp_path_factory):
 def test_features_in(benchmark, videos, place, monkeypatch):
     benchmark.group = "An epoch of 40 videos, paper scale, by where the features are"
     benchmark.name = place
-    monkeypatch.setattr(training_data, "SHARE", 0.5 if place == "memory" else 0.0)
-    loaded = training_data.load_training_data(videos, "rgb", CPU)
+    monkeypatch.setattr(batches, "SHARE", 0.5 if place == "memory" else 0.0)
+    loaded = batches.load_training_data(videos, "rgb", CPU)
     fit = train.Fit(loaded, [settings_of("paper")], 0, CPU)
     benchmark.pedantic(fit.epoch, rounds=4, warmup_rounds=1)

@@ -14,26 +14,6 @@ Progress = Callable[[Mapping[str, Tensor]], object]
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What localization needs of a test video from one stream (section 3.5).
-
-    Attributes:
-        attention: λ, (N,) in [0, 1].
-        tcam: w_cᵀx of each snippet, (N, C + 1), the background first.
-        bias: b_c, (C + 1,), zero for a classifier without.
-    """
-
-    attention: NDArray[np.float32]
-    tcam: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    @property
-    def logits(self) -> NDArray[np.float32]:
-        """What enters the softmax of p_θ, (N, C + 1)."""
-        return self.tcam + self.bias
-
-
-@dataclass(frozen=True)
 class Looks:
     """A training's model as it was at several epochs, K of them; the last is the end.
 

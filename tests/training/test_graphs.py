@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dgam_core import graphs, train
-from dgam_core.train import Fit, load_training_data
-from dgam_core.training_data import TrainingData
+from dgam_core.training import graphs, train
+from dgam_core.training.batches import TrainingData
+from dgam_core.training.train import Fit, load_training_data
 
 CPU = torch.device("cpu")
 

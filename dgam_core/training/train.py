@@ -21,17 +21,17 @@ from torch import Tensor
 from dgam_core import losses
 from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
-from dgam_core.graphs import Replayed, Take
 from dgam_core.model import Model, new_model
-from dgam_core.outputs import Looks, Progress, Trained
-from dgam_core.parallel import ALONE, Group
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet, sample_test, sample_training
 from dgam_core.stack import matmul, stack
 from dgam_core.stages import Batch, Factors, stack_key, stage_a_losses, stage_b_losses, warmup
 from dgam_core.system.files import whole_file
 from dgam_core.system.machine import threads_for
-from dgam_core.training_data import ROUNDED, TrainingData, hold_out, load_training_data
+from dgam_core.training.batches import ROUNDED, TrainingData, hold_out, load_training_data
+from dgam_core.training.graphs import Replayed, Take
+from dgam_core.training.processes import ALONE, Group
+from dgam_core.training.trained import Looks, Progress, Trained
 
 KEEP_S = 60.0  # seconds between two notes of what a training has done so far
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import runs, train
+from dgam_core import runs
 from dgam_core.data import store
 from dgam_core.errors import InputError
-from dgam_core.parallel import ALONE, processes
-from dgam_core.training_data import load_training_data
+from dgam_core.training import train
+from dgam_core.training.batches import load_training_data
+from dgam_core.training.processes import ALONE, processes
 from tests.cli.test_main import DGAM, dgam
 
 TORCHRUN = Path(sys.executable).parent / "torchrun"
@@ -28,8 +29,8 @@ from pathlib import Path
 import torch
 from dgam_core import parallel, store, train
 from dgam_core.settings import TrainingSettings
-from dgam_core.training_data import load_training_data
-from tests.test_parallel import gradients
+from dgam_core.training.batches import load_training_data
+from tests.training.test_processes import gradients
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())

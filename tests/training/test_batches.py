@@ -5,10 +5,10 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import train, training_data
 from dgam_core.data import store
 from dgam_core.snippets import checked_features
-from dgam_core.training_data import hold_out, load_training_data
+from dgam_core.training import batches, train
+from dgam_core.training.batches import hold_out, load_training_data
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def place(request, monkeypatch):
     """Where the features are."""
     if request.param == "store":
-        monkeypatch.setattr(training_data, "SHARE", 0.0)
+        monkeypatch.setattr(batches, "SHARE", 0.0)
     return request.param
 
 
@@ -63,7 +63,7 @@ def test_training_from_the_store_gives_the_same_bits(tiny, settings, tmp_path, m
     data = store.read(tmp_path / "x.h5")
     s = settings.training.for_stream("rgb").model_copy(update={"matmul": matmul})
     (resident,) = train.train(data, "rgb", [s], 0, CPU, lambda losses: None)
-    monkeypatch.setattr(training_data, "SHARE", 0.0)
+    monkeypatch.setattr(batches, "SHARE", 0.0)
     (streamed,) = train.train(data, "rgb", [s], 0, CPU, lambda losses: None)
     assert all(torch.equal(resident.weights[name], value) for name, value in streamed.weights.items())
     assert np.array_equal(resident.looks.held_out, streamed.looks.held_out)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import graphs, runs, train, training_data
+from dgam_core import runs
 from dgam_core.data import store
+from dgam_core.training import batches, graphs, train
 from tests.cli.test_main import dgam
-from tests.test_parallel import torchrun
+from tests.training.test_processes import torchrun
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,7 +48,7 @@ def test_features_in_the_store_give_the_same_numbers(tiny, s, tmp_path, monkeypa
     store.write(tmp_path / "x.h5", tiny)
     data = store.read(tmp_path / "x.h5")
     resident = trained(data, s, "cuda")
-    monkeypatch.setattr(training_data, "SHARE", 0.0)
+    monkeypatch.setattr(batches, "SHARE", 0.0)
     streamed = trained(data, s, "cuda")
     for name, values in resident.weights.items():
         torch.testing.assert_close(values, streamed.weights[name], rtol=1e-4, atol=1e-6)
@@ -62,7 +63,7 @@ def of_three_and_one(tiny, s, epochs):
 
 def test_recorded_steps_give_the_numbers_of_steps_launched_one_by_one(tiny, s, monkeypatch):
     data, stack = of_three_and_one(tiny, s, 12)
-    loaded = training_data.load_training_data(data, "rgb", CUDA)
+    loaded = batches.load_training_data(data, "rgb", CUDA)
     recorded = train.Fit(loaded, stack, 0, CUDA)
     monkeypatch.setattr(graphs, "WARM_UP", 1000)
     single = train.Fit(loaded, stack, 0, CUDA)
@@ -81,7 +82,7 @@ def test_recorded_steps_give_the_numbers_of_steps_launched_one_by_one(tiny, s, m
 
 def test_the_program_waits_for_nothing_within_an_epoch(tiny, s):
     data, stack = of_three_and_one(tiny, s, 12)
-    fit = train.Fit(training_data.load_training_data(data, "rgb", CUDA), stack, 0, CUDA)
+    fit = train.Fit(batches.load_training_data(data, "rgb", CUDA), stack, 0, CUDA)
     for _ in range(graphs.WARM_UP + 1):
         fit.epoch()
     torch.cuda.set_sync_debug_mode("error")

@@ -9,11 +9,11 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import train
 from dgam_core.attention import pool_foreground
 from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.stages import warmup
+from dgam_core.training import train
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""Training: the same losses fast, resumable, on several processes and on GPUs."""
