@@ -43,10 +43,11 @@ browser:
 bench: .venv/.stamp  ## time the package against the plain implementations of the tests
 	python -m tests.benchmarks
 
-lint: .venv/.stamp  ## check style and types
+lint: .venv/.stamp  ## check style, types, and which module imports which
 	ruff check
 	ruff format --check
 	mypy
+	lint-imports --no-logo
 
 format: .venv/.stamp  ## rewrite the code in the project's style, and pair the notebooks with their twins
 	ruff check --fix

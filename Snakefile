@@ -45,7 +45,7 @@ for name, (dataset,) in STORES.items():
         )
 # By what it says and not by its time: Snakemake runs anew what ran with another.
 CODE = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path("dgam_core").glob("*.py")) if not path.stem.startswith("cli"))
+    b"".join(path.read_bytes() for path in sorted(Path("dgam_core").rglob("*.py")) if path.parent.name != "cli")
 ).hexdigest()
 BOOK = [
     str(path)

@@ -51,9 +51,9 @@ look_epochs = 17
 held_out = 0.0
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters
 
-experiment = params.read_parameters(
+experiment = parameters.read_parameters(
     globals(), sweep=["confusion", "separation", "noise", "drift"]
 )
 
@@ -61,16 +61,16 @@ experiment = params.read_parameters(
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, plan, reference, runs
-from dgam_core.choose import Judge
+from dgam_core.experiments import obtain, places, regression, variants
+from dgam_core.experiments.model_choice import Judge
 from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 sweep = dict(experiment.sweep)
-worlds = plan.worlds(experiment)
+worlds = variants.worlds(experiment)
 data = next(iter(worlds.values()))
-results = runs.Results.of(experiment)
+results = places.Results.of(experiment)
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -80,11 +80,11 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # the same snippets, of the RGB stream, which has the scenes. The other knobs of the simulator stay as they are by default, and so does its time line.
 
 # %%
-variants = plan.without_and_with(experiment)
+variants = variants.without_and_with(experiment)
 device = choose_device(experiment.device)
 found = []
 for knobs, world in worlds.items():
-    models = batch.obtain_models(
+    models = obtain.obtain_models(
         results.runs, world, variants, experiment, train.train
     )
     judge = Judge(
@@ -134,4 +134,4 @@ numbers = {
     f"mAP, {', '.join(map(str, where))}": values
     for where, values in at_point.items()
 }
-print(*reference.verdicts("confusion_phase", experiment, data, numbers), sep="\n")
+print(*regression.verdicts("confusion_phase", experiment, data, numbers), sep="\n")

@@ -44,24 +44,25 @@ warmup_epochs = 30
 look_epochs = 17
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters
 
-experiment = params.read_parameters(globals())
+experiment = parameters.read_parameters(globals())
 
 # %% tags=["hide-input"]
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, departures, reference, runs
-from dgam_core.choose import CHOICES, Judge
+from dgam_core import departures
 from dgam_core.data import store
 from dgam_core.evaluation import intervals as over_seeds
+from dgam_core.experiments import obtain, places, regression
+from dgam_core.experiments.model_choice import CHOICES, Judge
 from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
-results = runs.Results.of(experiment)
+results = places.Results.of(experiment)
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -71,7 +72,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %%
 variants = departures.one_by_one(experiment, experiment.benchmark)
-models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
 
 # %% [markdown]
 # ## Localization and evaluation
@@ -158,4 +159,4 @@ print(
 )
 print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
 numbers = {f"mAP@0.5, {name}": by_seed[name] for name in variants}
-print(*reference.verdicts("departures", experiment, data, numbers), sep="\n")
+print(*regression.verdicts("departures", experiment, data, numbers), sep="\n")

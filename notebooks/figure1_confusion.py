@@ -47,9 +47,9 @@ warmup_epochs = 30
 look_epochs = 17
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters
 
-experiment = params.read_parameters(globals())
+experiment = parameters.read_parameters(globals())
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -58,17 +58,17 @@ from IPython.display import HTML, Markdown
 from myst_nb import glue
 from scipy.special import softmax
 
-from dgam_core import batch, claims, plan, reference, runs
-from dgam_core.choose import Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
+from dgam_core.experiments import claims, obtain, places, regression, variants
+from dgam_core.experiments.model_choice import Judge
 from dgam_core.figures import explorer, over_time, tables
 from dgam_core.localize import detect
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
-results = runs.Results.of(experiment)
+results = places.Results.of(experiment)
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -78,8 +78,8 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # epoch.
 
 # %%
-variants = plan.without_and_with(experiment)
-models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
+variants = variants.without_and_with(experiment)
+models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
 judge = Judge(data, results.verdicts, choose_device(experiment.device), [0.5])
 outputs = {
     key: judge.outputs(model, {stream: -1 for stream in model}, experiment)
@@ -236,4 +236,6 @@ numbers = {
     for kind in both.index.unique("kind")
     for model in variants
 }
-print(*reference.verdicts("figure1_confusion", experiment, data, numbers), sep="\n")
+print(
+    *regression.verdicts("figure1_confusion", experiment, data, numbers), sep="\n"
+)

@@ -48,26 +48,27 @@ warmup_epochs = 30
 look_epochs = 17
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters
 
-experiment = params.read_parameters(globals())
+experiment = parameters.read_parameters(globals())
 
 # %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from dgam_core import batch, reference, runs
-from dgam_core.choose import Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
+from dgam_core.experiments import obtain, places, regression
+from dgam_core.experiments.inference import load_test_features, reconstruction_error
+from dgam_core.experiments.model_choice import Judge
 from dgam_core.figures import over_time
-from dgam_core.model import load_test_features, reconstruction_error, restore
+from dgam_core.model import restore
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
-results = runs.Results.of(experiment)
+results = places.Results.of(experiment)
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -76,7 +77,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The whole method; the last row of [Table 4](table4_ablation.ipynb).
 
 # %%
-models = batch.obtain_models(
+models = obtain.obtain_models(
     results.runs, data, {"": experiment}, experiment, train.train
 )
 device = choose_device(experiment.device)
@@ -191,4 +192,4 @@ numbers |= {
     .mean()
     for kind in means.index
 }
-print(*reference.verdicts("figure3_training", experiment, data, numbers), sep="\n")
+print(*regression.verdicts("figure3_training", experiment, data, numbers), sep="\n")

@@ -49,23 +49,23 @@ warmup_epochs = 30
 look_epochs = 17
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters, published
 
-experiment = params.read_parameters(globals(), sweep=["prior_shift"])
+experiment = parameters.read_parameters(globals(), sweep=["prior_shift"])
 
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, reference, runs
-from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
+from dgam_core.experiments import claims, obtain, places, regression
+from dgam_core.experiments.model_choice import CHOICES, Judge
 from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
-results = runs.Results.of(experiment)
+results = places.Results.of(experiment)
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -75,7 +75,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %%
 variants = experiment.tries()
-models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
 device = choose_device(experiment.device)
 judge = Judge(data, results.verdicts, device, [0.5], experiment.workers)
 scores = judge.table(models, variants)
@@ -112,7 +112,7 @@ lines = [
     if value != base
 ]
 means = by_seed.mean()
-gains = params.read_published("table4")["rows"]
+gains = published.read_published("table4")["rows"]
 found = claims.stable(
     "mAP@0.5 changes little with r",
     by_seed,
@@ -142,6 +142,6 @@ print(
 print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
 numbers = {f"mAP@0.5 at {value:g}": by_seed[value] for value in by_seed}
 print(
-    *reference.verdicts("figure4_prior_discrepancy", experiment, data, numbers),
+    *regression.verdicts("figure4_prior_discrepancy", experiment, data, numbers),
     sep="\n",
 )

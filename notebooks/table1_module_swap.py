@@ -47,9 +47,9 @@ warmup_epochs = 30
 look_epochs = 17
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters, published
 
-experiment = params.read_parameters(globals())
+experiment = parameters.read_parameters(globals())
 
 # %% tags=["hide-input"]
 from itertools import product
@@ -59,17 +59,17 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, plan, reference, runs
-from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
+from dgam_core.experiments import claims, obtain, places, regression, variants
+from dgam_core.experiments.model_choice import CHOICES, Judge
 from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
-results = runs.Results.of(experiment)
-published = params.read_published("table1")
+results = places.Results.of(experiment)
+published = published.read_published("table1")
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -78,9 +78,9 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The old and the new model are rows of [Table 4](table4_ablation.ipynb): the run store trains them once.
 
 # %%
-old, new = plan.without_and_with(experiment).values()
+old, new = variants.without_and_with(experiment).values()
 variants = {"O": old, "N": new}
-models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
 
 # %% [markdown]
 # ## Assembly and evaluation
@@ -191,5 +191,5 @@ print(
 print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
 numbers = {f"mAP@0.5, {row}": by_seed[row] for row in by_seed}
 print(
-    *reference.verdicts("table1_module_swap", experiment, data, numbers), sep="\n"
+    *regression.verdicts("table1_module_swap", experiment, data, numbers), sep="\n"
 )

@@ -48,9 +48,9 @@ warmup_epochs = 30
 look_epochs = 17
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters, published
 
-experiment = params.read_parameters(globals())
+experiment = parameters.read_parameters(globals())
 
 # %% tags=["hide-input"]
 from dataclasses import astuple
@@ -60,17 +60,17 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, plan, reference, runs
-from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
+from dgam_core.experiments import claims, obtain, places, regression, variants
+from dgam_core.experiments.model_choice import CHOICES, Judge
 from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
-results = runs.Results.of(experiment)
-published = params.read_published("table2")
+results = places.Results.of(experiment)
+published = published.read_published("table2")
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -79,8 +79,8 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The models without and with generative attention modeling are rows of [Table 4](table4_ablation.ipynb).
 
 # %%
-variants = plan.without_and_with(experiment)
-models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
+variants = variants.without_and_with(experiment)
+models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
 
 # %% [markdown]
 # ## Statistics
@@ -215,6 +215,6 @@ numbers = {
     for name, model in product(statistics, columns)
 }
 print(
-    *reference.verdicts("table2_attention_statistics", experiment, data, numbers),
+    *regression.verdicts("table2_attention_statistics", experiment, data, numbers),
     sep="\n",
 )

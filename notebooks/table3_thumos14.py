@@ -46,26 +46,26 @@ warmup_epochs = 30
 look_epochs = 17
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters, published
 
-experiment = params.read_parameters(globals())
+experiment = parameters.read_parameters(globals())
 
 # %% tags=["hide-input"]
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, plan, reference, runs
-from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import intervals as over_seeds
 from dgam_core.evaluation import module_analysis
+from dgam_core.experiments import claims, obtain, places, regression, variants
+from dgam_core.experiments.model_choice import CHOICES, Judge
 from dgam_core.figures import curves, errors, tables
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
-results = runs.Results.of(experiment)
-published = params.read_published("table3")
+results = places.Results.of(experiment)
+published = published.read_published("table3")
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -74,8 +74,8 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The whole method, a model for each stream and seed.
 
 # %%
-variants = plan.alone(experiment)
-models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
+variants = variants.alone(experiment)
+models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
 device = choose_device(experiment.device)
 judge = Judge(
     data, results.verdicts, device, published["columns"], experiment.workers
@@ -163,4 +163,4 @@ numbers = {
     f"mAP@{tiou}": last[last["tiou"] == tiou]["map"]
     for tiou in published["columns"]
 }
-print(*reference.verdicts("table3_thumos14", experiment, data, numbers), sep="\n")
+print(*regression.verdicts("table3_thumos14", experiment, data, numbers), sep="\n")

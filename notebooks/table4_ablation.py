@@ -53,9 +53,9 @@ warmup_epochs = 30
 look_epochs = 17
 
 # %%
-from dgam_core import params
+from dgam_core.experiments import parameters, published
 
-experiment = params.read_parameters(globals())
+experiment = parameters.read_parameters(globals())
 
 # %% tags=["hide-input"]
 from itertools import pairwise
@@ -64,18 +64,18 @@ import numpy as np
 from IPython.display import Markdown
 from myst_nb import glue
 
-from dgam_core import batch, claims, plan, reference, runs
-from dgam_core.choose import CHOICES, Judge
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.evaluation.diagnosis import CAUSES
+from dgam_core.experiments import claims, obtain, places, regression, variants
+from dgam_core.experiments.model_choice import CHOICES, Judge
 from dgam_core.figures import bars, errors, tables
 from dgam_core.system.machine import choose_device
 from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
-results = runs.Results.of(experiment)
-published = params.read_published("table4")
+results = places.Results.of(experiment)
+published = published.read_published("table4")
 Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %% [markdown]
@@ -84,8 +84,8 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # Four settings, a model for each stream, and every seed. Runs that the run store has are read from it.
 
 # %%
-variants = plan.ablation(experiment)
-models = batch.obtain_models(results.runs, data, variants, experiment, train.train)
+variants = variants.ablation(experiment)
+models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
 
 # %% [markdown]
 # ## Localization and evaluation
@@ -222,4 +222,4 @@ cvae_rows = {
 }
 print("rows that trained the CVAE:", ", ".join(cvae_rows))
 numbers = {f"mAP@0.5, {row}": by_seed[row] for row in by_seed}
-print(*reference.verdicts("table4_ablation", experiment, data, numbers), sep="\n")
+print(*regression.verdicts("table4_ablation", experiment, data, numbers), sep="\n")

@@ -20,7 +20,8 @@ from dgam_core.departures import (
     switch,
 )
 from dgam_core.errors import InputError
-from dgam_core.model import load_test_features, new_model
+from dgam_core.experiments.inference import load_test_features
+from dgam_core.model import new_model
 from dgam_core.settings import Settings
 from dgam_core.stages import warmup
 from dgam_core.training import train

@@ -4,6 +4,7 @@ import torch
 
 from dgam_core import model as models
 from dgam_core.errors import InputError
+from dgam_core.experiments import inference
 from dgam_core.settings import LocalizationSettings
 from dgam_core.system import machine
 from dgam_core.training import train
@@ -38,9 +39,9 @@ def test_stages_share_the_weights_between_them(s):
 def test_what_is_restored_predicts_the_same(tiny, s, change):
     s = s.model_copy(update=change)
     (trained,) = train.train(tiny, "rgb", [s], 0, CPU, lambda losses: None)
-    features = models.load_test_features(tiny, "rgb", s, CPU)
-    whole = models.predict(models.restore(trained.weights, s), features)
-    look = models.predict(models.restore(trained.looks.at(-1), s), features)
+    features = inference.load_test_features(tiny, "rgb", s, CPU)
+    whole = inference.predict(models.restore(trained.weights, s), features)
+    look = inference.predict(models.restore(trained.looks.at(-1), s), features)
     assert {name: len(o.attention) for name, o in whole.items()} == {"v2": 8, "v3": 9}
     for name, outputs in whole.items():
         assert np.array_equal(outputs.attention, look[name].attention)
@@ -55,10 +56,10 @@ def test_what_is_restored_predicts_the_same(tiny, s, change):
 
 @pytest.mark.parametrize("together", [1, 3, 4])  # of four videos
 def test_videos_that_a_model_meets_together_come_out_as_alone(tiny, s, monkeypatch, together):
-    monkeypatch.setattr(models, "TOGETHER", together)
+    monkeypatch.setattr(inference, "TOGETHER", together)
     x = {name: torch.from_numpy(values) for name, values in tiny.features["rgb"].items()}
     model = models.new_model(5, 2, s, 0)
-    found = models.predict(model, x)
+    found = inference.predict(model, x)
     assert list(found) == list(x)
     for name, values in x.items():
         with torch.no_grad():
@@ -74,9 +75,9 @@ def test_weights_of_other_settings_are_refused(tiny, s):
 
 
 def test_test_videos_are_sampled_down_and_up(tiny):
-    few = models.load_test_features(tiny, "rgb", LocalizationSettings(max_snippets=4), CPU)
+    few = inference.load_test_features(tiny, "rgb", LocalizationSettings(max_snippets=4), CPU)
     assert {len(x) for x in few.values()} == {4}
-    many = models.load_test_features(tiny, "rgb", LocalizationSettings(min_snippets=50), CPU)
+    many = inference.load_test_features(tiny, "rgb", LocalizationSettings(min_snippets=50), CPU)
     assert {len(x) for x in many.values()} == {50}
     assert np.array_equal(many["v2"][::25].numpy(), tiny.features["rgb"]["v2"][[0, 4]])  # ⌊25·8 / 50⌋ = 4
 
@@ -95,8 +96,8 @@ def test_reconstruction_error_is_the_squared_distance_a_feature(tiny, s):
     with torch.no_grad():  # a decoder that knows nothing but its last bias
         model.cvae.decoder.fc3.weight.zero_()
         model.cvae.decoder.fc3.bias.copy_(torch.arange(5.0))
-    features = models.load_test_features(tiny, "rgb", s, CPU)
-    found = models.reconstruction_error(model, features, s, seed=0)
+    features = inference.load_test_features(tiny, "rgb", s, CPU)
+    found = inference.reconstruction_error(model, features, s, seed=0)
     expected = ((tiny.features["rgb"]["v2"] - np.arange(5)) ** 2).mean(1)
     assert np.allclose(found["v2"], expected, rtol=1e-5)
     assert found["v3"].shape == (9,)

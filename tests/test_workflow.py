@@ -17,8 +17,8 @@ import psutil
 import pytest
 import yaml
 
-from dgam_core import runs
 from dgam_core.data import store
+from dgam_core.experiments import run_store
 from tests.conftest import ROOT
 
 NAMES = ("table3_thumos14", "table7_beta")
@@ -128,7 +128,7 @@ def test_a_notebook_that_fails_does_not_take_the_others_with_it(project):
 
 def test_parameters_of_all_notebooks_can_be_given(project):
     assert finish(project, "seeds=[3]")[0] == 0
-    assert {runs.read(path).record["spec"]["seed"] for path in store_of(project).values()} == {3}
+    assert {run_store.read(path).record["spec"]["seed"] for path in store_of(project).values()} == {3}
 
 
 def test_a_profile_that_is_not_there_is_named(project):
@@ -225,7 +225,7 @@ def inside(folder):
 def check_files(folder, profile="tiny"):
     """Read every file that a batch has written and that has its name."""
     results = folder / "results" / profile
-    assert all(runs.is_sound(path) for path in store_of(folder, profile).values())
+    assert all(run_store.is_sound(path) for path in store_of(folder, profile).values())
     for path in results.rglob("*.json"):
         json.loads(path.read_text())
     for path in (results / "figures").rglob("*.csv"):
@@ -278,7 +278,7 @@ def test_a_damaged_run_is_trained_again_and_a_damaged_store_refused(project):
     status, said = finish(project)
     assert status == 0, said
     assert tables(project) == before
-    assert all(runs.is_sound(path) for path in store_of(project).values())
+    assert all(run_store.is_sound(path) for path in store_of(project).values())
 
     with h5py.File(project / "tiny.h5", "r+") as file:
         file["features/rgb/v1"][0, 0] += 1

@@ -13,8 +13,8 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from dgam_core.data.simulated import features
-from dgam_core.params import Experiment
-from dgam_core.plan import VARIANTS
+from dgam_core.experiments.parameters import Experiment
+from dgam_core.experiments.variants import VARIANTS
 from dgam_core.system.checked import parse, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -49,8 +49,8 @@ def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
 
     The run store is looked for beside the plan.
     """
-    from dgam_core.params import Experiment
-    from dgam_core.plan import make_plan
+    from dgam_core.experiments.jobs import make_plan
+    from dgam_core.experiments.parameters import Experiment
     from dgam_core.system.checked import parse, read_yaml
 
     experiments = {}
@@ -74,8 +74,8 @@ def train(plan: Path, job: str, threads: int, out: Path) -> None:
     """Train the runs of a job, into the run store beside the plan."""
     import torch
 
-    from dgam_core import batch as runs
-    from dgam_core.plan import Task, by_data
+    from dgam_core.experiments import obtain as runs
+    from dgam_core.experiments.jobs import Task, by_data
     from dgam_core.training import train as training
 
     torch.set_num_threads(threads)

@@ -50,9 +50,9 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     RUN_DIR becomes a run store: what is finished there already is not trained again. Started by torchrun, the
     processes share the videos.
     """
-    from dgam_core import batch, runs
     from dgam_core.data import store
-    from dgam_core.params import Experiment
+    from dgam_core.experiments import obtain, run_store
+    from dgam_core.experiments.parameters import Experiment
     from dgam_core.system.checked import parse, read_yaml
     from dgam_core.system.machine import choose_device
     from dgam_core.training import processes
@@ -69,16 +69,16 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
             processes.follow(group, training.train, data, where)
             return
         specs = {
-            stream: runs.specify(data, stream, experiment.seeds[0], experiment, where)
+            stream: run_store.specify(data, stream, experiment.seeds[0], experiment, where)
             for stream in data.streams
         }
         out.mkdir(parents=True, exist_ok=True)
         if group.size == 1:
-            batch.obtain(out, data, list(specs.values()), training.train, experiment.workers)
+            obtain.obtain(out, data, list(specs.values()), training.train, experiment.workers)
         else:
-            batch.obtain(out, data, list(specs.values()), processes.lead(group, training.train))
+            obtain.obtain(out, data, list(specs.values()), processes.lead(group, training.train))
             group.tell(None)
-    runs.write_pair(out, specs, experiment)
+    run_store.write_pair(out, specs, experiment)
     click.echo(f"{out}: trained {', '.join(data.streams)}")
 
 
@@ -91,23 +91,23 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
 
     SWEEP.yaml is a notebook's parameter file whose `sweep` names settings, each with a list of values.
     """
-    from dgam_core import runs, sweeps
     from dgam_core.data import store
+    from dgam_core.experiments import grid, places
+    from dgam_core.experiments.parameters import Experiment
     from dgam_core.figures import curves
-    from dgam_core.params import Experiment
     from dgam_core.system.checked import parse, read_yaml
     from dgam_core.training import train as training
 
     given = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
     experiment = parse(Experiment, read_yaml(params) | given, str(params))
     data = store.open_data_set(experiment.dataset)
-    names = sweeps.check(experiment)
-    results = runs.Results.of(experiment)
-    scores = sweeps.sweep(data, experiment, results, training.train)
+    names = grid.check(experiment)
+    results = places.Results.of(experiment)
+    scores = grid.sweep(data, experiment, results, training.train)
     results.save_figure(params.stem, curves.grid(scores, names, experiment.main), results.sweeps)
     results.save_table(params.stem, scores.to_csv(index=False), results.sweeps)
     click.echo(f"{experiment.main} in %, {data.provenance}: mean ± standard deviation over seeds, last epoch")
-    ranking = sweeps.ranking(scores, names)
+    ranking = grid.ranking(scores, names)
     for point, own in list(ranking.items())[:BEST]:
         values = point if isinstance(point, tuple) else (point,)
         said = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
@@ -143,14 +143,15 @@ def import_checkpoint(
     file: Path, rgb: Path | None, flow: Path | None, out: Path, preset: Any, benchmark: Any, background: Any
 ) -> None:
     """Read checkpoints of the released code, one a stream, whose classes are in the order of FILE.h5."""
-    from dgam_core import departures, release
+    from dgam_core import departures
     from dgam_core.data import store
+    from dgam_core.experiments import released_weights
 
     data = store.read(file)
     paths = {stream: path for stream, path in (("rgb", rgb), ("flow", flow)) if path}
     if not paths:
         raise InputError("give a checkpoint with --rgb or --flow, or one with each")
-    release.import_checkpoints(out, data, paths, background, departures.preset(preset, benchmark))
+    released_weights.import_checkpoints(out, data, paths, background, departures.preset(preset, benchmark))
     click.echo(f"{out}: read {', '.join(paths)}; localizes as in the preset {preset}")
 
 
@@ -159,12 +160,12 @@ def import_checkpoint(
 @click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Gets STREAM.pth for each stream.")
 def export_checkpoint(run_dir: Path, out: Path) -> None:
     """Write the last weights of a run as checkpoints of the released code."""
-    from dgam_core import release, runs
+    from dgam_core.experiments import released_weights, run_store
 
-    pair, _ = runs.read_pair(run_dir)
+    pair, _ = run_store.read_pair(run_dir)
     out.mkdir(parents=True, exist_ok=True)
     for stream, run in pair.items():
-        release.write_checkpoint(out / f"{stream}.pth", run.trained.weights, run.settings.background)
+        released_weights.write_checkpoint(out / f"{stream}.pth", run.trained.weights, run.settings.background)
     click.echo(f"{out}: wrote {', '.join(f'{stream}.pth' for stream in pair)}")
 
 
@@ -180,18 +181,18 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
     """
     import torch
 
-    from dgam_core import choose, runs
     from dgam_core import localize as localization
     from dgam_core.data import activitynet_json, store
+    from dgam_core.experiments import model_choice, run_store
 
-    pair, settings = runs.read_pair(run_dir)
-    data = runs.fit_classes(store.read(file), pair, run_dir)
+    pair, settings = run_store.read_pair(run_dir)
+    data = run_store.fit_classes(store.read(file), pair, run_dir)
     if absent := [stream for stream in pair if stream not in data.streams]:
         if len(absent) == len(pair):
             raise InputError(f"{file}: has no {absent[0]} features, which {run_dir} was trained on")
         warnings.warn(f"{file}: has no {absent[0]} features; the other stream localizes alone", stacklevel=1)
         pair = {stream: run for stream, run in pair.items() if stream in data.streams}
-    judge = choose.Judge(data, run_dir, torch.device("cpu"), settings.main_tiou)
+    judge = model_choice.Judge(data, run_dir, torch.device("cpu"), settings.main_tiou)
     outputs = judge.outputs(pair, judge.looks(pair, settings, settings.model_choice), settings)
     detections = localization.detect(data, outputs, settings)
     activitynet_json.write_detections(out, detections)

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from dgam_core.choose import CHOICES
 from dgam_core.departures import Benchmark, Departure
 from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
+from dgam_core.experiments.model_choice import CHOICES
 
 # What the sign of a paired difference's interval means.
 VERDICTS = {1: "helps", -1: "harms", 0: "is undecided"}

@@ -3,8 +3,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from dgam_core.experiments.places import Results
 from dgam_core.figures import bars, curves
-from dgam_core.runs import Results
 
 PUBLISHED = {"L_fg": 21.5, "+ L_bg": 24.8}
 

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from dgam_core.choose import CHOICES
 from dgam_core.departures import DEPARTURES
+from dgam_core.experiments.model_choice import CHOICES
 from dgam_core.figures import curves, tables
 
 

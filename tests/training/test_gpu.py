@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import runs
 from dgam_core.data import store
+from dgam_core.experiments import run_store
 from dgam_core.training import batches, graphs, train
 from tests.cli.test_main import dgam
 from tests.training.test_processes import torchrun
@@ -125,7 +125,7 @@ def test_two_devices_come_to_what_one_comes_to(tiny, params, tmp_path):
     options = ("x.h5", "--params", params, "--device", "cuda", "--out")
     assert torchrun("train", *options, "two", cwd=tmp_path).returncode == 0
     assert dgam("train", *options, "one", cwd=tmp_path).returncode == 0
-    pairs = [runs.read_pair(tmp_path / name)[0] for name in ("one", "two")]
+    pairs = [run_store.read_pair(tmp_path / name)[0] for name in ("one", "two")]
     for stream, run in pairs[0].items():
         for name, value in run.trained.weights.items():
             other = pairs[1][stream].trained.weights[name]

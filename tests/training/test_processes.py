@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import runs
 from dgam_core.data import store
 from dgam_core.errors import InputError
+from dgam_core.experiments import run_store
 from dgam_core.training import train
 from dgam_core.training.batches import load_training_data
 from dgam_core.training.processes import ALONE, processes
 from tests.cli.test_main import DGAM, dgam
+from tests.conftest import ROOT
 
 TORCHRUN = Path(sys.executable).parent / "torchrun"
 CPU = torch.device("cpu")
@@ -27,14 +28,15 @@ GRADIENTS = """
 import sys
 from pathlib import Path
 import torch
-from dgam_core import parallel, store, train
+from dgam_core.data import store
+from dgam_core.training import processes, train
 from dgam_core.settings import TrainingSettings
 from dgam_core.training.batches import load_training_data
 from tests.training.test_processes import gradients
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
-with parallel.processes(torch.device("cpu")) as (group, device):
+with processes.processes(torch.device("cpu")) as (group, device):
     found = gradients(store.read(Path("x.h5")), settings, device, group)
     if group.rank == 0:
         torch.save(found, "found.pt")
@@ -43,7 +45,8 @@ TRAINING = """
 import sys
 from pathlib import Path
 import torch
-from dgam_core import parallel, store, train
+from dgam_core.data import store
+from dgam_core.training import processes, train
 from dgam_core.settings import TrainingSettings
 torch.set_num_threads(1)
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
@@ -56,7 +59,7 @@ def progress(losses):
     seen.append(1)
     if len(seen) == stop_at:
         sys.exit(3)
-with parallel.processes(torch.device("cpu")) as (group, device):
+with processes.processes(torch.device("cpu")) as (group, device):
     found = train.train(store.read(Path("x.h5")), "rgb", runs, 0, device, progress, keep, group)
     if group.rank == 0:
         left = [(run.weights, run.curves, run.looks.held_out, run.looks.weights) for run in found]
@@ -68,7 +71,7 @@ def together(folder, script, *arguments, count=2):
     """Run a script on several processes; return its status and what it said."""
     (folder / "script.py").write_text(script)
     command = [TORCHRUN, "--standalone", "--nproc-per-node", str(count), "script.py", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stderr
 
@@ -158,7 +161,7 @@ def alike(found, expected):
 @pytest.mark.parametrize("where", ["memory", "store"])
 def test_a_training_comes_to_what_one_process_comes_to(folder, where):
     path, s = folder
-    limit = "from dgam_core import training_data; training_data.SHARE = 0\n" if where == "store" else ""
+    limit = "from dgam_core.training import batches; batches.SHARE = 0\n" if where == "store" else ""
     status, said = together(path, limit + TRAINING)
     assert status == 0, said
     both = [s, s.model_copy(update={"beta": 0.5})]
@@ -193,7 +196,7 @@ def test_dgam_train_by_torchrun_leaves_the_same_run_store(tmp_path, tiny, params
     assert sorted(path.name for path in (tmp_path / "two").glob("[!.]*")) == sorted(names)
     for name in names:
         if name != "pair.yaml":
-            one, two = runs.read(tmp_path / "one" / name), runs.read(tmp_path / "two" / name)
+            one, two = run_store.read(tmp_path / "one" / name), run_store.read(tmp_path / "two" / name)
             for key, value in one.trained.weights.items():
                 torch.testing.assert_close(two.trained.weights[key], value, rtol=1e-4, atol=1e-5)
     assert (tmp_path / "one/pair.yaml").read_text() == (tmp_path / "two/pair.yaml").read_text()

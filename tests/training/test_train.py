@@ -151,7 +151,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from dgam_core import store, train
+from dgam_core.training import train
 from dgam_core.settings import TrainingSettings
 from dgam_core.data.store import read
 train.KEEP_S = 0.0  # after every epoch

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dgam_core.params import Experiment
-from dgam_core.runs import Run, Spec, digest_of, is_sound, read, specify, write
+from dgam_core.experiments.parameters import Experiment
+from dgam_core.experiments.run_store import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.stages import stack_key

@@ -10,10 +10,10 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from dgam_core import batch, runs
 from dgam_core.data import store
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment
+from dgam_core.experiments import obtain, run_store
+from dgam_core.experiments.parameters import Experiment
 from dgam_core.system.leases import _is_stale
 from dgam_core.training import train
 
@@ -23,7 +23,9 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def specs(tiny, settings):
     data = replace(tiny, digest="d")
-    return [runs.specify(data, stream, seed, settings, CPU) for stream in data.streams for seed in (0, 1)]
+    return [
+        run_store.specify(data, stream, seed, settings, CPU) for stream in data.streams for seed in (0, 1)
+    ]
 
 
 class Trainer:
@@ -50,8 +52,8 @@ def finished(folder):
 
 def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs):
     trainer = Trainer()
-    first = batch.obtain(tmp_path, tiny, specs, trainer)
-    again = batch.obtain(tmp_path, tiny, specs, trainer)
+    first = obtain.obtain(tmp_path, tiny, specs, trainer)
+    again = obtain.obtain(tmp_path, tiny, specs, trainer)
     assert trainer.count == 4
     for a, b in zip(first, again, strict=True):
         assert a.record == b.record
@@ -63,14 +65,14 @@ def test_runs_that_can_are_put_together_the_longest_first(tiny, settings):
     data = replace(tiny, digest="d")
 
     def spec(seed, **change):
-        return runs.specify(data, "rgb", seed, settings.model_copy(update=change), CPU)
+        return run_store.specify(data, "rgb", seed, settings.model_copy(update=change), CPU)
 
     one, other, short = spec(0), spec(0, beta=0.5), spec(0, epochs=1)
     without, another_seed = spec(0, gamma_re=0.0), spec(1)
-    stacks = batch.put_together([short, one, without, other, another_seed])
+    stacks = obtain.put_together([short, one, without, other, another_seed])
     assert stacks == [[one, other], [without], [another_seed], [short]]
     many = [spec(0, beta=float(i)) for i in range(20)]
-    assert [len(stack) for stack in batch.put_together(many)] == [16, 4]
+    assert [len(stack) for stack in obtain.put_together(many)] == [16, 4]
 
 
 def test_large_runs_make_small_stacks_on_the_cpu(tiny, settings):
@@ -79,19 +81,21 @@ def test_large_runs_make_small_stacks_on_the_cpu(tiny, settings):
     data = replace(tiny, digest="d")
     for device, counts in (("cpu", [4, 4, 4, 4, 4]), ("cuda", [16, 4])):
         specs = [
-            runs.specify(
+            run_store.specify(
                 data, "rgb", 0, settings.model_copy(update=sizes | {"beta": beta}), torch.device(device)
             )
             for beta in np.arange(1, 21) / 10
         ]
-        assert [len(stack) for stack in batch.put_together(specs)] == counts
+        assert [len(stack) for stack in obtain.put_together(specs)] == counts
 
 
 def test_what_trains_together_is_written_apart(tmp_path, tiny, settings):
     data = replace(tiny, digest="d")
-    both = [runs.specify(data, "rgb", 0, settings.model_copy(update={"beta": b}), CPU) for b in (0.1, 0.5)]
+    both = [
+        run_store.specify(data, "rgb", 0, settings.model_copy(update={"beta": b}), CPU) for b in (0.1, 0.5)
+    ]
     trainer = Trainer()
-    found = batch.obtain(tmp_path, tiny, both, trainer)
+    found = obtain.obtain(tmp_path, tiny, both, trainer)
     assert trainer.count == 1
     assert [run.settings.beta for run in found] == [0.1, 0.5]
     assert not np.array_equal(found[0].trained.curves["cvae"], found[1].trained.curves["cvae"])
@@ -99,15 +103,15 @@ def test_what_trains_together_is_written_apart(tmp_path, tiny, settings):
 
 def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs):
     with pytest.raises(KeyboardInterrupt):
-        batch.obtain(tmp_path, tiny, specs, Trainer(interrupted_at=3))
+        obtain.obtain(tmp_path, tiny, specs, Trainer(interrupted_at=3))
     assert len(finished(tmp_path)) == 2
     trainer = Trainer()
-    assert len(batch.obtain(tmp_path, tiny, specs, trainer)) == 4
+    assert len(obtain.obtain(tmp_path, tiny, specs, trainer)) == 4
     assert trainer.count == 2
 
 
 def test_what_killed_processes_left_behind_days_ago_is_cleared_away(tmp_path, tiny, specs):
-    old = time.time() - batch.LEFT_S - 60
+    old = time.time() - obtain.LEFT_S - 60
     left = [tmp_path / ".0123456789abcdef0123.x1y2", tmp_path / ".unfinished" / "0123", tmp_path / "finished"]
     fresh = [tmp_path / ".0123456789abcdef0123.z", tmp_path / ".unfinished" / "4567"]
     for path in left + fresh:
@@ -115,14 +119,14 @@ def test_what_killed_processes_left_behind_days_ago_is_cleared_away(tmp_path, ti
         (path / "first.pt").touch()
     for path in left:
         os.utime(path, (old, old))
-    batch.obtain(tmp_path, tiny, specs[:1], Trainer())
+    obtain.obtain(tmp_path, tiny, specs[:1], Trainer())
     assert [path.exists() for path in left] == [False, False, True]
     assert all(path.exists() for path in fresh)
 
 
 def test_equal_requests_are_one_run(tmp_path, tiny, specs):
     trainer = Trainer()
-    assert len(batch.obtain(tmp_path, tiny, [specs[0], specs[0]], trainer)) == 2
+    assert len(obtain.obtain(tmp_path, tiny, [specs[0], specs[0]], trainer)) == 2
     assert trainer.count == 1
 
 
@@ -130,7 +134,7 @@ def test_models_are_one_run_a_stream_for_every_variant_and_seed(tmp_path, tiny, 
     variants = {"old": settings.model_copy(update={"gamma_re": 0.0}), "new": settings}
     data = replace(tiny, digest="d")
     experiment = Experiment(profile="p", dataset="d", seeds=(0, 1), device="cpu")
-    models = batch.obtain_models(tmp_path, data, variants, experiment, train.train)
+    models = obtain.obtain_models(tmp_path, data, variants, experiment, train.train)
     assert set(models) == {("old", 0), ("old", 1), ("new", 0), ("new", 1)}
     for (name, seed), model in models.items():
         for stream, run in model.items():
@@ -143,8 +147,8 @@ def test_models_are_one_run_a_stream_for_every_variant_and_seed(tmp_path, tiny, 
 def test_workers_train_the_same_bits_side_by_side(tmp_path, tiny, specs):
     store.write(tmp_path / "x.h5", tiny)
     data = store.read(tmp_path / "x.h5")
-    alone = batch.obtain(tmp_path / "alone", data, specs, train.train)
-    beside = batch.obtain(tmp_path / "beside", data, specs, train.train, workers=2)
+    alone = obtain.obtain(tmp_path / "alone", data, specs, train.train)
+    beside = obtain.obtain(tmp_path / "beside", data, specs, train.train, workers=2)
     for a, b in zip(alone, beside, strict=True):
         assert a.record["digest"] == b.record["digest"]
         assert all(torch.equal(a.trained.weights[name], value) for name, value in b.trained.weights.items())
@@ -152,13 +156,14 @@ def test_workers_train_the_same_bits_side_by_side(tmp_path, tiny, specs):
 
 KILLED = """
 from pathlib import Path
-from dgam_core import batch, train
-from dgam_core.params import Experiment
+from dgam_core.experiments import obtain
+from dgam_core.training import train
+from dgam_core.experiments.parameters import Experiment
 from dgam_core.data.store import read
 if __name__ == "__main__":
     data = read(Path("x.h5"))
     many = Experiment(profile="p", dataset="d", seeds=tuple(range(50)), workers=2, epochs=40, num_snippets=64)
-    batch.obtain_models(Path("runs"), data, {"x": many}, many, train.train)
+    obtain.obtain_models(Path("runs"), data, {"x": many}, many, train.train)
 """
 
 
@@ -182,16 +187,17 @@ def test_an_error_in_a_worker_reaches_the_user_and_keeps_what_was_finished(tmp_p
     broken = {**tiny.features["rgb"], "v1": np.full((7, 5), np.nan, dtype=np.float32)}
     data = replace(tiny, features={**tiny.features, "rgb": broken})
     with pytest.raises(InputError, match="v1: rgb features hold nan"):
-        batch.obtain(tmp_path, data, specs, train.train, workers=2)
+        obtain.obtain(tmp_path, data, specs, train.train, workers=2)
     for folder in finished(tmp_path):
-        assert runs.read(folder).record["spec"]["stream"] == "flow"
+        assert run_store.read(folder).record["spec"]["stream"] == "flow"
 
 
 TWICE = """
 import sys
 from pathlib import Path
-from dgam_core import batch, train
-from dgam_core.params import Experiment
+from dgam_core.experiments import obtain
+from dgam_core.training import train
+from dgam_core.experiments.parameters import Experiment
 from dgam_core.data.store import read
 
 def counted(*arguments):
@@ -202,7 +208,7 @@ def counted(*arguments):
 if __name__ == "__main__":
     data = read(Path("x.h5"))
     experiment = Experiment(profile="p", dataset="d", seeds=(0, 1, 2, 3), epochs=60, num_snippets=64)
-    found = batch.obtain_models(Path("runs"), data, {"x": experiment}, experiment, counted)
+    found = obtain.obtain_models(Path("runs"), data, {"x": experiment}, experiment, counted)
     assert len(found) == 4
 """
 
@@ -221,8 +227,8 @@ def test_two_processes_asked_for_the_same_share_it_and_do_it_once(tmp_path, tiny
 def test_the_line_of_progress_has_the_losses_of_its_stack():
     terminal = io.StringIO()
     with tqdm(total=3, file=terminal, mininterval=0, unit="epoch") as line:
-        batch._show(line, {"fg": torch.tensor([1.0, 2.0]), "kl": torch.zeros(2)})
-        batch._show(line, {"fg": torch.tensor([0.5, 0.25]), "kl": torch.zeros(2)})
+        obtain._show(line, {"fg": torch.tensor([1.0, 2.0]), "kl": torch.zeros(2)})
+        obtain._show(line, {"fg": torch.tensor([0.5, 0.25]), "kl": torch.zeros(2)})
     assert "1/3" in terminal.getvalue()
     assert "fg=1.5]" in terminal.getvalue()  # the mean over the runs
     assert "fg=0.375]" in terminal.getvalue()

@@ -29,9 +29,10 @@ from tqdm import tqdm
 
 from dgam_core.errors import InputError
 from dgam_core.evaluation.module_analysis import localize_and_evaluate
+from dgam_core.experiments.inference import load_test_features, predict
+from dgam_core.experiments.run_store import METHOD, Run, code_digest, digest_of
 from dgam_core.localize import Outputs
-from dgam_core.model import load_test_features, predict, restore
-from dgam_core.runs import Run, code_digest, digest_of
+from dgam_core.model import restore
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
@@ -40,11 +41,8 @@ from dgam_core.training.trained import Looks
 
 CHOICES = ("last", "label_only", "test_oracle")
 
-# The modules that decide what a trained model scores.
-CODE = (
-    "attention", "choose", "classifier", "diagnose", "evaluate", "localize", "matching", "model", "segments",
-    "snippets", "stack",
-)  # fmt: skip
+# The code that decides what a trained model scores.
+SCORING = (METHOD, "evaluation/**/*.py", "experiments/inference.py", "experiments/model_choice.py")
 
 
 def label_only(looks: Looks) -> int:
@@ -143,7 +141,7 @@ class Judge:
             "settings": {name: getattr(settings, name) for name in sorted(LocalizationSettings.model_fields)},
             "thresholds": self.thresholds,
             "choices": list(self.choices),
-            "code": code_digest(CODE),
+            "code": code_digest(SCORING),
         }
 
     def chosen_outputs(

@@ -3,7 +3,8 @@ import yaml
 
 from dgam_core.departures import difference, preset
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment, read_parameters, read_published
+from dgam_core.experiments.parameters import Experiment, read_parameters
+from dgam_core.experiments.published import read_published
 from dgam_core.system.checked import parse, read_yaml
 from tests.conftest import ROOT
 

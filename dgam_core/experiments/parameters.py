@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from itertools import product
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
@@ -15,7 +14,7 @@ from dgam_core import departures
 from dgam_core.departures import Benchmark, Preset
 from dgam_core.errors import InputError
 from dgam_core.settings import Settings
-from dgam_core.system.checked import parse, read_yaml
+from dgam_core.system.checked import parse
 
 Value = bool | int | float | str  # of a setting that is swept
 BENCHMARKS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
@@ -168,30 +167,3 @@ def _from_text(value: Any) -> Any:
         return yaml.safe_load(value)
     except yaml.YAMLError:
         return value  # refused as text, with the text in the sentence
-
-
-def read_published(table: str) -> dict[str, Any]:
-    """Read what the paper prints in a table: `data`, `columns` and `rows`, mAP in percent.
-
-    Raises:
-        InputError: the file or the table is missing.
-    """
-    path = project_root() / "params" / "published.yaml"
-    tables = read_yaml(path)
-    if table not in tables:
-        raise InputError(f"{path}: has no {table!r}; it has {', '.join(tables)}")
-    content: dict[str, Any] = tables[table]
-    return content
-
-
-def project_root() -> Path:
-    """Return the project's folder, at or above the working directory.
-
-    Raises:
-        InputError: the working directory is outside a checkout of the project.
-    """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "params").is_dir() and (folder / "dgam_core").is_dir():
-            return folder
-    raise InputError(f"{here}: is not inside a checkout of this project; run notebooks from within it")

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import release, runs
 from dgam_core.departures import preset
 from dgam_core.errors import InputError
-from dgam_core.model import load_test_features, predict, restore
+from dgam_core.experiments import released_weights, run_store
+from dgam_core.experiments.inference import load_test_features, predict
+from dgam_core.model import restore
 from dgam_core.training import train
 
 CPU = torch.device("cpu")
@@ -31,7 +32,7 @@ def theirs(dim=5, hidden=6, classes=2, prefix="", bias=True):
 def test_a_checkpoint_predicts_what_its_weights_say(tmp_path, tiny, prefix, bias):
     weights = theirs(prefix=prefix, bias=bias)
     torch.save(weights, tmp_path / "rgb.pth")
-    trained, settings = release.read_checkpoint(tmp_path / "rgb.pth")
+    trained, settings = released_weights.read_checkpoint(tmp_path / "rgb.pth")
     features = load_test_features(tiny, "rgb", preset("released", "thumos14"), CPU)
     found = predict(restore(trained.weights, settings), features)["v2"]
     w = {name.removeprefix("module."): value.double() for name, value in weights.items()}
@@ -47,7 +48,7 @@ def test_a_checkpoint_predicts_what_its_weights_say(tmp_path, tiny, prefix, bias
 
 def test_the_background_can_be_first(tmp_path, tiny):
     torch.save(theirs(), tmp_path / "rgb.pth")
-    trained, settings = release.read_checkpoint(tmp_path / "rgb.pth", background="first")
+    trained, settings = released_weights.read_checkpoint(tmp_path / "rgb.pth", background="first")
     x = {"v": torch.ones(1, 5)}
     found = predict(restore(trained.weights, settings), x)["v"]
     assert np.allclose(found.tcam[0], theirs()["clf_head.fc1.weight"].sum(1), atol=1e-5)
@@ -57,10 +58,10 @@ def test_the_background_can_be_first(tmp_path, tiny):
 def test_what_is_written_is_read_back(tmp_path, tiny, settings, change):
     s = settings.for_stream("rgb").model_copy(update=change)
     (trained,) = train.train(tiny, "rgb", [s], 0, CPU, lambda losses: None)
-    release.write_checkpoint(tmp_path / "rgb.pth", trained.weights, s.background)
+    released_weights.write_checkpoint(tmp_path / "rgb.pth", trained.weights, s.background)
     content = torch.load(tmp_path / "rgb.pth", weights_only=True)
     assert set(content) == set(theirs())
-    again, its_settings = release.read_checkpoint(tmp_path / "rgb.pth")
+    again, its_settings = released_weights.read_checkpoint(tmp_path / "rgb.pth")
     features = load_test_features(tiny, "rgb", settings, CPU)
     before = predict(restore(trained.weights, s), features)
     after = predict(restore(again.weights, its_settings), features)
@@ -71,7 +72,7 @@ def test_what_is_written_is_read_back(tmp_path, tiny, settings, change):
 
 def test_a_checkpoint_within_a_training_state_is_found(tmp_path):
     torch.save({"epoch": 3, "state_dict": theirs()}, tmp_path / "rgb.pth")
-    trained, _ = release.read_checkpoint(tmp_path / "rgb.pth")
+    trained, _ = released_weights.read_checkpoint(tmp_path / "rgb.pth")
     assert torch.equal(trained.weights["attention.fc1.weight"], theirs()["att_head.fc1.weight"])
 
 
@@ -87,7 +88,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, capsys):
     (tmp_path / "b.pth").write_bytes(pickle.dumps(Trap(), protocol=2))
     for name in ("a.pth", "b.pth"):
         with pytest.raises(InputError, match="is no PyTorch file of tensors alone"):
-            release.read_checkpoint(tmp_path / name)
+            released_weights.read_checkpoint(tmp_path / name)
     assert "code was run" not in capsys.readouterr().out
 
 
@@ -111,15 +112,15 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, capsys):
 def test_what_is_no_checkpoint_gets_a_sentence(tmp_path, content, sentence):
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(InputError, match=sentence):
-        release.read_checkpoint(tmp_path / "x.pth")
+        released_weights.read_checkpoint(tmp_path / "x.pth")
 
 
 def test_files_that_are_missing_or_no_pytorch_files(tmp_path):
     (tmp_path / "x.pth").write_bytes(b"hello")
     with pytest.raises(InputError, match="is no PyTorch file"):
-        release.read_checkpoint(tmp_path / "x.pth")
+        released_weights.read_checkpoint(tmp_path / "x.pth")
     with pytest.raises(InputError, match="no such file"):
-        release.read_checkpoint(tmp_path / "none.pth")
+        released_weights.read_checkpoint(tmp_path / "none.pth")
 
 
 def test_imported_checkpoints_are_a_run_store(tmp_path, tiny):
@@ -127,8 +128,8 @@ def test_imported_checkpoints_are_a_run_store(tmp_path, tiny):
     for stream, dim in (("rgb", 5), ("flow", 4)):
         paths[stream] = tmp_path / f"{stream}.pth"
         torch.save(theirs(dim=dim), paths[stream])
-    release.import_checkpoints(tmp_path / "run", tiny, paths, "last", preset("released", "thumos14"))
-    pair, settings = runs.read_pair(tmp_path / "run")
+    released_weights.import_checkpoints(tmp_path / "run", tiny, paths, "last", preset("released", "thumos14"))
+    pair, settings = run_store.read_pair(tmp_path / "run")
     assert set(pair) == {"rgb", "flow"}
     assert settings.proposals == "class_aware"
     assert settings.model_choice == "last"
@@ -139,7 +140,7 @@ def test_imported_checkpoints_are_a_run_store(tmp_path, tiny):
 def test_checkpoints_of_other_classes_are_refused(tmp_path, tiny):
     torch.save(theirs(classes=3), tmp_path / "rgb.pth")
     with pytest.raises(InputError, match="knows 3 classes, tiny has 2"):
-        release.import_checkpoints(
+        released_weights.import_checkpoints(
             tmp_path / "run", tiny, {"rgb": tmp_path / "rgb.pth"}, "last", preset("paper", "thumos14")
         )
     assert not (tmp_path / "run").exists()

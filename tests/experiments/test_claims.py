@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from dgam_core import claims
+from dgam_core.experiments import claims
 
 SEEDS = [20.0, 21.0, 22.0]
 

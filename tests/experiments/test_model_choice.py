@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from dgam_core import batch, runs
-from dgam_core.choose import CHOICES, Judge, label_only, oracle
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment
+from dgam_core.experiments import obtain, places
+from dgam_core.experiments.model_choice import CHOICES, Judge, label_only, oracle
+from dgam_core.experiments.parameters import Experiment
 from dgam_core.training import train
 from dgam_core.training.trained import Looks
 
@@ -24,7 +24,7 @@ def experiment(settings):
 @pytest.fixture
 def models(tmp_path, tiny, experiment):
     data = replace(tiny, digest="d")
-    return batch.obtain_models(tmp_path / "runs", data, {"x": experiment}, experiment, train.train)
+    return obtain.obtain_models(tmp_path / "runs", data, {"x": experiment}, experiment, train.train)
 
 
 @pytest.fixture
@@ -118,4 +118,4 @@ def test_results_have_a_place_for_verdicts(tmp_path, monkeypatch, experiment):
     for name in ("params", "dgam_core"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    assert runs.Results.of(experiment).verdicts.is_dir()
+    assert places.Results.of(experiment).verdicts.is_dir()

@@ -3,11 +3,11 @@ import json
 import h5py
 import pytest
 
-from dgam_core import batch, plan
 from dgam_core.data import store
 from dgam_core.data.simulated.features import Appearance
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment
+from dgam_core.experiments import jobs, obtain, variants
+from dgam_core.experiments.parameters import Experiment
 from dgam_core.training import train
 from tests.conftest import ROOT
 
@@ -20,12 +20,12 @@ def experiment(tmp_path, tiny, settings):
 
 
 def test_every_notebook_has_its_variants():
-    assert set(plan.VARIANTS) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(variants.VARIANTS) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 
 def test_table_4_adds_a_term_at_a_time(experiment):
     weights = {
-        row: (own.alpha, own.gamma_guide, own.gamma_re) for row, own in plan.ablation(experiment).items()
+        row: (own.alpha, own.gamma_guide, own.gamma_re) for row, own in variants.ablation(experiment).items()
     }
     alpha, guide, re = experiment.alpha, experiment.gamma_guide, experiment.gamma_re
     assert list(weights.items()) == [
@@ -34,16 +34,16 @@ def test_table_4_adds_a_term_at_a_time(experiment):
         ("+ L_guide", (alpha, guide, 0)),
         ("+ L_re", (alpha, guide, re)),
     ]
-    assert plan.without_and_with(experiment) == {
-        "without": plan.ablation(experiment)["+ L_guide"],
+    assert variants.without_and_with(experiment) == {
+        "without": variants.ablation(experiment)["+ L_guide"],
         "with": experiment,
     }
 
 
 def test_what_notebooks_share_is_trained_once(tmp_path, experiment):
     both = {"table4_ablation": experiment, "table1_module_swap": experiment, "one_of_my_own": experiment}
-    found = plan.make_plan(tmp_path / "runs", both)
-    digests = [plan.Task.of(row).spec.digest for job in found["jobs"].values() for row in job["runs"]]
+    found = jobs.make_plan(tmp_path / "runs", both)
+    digests = [jobs.Task.of(row).spec.digest for job in found["jobs"].values() for row in job["runs"]]
     assert len(digests) == len(set(digests)) == 4 * 2 * 2  # rows, of which Table 1 has two; seeds, streams
     assert len(found["jobs"]) == 1  # they are small
     (job,) = found["jobs"]
@@ -58,23 +58,23 @@ def test_what_notebooks_share_is_trained_once(tmp_path, experiment):
 
 def test_only_what_is_missing_is_planned(tmp_path, experiment):
     runs = tmp_path / "runs"
-    first = plan.make_plan(runs, {"table3_thumos14": experiment})
+    first = jobs.make_plan(runs, {"table3_thumos14": experiment})
     for job in first["jobs"].values():
-        for data, specs in plan.by_data(map(plan.Task.of, job["runs"])):
-            batch.obtain(runs, data, specs, train.train)
-    assert plan.make_plan(runs, {"table3_thumos14": experiment}) == {
+        for data, specs in jobs.by_data(map(jobs.Task.of, job["runs"])):
+            obtain.obtain(runs, data, specs, train.train)
+    assert jobs.make_plan(runs, {"table3_thumos14": experiment}) == {
         "jobs": {},
         "notebooks": {"table3_thumos14": []},
     }
-    rest = plan.make_plan(runs, {"table1_module_swap": experiment})
+    rest = jobs.make_plan(runs, {"table1_module_swap": experiment})
     rows = [row for job in rest["jobs"].values() for row in job["runs"]]
     assert [row["settings"]["gamma_re"] for row in rows] == [0.0] * 4  # seeds, streams
 
 
 def test_a_job_is_a_stack_or_several_small_ones(tmp_path, experiment, monkeypatch):
-    several = plan.make_plan(tmp_path, {"table4_ablation": experiment})
-    monkeypatch.setattr(plan, "JOB_S", 0)
-    single = plan.make_plan(tmp_path, {"table4_ablation": experiment})
+    several = jobs.make_plan(tmp_path, {"table4_ablation": experiment})
+    monkeypatch.setattr(jobs, "JOB_S", 0)
+    single = jobs.make_plan(tmp_path, {"table4_ablation": experiment})
     assert len(several["jobs"]) == 1
     # Those with and without L_re do not stack.
     sizes = sorted(len(job["runs"]) for job in single["jobs"].values())
@@ -84,7 +84,7 @@ def test_a_job_is_a_stack_or_several_small_ones(tmp_path, experiment, monkeypatc
 
 
 def test_what_a_job_asks_for(tmp_path, experiment):
-    (small,) = plan.make_plan(tmp_path, {"table3_thumos14": experiment})["jobs"].values()
+    (small,) = jobs.make_plan(tmp_path, {"table3_thumos14": experiment})["jobs"].values()
     assert (small["threads"], small["gpus"]) == (1, 0)
     assert small["memory_mb"] == 2000 + 1
     # 2 streams and seeds of 2 models of 3 epochs of 1 batch of 2 stages of at least 3 ms: no minute
@@ -92,22 +92,22 @@ def test_what_a_job_asks_for(tmp_path, experiment):
     paper = experiment.model_copy(
         update={"num_snippets": 400, "batch_size": 32, "epochs": 1000, "device": "cuda", "cvae_hidden": 128}
     )
-    jobs = plan.make_plan(tmp_path, {"table3_thumos14": paper})["jobs"].values()
-    assert {job["gpus"] for job in jobs} == {1}  # planned where there need not be one
-    assert min(job["minutes"] for job in jobs) > 10 + 10 * 2 * 1000 * 2 * 0.003 / 60
+    planned = jobs.make_plan(tmp_path, {"table3_thumos14": paper})["jobs"].values()
+    assert {job["gpus"] for job in planned} == {1}  # planned where there need not be one
+    assert min(job["minutes"] for job in planned) > 10 + 10 * 2 * 1000 * 2 * 0.003 / 60
 
 
 def test_the_worlds_of_the_phase_diagram_say_how_they_are_simulated(tmp_path, settings):
     values = {"profile": "p", "dataset": "simulated:thumos14", "seeds": (0,), "workers": 1}
     sweep = {"confusion": [0.3, 0.7], "separation": [1.0]}
     experiment = Experiment.model_validate(settings.model_dump() | values | {"sweep": sweep})
-    found = plan.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
-    tasks = [plan.Task.of(row) for job in found["jobs"].values() for row in job["runs"]]
+    found = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
+    tasks = [jobs.Task.of(row) for job in found["jobs"].values() for row in job["runs"]]
     looks = [task.appearance for task in tasks]
     assert looks.count(Appearance(confusion=0.3)) == 2  # without and with L_re, RGB
     assert looks.count(Appearance()) == 2
     assert looks.count(None) == 1  # Table 3's flow; its RGB is that of the usual appearance
-    for data, specs in plan.by_data(tasks):
+    for data, specs in jobs.by_data(tasks):
         assert {spec.data_digest for spec in specs} == {data.digest}
 
 
@@ -115,14 +115,14 @@ def test_a_store_that_has_changed_is_refused(tmp_path, experiment):
     with h5py.File(experiment.dataset, "r+") as file:
         file["features/rgb/v0"][0, 0] += 1
     with pytest.raises(InputError, match=r"digest|changed"):
-        plan.make_plan(tmp_path, {"table3_thumos14": experiment})
+        jobs.make_plan(tmp_path, {"table3_thumos14": experiment})
 
 
 def test_a_seed_more_asks_for_its_runs_alone(tmp_path, experiment):
     runs = tmp_path / "runs"
-    for job in plan.make_plan(runs, {"figure3_training": experiment})["jobs"].values():
-        for data, specs in plan.by_data(map(plan.Task.of, job["runs"])):
-            batch.obtain(runs, data, specs, train.train)
-    more = plan.make_plan(runs, {"figure3_training": experiment.model_copy(update={"seeds": (0, 1, 2)})})
+    for job in jobs.make_plan(runs, {"figure3_training": experiment})["jobs"].values():
+        for data, specs in jobs.by_data(map(jobs.Task.of, job["runs"])):
+            obtain.obtain(runs, data, specs, train.train)
+    more = jobs.make_plan(runs, {"figure3_training": experiment.model_copy(update={"seeds": (0, 1, 2)})})
     rows = [row for job in more["jobs"].values() for row in job["runs"]]
     assert {(row["stream"], row["seed"]) for row in rows} == {("flow", 2), ("rgb", 2)}

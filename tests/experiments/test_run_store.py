@@ -1,13 +1,16 @@
+import ast
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dgam_core import batch, runs
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment
+from dgam_core.experiments import model_choice, obtain, places, run_store
+from dgam_core.experiments.parameters import Experiment
 from dgam_core.training import train
 
 CPU = torch.device("cpu")
@@ -19,14 +22,16 @@ FILES = {
 @pytest.fixture
 def specs(tiny, settings):
     data = replace(tiny, digest="d")
-    return [runs.specify(data, stream, seed, settings, CPU) for stream in data.streams for seed in (0, 1)]
+    return [
+        run_store.specify(data, stream, seed, settings, CPU) for stream in data.streams for seed in (0, 1)
+    ]
 
 
 def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
     spec = specs[0]
     (trained,) = train.train(tiny, spec.stream, [spec.settings], spec.seed, CPU, lambda losses: None)
-    runs.write(tmp_path, tiny, [(spec, trained)], 1.0)
-    run = runs.read(tmp_path / spec.digest)
+    run_store.write(tmp_path, tiny, [(spec, trained)], 1.0)
+    run = run_store.read(tmp_path / spec.digest)
     assert run.settings == spec.settings
     assert all(torch.equal(trained.weights[name], value) for name, value in run.trained.weights.items())
     assert set(run.trained.weights) == set(trained.weights)
@@ -42,7 +47,7 @@ def test_the_digest_covers_what_changes_the_numbers_and_nothing_else(tiny, setti
     data = replace(tiny, digest="d")
 
     def digest(data=data, stream="rgb", seed=0, device=CPU, **changes):
-        return runs.specify(data, stream, seed, settings.model_copy(update=changes), device).digest
+        return run_store.specify(data, stream, seed, settings.model_copy(update=changes), device).digest
 
     assert digest() == digest()
     different = [
@@ -60,26 +65,58 @@ def test_the_digest_covers_what_changes_the_numbers_and_nothing_else(tiny, setti
     assert digest(gamma_re={"rgb": 0.5, "flow": 9.0}) == digest()  # another stream's weight
 
 
-def test_the_digest_covers_the_code_but_not_its_comments(monkeypatch, tmp_path):
-    before = runs.code_digest.__wrapped__(runs.CODE)
-    source = tmp_path / "losses.py"
+PACKAGE = run_store.PACKAGE
+COVERED = {
+    patterns: sorted({path for pattern in patterns for path in PACKAGE.glob(pattern)})
+    for patterns in (run_store.TRAINING, model_choice.SCORING)
+}
+assert all(PACKAGE / "settings.py" in paths and len(paths) > 12 for paths in COVERED.values())
 
-    def find_spec(name, real=runs.importlib.util.find_spec):
-        found = real(name)
-        if name == "dgam_core.losses":
-            found.origin = str(source)
-        return found
 
-    original = open(runs.importlib.util.find_spec("dgam_core.losses").origin).read()  # noqa: PTH123, SIM115
-    monkeypatch.setattr(runs.importlib.util, "find_spec", find_spec)
-    source.write_text("# a comment\n" + original.replace("nats", "units of information"))
-    assert runs.code_digest.__wrapped__(runs.CODE) == before
-    source.write_text(original.replace("0.5 * (log_var.exp()", "-0.5 * (log_var.exp()"))
-    assert runs.code_digest.__wrapped__(runs.CODE) != before
+def change(path):
+    """Add a statement to the last function of a module, or to the module where it has none."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    (functions or [tree])[-1].body.append(ast.parse("changed = 1").body[0])
+    path.write_text(ast.unparse(tree), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "module"),
+    [(patterns, path) for patterns, paths in COVERED.items() for path in paths],
+    ids=lambda value: value.relative_to(PACKAGE).as_posix() if isinstance(value, Path) else "",
+)
+def test_a_changed_line_in_any_covered_module_changes_the_digest(tmp_path, patterns, module):
+    copy = tmp_path / "dgam_core"
+    shutil.copytree(PACKAGE, copy)
+    before = run_store.code_digest(patterns, copy)
+    assert before == run_store.code_digest(patterns)
+    change(copy / module.relative_to(PACKAGE))
+    run_store.code_digest.cache_clear()
+    assert run_store.code_digest(patterns, copy) != before
+
+
+def test_a_new_module_of_a_covered_room_changes_the_digest(tmp_path):
+    copy = tmp_path / "dgam_core"
+    shutil.copytree(PACKAGE, copy)
+    for new in ("new.py", "training/new.py"):
+        before = run_store.code_digest.__wrapped__(run_store.TRAINING, copy)
+        (copy / new).write_text("x = 1\n")
+        assert run_store.code_digest.__wrapped__(run_store.TRAINING, copy) != before
+
+
+def test_comments_and_docstrings_do_not_change_the_digest(tmp_path):
+    copy = tmp_path / "dgam_core"
+    shutil.copytree(PACKAGE, copy)
+    path = copy / "losses.py"
+    path.write_text(
+        "# a comment\n" + path.read_text(encoding="utf-8").replace("nats", "units of information")
+    )
+    assert run_store.code_digest(run_store.TRAINING, copy) == run_store.code_digest(run_store.TRAINING)
 
 
 def test_the_record_says_what_was_run(tmp_path, tiny, specs):
-    (run,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
+    (run,) = obtain.obtain(tmp_path, tiny, specs[:1], train.train)
     folder = tmp_path / specs[0].digest
     assert {path.name for path in folder.iterdir()} == FILES
     assert run.record["spec"]["stream"] == "flow"
@@ -89,7 +126,7 @@ def test_the_record_says_what_was_run(tmp_path, tiny, specs):
 
 
 def test_the_record_shows_the_difference_from_every_preset(tmp_path, tiny, specs):
-    (run,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
+    (run,) = obtain.obtain(tmp_path, tiny, specs[:1], train.train)
     differences = run.record["differences"]
     assert set(differences) == {
         f"{a}/{b}" for a in ("paper", "released") for b in ("thumos14", "activitynet12")
@@ -103,7 +140,7 @@ def test_the_record_shows_the_difference_from_every_preset(tmp_path, tiny, specs
 @pytest.mark.parametrize("name", sorted(FILES))
 @pytest.mark.parametrize("how", ["emptied", "one bit", "gone"])
 def test_a_damaged_run_is_named_and_trained_again(tmp_path, tiny, specs, name, how):
-    (run,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
+    (run,) = obtain.obtain(tmp_path, tiny, specs[:1], train.train)
     before = {key: value.clone() for key, value in run.trained.weights.items()}  # read from the file itself
     folder = tmp_path / specs[0].digest
     content = bytearray((folder / name).read_bytes())
@@ -116,38 +153,38 @@ def test_a_damaged_run_is_named_and_trained_again(tmp_path, tiny, specs, name, h
         case "emptied":
             (folder / name).write_bytes(b"")
     with pytest.raises(InputError, match=r"is damaged, a file is not as it was written|is no finished run"):
-        runs.read(folder)
+        run_store.read(folder)
     with pytest.warns(UserWarning, match=f"{specs[0].digest}: is damaged and is trained again"):
-        (again,) = batch.obtain(tmp_path, tiny, specs[:1], train.train)
+        (again,) = obtain.obtain(tmp_path, tiny, specs[:1], train.train)
     assert all(torch.equal(again.trained.weights[key], value) for key, value in before.items())
     assert [path.name for path in tmp_path.iterdir() if path.name != ".leases"] == [specs[0].digest]
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(InputError, match="is no finished run"):
-        runs.read(tmp_path)
+        run_store.read(tmp_path)
 
 
 def test_a_pair_of_runs_is_noted_and_read(tmp_path, tiny, settings, specs):
     chosen = {spec.stream: spec for spec in specs if spec.seed == 0}
-    batch.obtain(tmp_path, tiny, list(chosen.values()), train.train)
-    runs.write_pair(tmp_path, chosen, settings.model_copy(update={"eta": 0.7}))
-    pair, localization = runs.read_pair(tmp_path)
+    obtain.obtain(tmp_path, tiny, list(chosen.values()), train.train)
+    run_store.write_pair(tmp_path, chosen, settings.model_copy(update={"eta": 0.7}))
+    pair, localization = run_store.read_pair(tmp_path)
     assert {stream: run.record["digest"] for stream, run in pair.items()} == {
         stream: spec.digest for stream, spec in chosen.items()
     }
     assert localization.eta == 0.7
     (tmp_path / "pair.yaml").write_text("runs: 3\nlocalization: {}\n")
     with pytest.raises(InputError, match="is damaged"):
-        runs.read_pair(tmp_path)
+        run_store.read_pair(tmp_path)
 
 
 def test_results_on_a_store_do_not_overwrite_simulated_ones(tmp_path, monkeypatch):
     for name in ("params", "dgam_core"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "params")
-    simulated = runs.Results.of(Experiment(profile="demo", dataset="simulated:thumos14", seeds=(0,)))
-    real = runs.Results.of(Experiment(profile="demo", dataset="some/where/utk.h5", seeds=(0,)))
+    simulated = places.Results.of(Experiment(profile="demo", dataset="simulated:thumos14", seeds=(0,)))
+    real = places.Results.of(Experiment(profile="demo", dataset="some/where/utk.h5", seeds=(0,)))
     assert simulated.figures == tmp_path / "results/demo/figures"
     assert real.figures == tmp_path / "results/demo/figures/utk"
     assert simulated.runs == real.runs == tmp_path / "results/demo/runs"
@@ -156,6 +193,6 @@ def test_results_on_a_store_do_not_overwrite_simulated_ones(tmp_path, monkeypatc
 
 
 def test_the_record_is_plain_json(tmp_path, tiny, specs):
-    batch.obtain(tmp_path, tiny, specs[:1], train.train)
+    obtain.obtain(tmp_path, tiny, specs[:1], train.train)
     content = json.loads((tmp_path / specs[0].digest / "record.json").read_text())
     assert content["digest"] == specs[0].digest

@@ -1,10 +1,10 @@
 import pytest
 import yaml
 
-from dgam_core import batch, plan, runs, sweeps
 from dgam_core.data import store
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment
+from dgam_core.experiments import grid, obtain, places, variants
+from dgam_core.experiments.parameters import Experiment
 from dgam_core.system.checked import parse
 from dgam_core.training import train
 from tests.cli.test_main import dgam, refused
@@ -49,15 +49,15 @@ def test_every_combination_is_a_point_in_the_order_of_the_file(project):
 )
 def test_a_grid_that_is_wrong_gets_a_sentence(project, sweep, sentence):
     with pytest.raises(InputError) as error:
-        sweeps.check(experiment_of(project, sweep))
+        grid.check(experiment_of(project, sweep))
     assert str(error.value) == sentence
 
 
 def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
     experiment = experiment_of(project, {"beta": [0.1, 0.5], "attention_threshold": [0.3, 0.5, 0.7]})
     data = store.open_data_set("tiny.h5")
-    results = runs.Results.of(experiment)
-    scores = sweeps.sweep(data, experiment, results, train.train)
+    results = places.Results.of(experiment)
+    scores = grid.sweep(data, experiment, results, train.train)
     assert len(scores) == 2 * 3 * 2 * 3 * 9  # beta, threshold, seeds, choices, tIoU
     assert list(scores.columns) == [
         *("beta", "attention_threshold", "seed", "choice", "tiou", "map", "main", "provenance")
@@ -65,7 +65,7 @@ def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
     assert set(scores["provenance"]) == {"simulated"}
     # Localization trains nothing.
     assert len(list(results.runs.glob("[!.]*"))) == 2 * 2 * 2  # beta, seeds, streams
-    ranking = sweeps.ranking(scores, ["beta", "attention_threshold"])
+    ranking = grid.ranking(scores, ["beta", "attention_threshold"])
     assert len(ranking) == 2 * 3
     means = [point.mean for point in ranking]
     assert means == sorted(means, reverse=True)
@@ -76,14 +76,14 @@ def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
 
 def test_what_a_notebook_has_trained_is_not_trained_again(project):
     experiment = experiment_of(project, {"gamma_re": [0.0]})
-    data, results = store.open_data_set("tiny.h5"), runs.Results.of(experiment)
-    variants = {"": plan.without_and_with(experiment)["without"]}
-    batch.obtain_models(results.runs, data, variants, experiment, train.train)
+    data, results = store.open_data_set("tiny.h5"), places.Results.of(experiment)
+    baseline = {"": variants.without_and_with(experiment)["without"]}
+    obtain.obtain_models(results.runs, data, baseline, experiment, train.train)
 
     def never(*_):
         raise AssertionError("trained again")
 
-    assert len(sweeps.sweep(data, experiment, results, never)) == 2 * 3 * 9  # seeds, choices, tIoU
+    assert len(grid.sweep(data, experiment, results, never)) == 2 * 3 * 9  # seeds, choices, tIoU
 
 
 def test_the_command_writes_a_table_and_a_figure(project, tmp_path):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -28,18 +27,16 @@ import yaml
 
 from dgam_core import departures
 from dgam_core.errors import InputError
-from dgam_core.params import Experiment, project_root
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, read_yaml
 from dgam_core.system.files import whole_file, whole_folder
 from dgam_core.training.trained import Looks, Trained
 
-# The modules whose code decides what a training computes.
-CODE = (
-    "attention", "classifier", "cvae", "graphs", "losses", "model", "parallel", "snippets", "stack", "stages",
-    "train", "training_data",
-)  # fmt: skip
+PACKAGE = Path(__file__).parents[1]
+METHOD = "*.py"
+# The code that decides what a training computes: the method, and the room that trains it.
+TRAINING = (METHOD, "training/**/*.py")
 CHECKSUMS = "checksums.json"
 
 
@@ -66,7 +63,7 @@ class Spec:
     @property
     def digest(self) -> str:
         """The name of the run, 20 hexadecimal digits that stand for this, the code and PyTorch's version."""
-        return digest_of(self.describe() | {"code": code_digest(CODE), "torch": torch.__version__})
+        return digest_of(self.describe() | {"code": code_digest(TRAINING), "torch": torch.__version__})
 
     def describe(self) -> dict[str, Any]:
         """Return the specification as plain data."""
@@ -100,21 +97,23 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 
 @cache
-def code_digest(modules: tuple[str, ...]) -> str:
-    """Digest of the code of some modules, without its comments and docstrings."""
+def code_digest(patterns: tuple[str, ...], package: Path = PACKAGE) -> str:
+    """Return a digest of code, without its comments and docstrings.
+
+    Args:
+        patterns: which modules, as patterns of paths in the package: whole rooms, so that none is forgotten.
+        package: the folder of the package.
+    """
     hashes = hashlib.sha256()
-    for name in modules:
-        found = importlib.util.find_spec(f"dgam_core.{name}")
-        assert found is not None
-        assert found.origin is not None
-        tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+    for path in sorted({path for pattern in patterns for path in package.glob(pattern)}):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if (
                 isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
                 and ast.get_docstring(node) is not None
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-        hashes.update(ast.unparse(tree).encode())
+        hashes.update(f"{path.relative_to(package).as_posix()}\n{ast.unparse(tree)}\n".encode())
     return hashes.hexdigest()
 
 
@@ -252,42 +251,3 @@ def fit_classes(data: DataSet, pair: Mapping[str, Run], folder: Path) -> DataSet
     if strange := sorted(set(data.classes) - set(classes)):
         raise InputError(f"{data.name}: has the class {strange[0]!r}, which {folder} was not trained on")
     return replace(data, classes=classes)
-
-
-@dataclass(frozen=True)
-class Results:
-    """Where an experiment's results go: `results/<profile>` in the project.
-
-    Attributes:
-        runs: the run store, shared by all notebooks of a profile.
-        verdicts: which looks were chosen, and what they score.
-        figures: tables and figures; those of a store given by its file have a folder of their own
-            in it, so that a run on other data overwrites nothing.
-        sweeps: the same of sweeps.
-    """
-
-    runs: Path
-    verdicts: Path
-    figures: Path
-    sweeps: Path
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> Results:
-        """Return the places of an experiment's results, made where they are missing."""
-        root = project_root() / "results" / experiment.profile
-        own = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem
-        folders = (root / "runs", root / "verdicts", root / "figures" / own, root / "sweeps" / own)
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-        return cls(*folders)
-
-    def save_table(self, name: str, csv: str, folder: Path | None = None) -> None:
-        """Write a table as <name>.csv, into `figures` or another folder."""
-        with whole_file((folder or self.figures) / f"{name}.csv") as temporary:
-            temporary.write_text(csv, encoding="utf-8")
-
-    def save_figure(self, name: str, figure: Any, folder: Path | None = None) -> None:
-        """Write a Matplotlib figure as <name>.svg and <name>.png, into `figures` or another folder."""
-        for kind in ("svg", "png"):
-            with whole_file((folder or self.figures) / f"{name}.{kind}") as temporary:
-                figure.savefig(temporary, format=kind)

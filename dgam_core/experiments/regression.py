@@ -15,8 +15,9 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike
 
-from dgam_core.params import Experiment, project_root
-from dgam_core.runs import digest_of
+from dgam_core.experiments.parameters import Experiment
+from dgam_core.experiments.places import project_root
+from dgam_core.experiments.run_store import digest_of
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import read_yaml
 from dgam_core.system.files import whole_file

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dgam_core.batch import Trainer, obtain_models
-from dgam_core.choose import Judge
 from dgam_core.errors import InputError
 from dgam_core.evaluation.intervals import summarize
-from dgam_core.params import Experiment
-from dgam_core.runs import Results
+from dgam_core.experiments.model_choice import Judge
+from dgam_core.experiments.obtain import Trainer, obtain_models
+from dgam_core.experiments.parameters import Experiment
+from dgam_core.experiments.places import Results
 from dgam_core.snippets import DataSet
 from dgam_core.system.machine import choose_device
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dgam_core.data.pickles import read_torch
 from dgam_core.errors import InputError
-from dgam_core.runs import Spec, write, write_pair
+from dgam_core.experiments.run_store import Spec, write, write_pair
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file

@@ -1,0 +1,90 @@
+"""What a trained model makes of the test videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dgam_core.cvae import prior_mean, sample
+from dgam_core.localize import Outputs
+from dgam_core.model import Model
+from dgam_core.settings import LocalizationSettings, TrainingSettings
+from dgam_core.snippets import DataSet, checked_features, sample_test
+from dgam_core.system.machine import threads_for
+
+TOGETHER = 32  # test videos that a model is applied to at once; each has up to T_max snippets
+
+
+def load_test_features(
+    data: DataSet, stream: str, settings: LocalizationSettings, device: torch.device, dim: int | None = None
+) -> dict[str, Tensor]:
+    """Load and check the test videos of one stream: all their snippets, up to T_max (section 4.2).
+
+    Args:
+        data: the data set.
+        stream: which of its streams.
+        settings: how many snippets.
+        device: where to put them.
+        dim: D that a model wants, if there is one.
+    Returns:
+        Video → snippet features, (N, D) float32.
+    """
+    return {
+        video.name: torch.from_numpy(
+            np.asarray(
+                values[sample_test(len(values), settings.max_snippets, settings.min_snippets)],
+                dtype=np.float32,
+            )
+        ).to(device)
+        for video, values in checked_features(data, stream, data.subset("test"), dim)
+    }
+
+
+@torch.no_grad()
+def predict(model: Model, features: Mapping[str, Tensor]) -> dict[str, Outputs]:
+    """Apply a model to videos.
+
+    Args:
+        model: on the device of the features.
+        features: video → snippet features, (N, D).
+    """
+    bias = model.classifier.bias().cpu().numpy()
+    every, found = list(features), {}
+    for first in range(0, len(every), TOGETHER):
+        names = every[first : first + TOGETHER]
+        x = torch.cat([features[name] for name in names])
+        with threads_for(x.numel()):
+            both = model.attention(x).cpu().numpy(), model.classifier.tcam(x).cpu().numpy()
+        ends = np.cumsum([len(features[name]) for name in names])[:-1]
+        for name, lam, tcam in zip(names, *(np.split(values, ends) for values in both), strict=True):
+            found[name] = Outputs(lam, tcam, bias)
+    return found
+
+
+@torch.no_grad()
+def reconstruction_error(
+    model: Model, features: Mapping[str, Tensor], s: TrainingSettings, seed: int, num_samples: int = 16
+) -> dict[str, NDArray[np.float32]]:
+    """Return how far the CVAE is from each snippet, given the attention that the model pays to it.
+
+    Args:
+        model: on the device of the features.
+        features: video → snippet features, (N, D).
+        s: settings it was trained with.
+        seed: seed of z.
+        num_samples: samples of z from the prior to average over.
+    Returns:
+        Video → ‖x − f_ψ(λ, z)‖² / D of each snippet, (N,).
+    """
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    found = {}
+    for name, x in features.items():
+        lam = model.attention(x[None])  # a batch of one video
+        z = sample(prior_mean(lam, s.prior_shift, s.latent_dim), None, num_samples, generator)
+        squared = (x - model.cvae.decode(lam, z)).square().mean(-1)  # (L, 1, N)
+        found[name] = squared.mean(0)[0].cpu().numpy()
+    return found

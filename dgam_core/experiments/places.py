@@ -1,0 +1,63 @@
+"""Where an experiment's results go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dgam_core.errors import InputError
+from dgam_core.experiments.parameters import Experiment
+from dgam_core.system.files import whole_file
+
+
+def project_root() -> Path:
+    """Return the project's folder, at or above the working directory.
+
+    Raises:
+        InputError: the working directory is outside a checkout of the project.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params").is_dir() and (folder / "dgam_core").is_dir():
+            return folder
+    raise InputError(f"{here}: is not inside a checkout of this project; run notebooks from within it")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where an experiment's results go: `results/<profile>` in the project.
+
+    Attributes:
+        runs: the run store, shared by all notebooks of a profile.
+        verdicts: which looks were chosen, and what they score.
+        figures: tables and figures; those of a store given by its file have a folder of their own
+            in it, so that a run on other data overwrites nothing.
+        sweeps: the same of sweeps.
+    """
+
+    runs: Path
+    verdicts: Path
+    figures: Path
+    sweeps: Path
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Results:
+        """Return the places of an experiment's results, made where they are missing."""
+        root = project_root() / "results" / experiment.profile
+        own = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem
+        folders = (root / "runs", root / "verdicts", root / "figures" / own, root / "sweeps" / own)
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        return cls(*folders)
+
+    def save_table(self, name: str, csv: str, folder: Path | None = None) -> None:
+        """Write a table as <name>.csv, into `figures` or another folder."""
+        with whole_file((folder or self.figures) / f"{name}.csv") as temporary:
+            temporary.write_text(csv, encoding="utf-8")
+
+    def save_figure(self, name: str, figure: Any, folder: Path | None = None) -> None:
+        """Write a Matplotlib figure as <name>.svg and <name>.png, into `figures` or another folder."""
+        for kind in ("svg", "png"):
+            with whole_file((folder or self.figures) / f"{name}.{kind}") as temporary:
+                figure.savefig(temporary, format=kind)
