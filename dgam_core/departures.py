@@ -141,7 +141,7 @@ DEPARTURES = (
         "choice on the test set",
         "the mean of five runs",
         "the best of up to 1200 looks at the test set, a look every 10 epochs",
-        {"look_epochs": 10, "model_choice": "test_oracle"},
+        {"evaluation_interval": 10, "model_choice": "test_oracle"},
     ),
     Departure(
         15,
@@ -250,7 +250,7 @@ def one_by_one(base: AnySettings, benchmark: Benchmark) -> dict[str, AnySettings
     Returns:
         Name of the variant → settings; the first, "base", is where to start.
     """
-    length = {name: getattr(base, name) for name in ("epochs", "look_epochs")}
+    length = {name: getattr(base, name) for name in ("epochs", "evaluation_interval")}
     variants = {"base": base}
     every = base
     for departure in DEPARTURES:

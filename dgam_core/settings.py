@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dgam_core.errors import InputError
 
@@ -19,10 +19,23 @@ Count = Annotated[int, Field(ge=1)]
 Thresholds = float | Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
 
 
+# Settings by the names that they had before; both are read.
+RENAMED = {"look_epochs": "evaluation_interval"}
+
+
 class Strict(BaseModel):
     """A frozen group of settings that refuses unknown names, wrong types and values out of range."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_names(cls, values: Any) -> Any:
+        """Read a setting under its old name; where both names are given, the old one was asked for."""
+        if not isinstance(values, dict):
+            return values
+        old = {new: values[name] for name, new in RENAMED.items() if name in values}
+        return {name: value for name, value in values.items() if name not in RENAMED} | old
 
     def for_stream(self, stream: str) -> Self:
         """Return these settings with every per-stream value replaced by that of `stream`.
@@ -127,16 +140,16 @@ class TrainingSettings(Strict):
     cvae_weight: float = Field(default=1.0, gt=0)
     """Weight of L_CVAE, which Eq. (10) does not have (6)."""
 
-    look_epochs: Count = 50
-    """Epochs between two looks at the model, from which `model_choice` chooses (14)."""
+    evaluation_interval: Count = 50
+    """Epochs between two checkpoints, among which `model_choice` chooses (14)."""
     held_out: float = Field(default=0.2, ge=0, lt=1)
     """Share of the training videos on which a second model, trained without them, is watched for
     `label_only`; 0 for none."""
 
     @property
-    def look_at(self) -> tuple[int, ...]:
-        """Epochs after which there is a look at the model; the last of them ends the training."""
-        return (*range(self.look_epochs, self.epochs, self.look_epochs), self.epochs)
+    def checkpoint_epochs(self) -> tuple[int, ...]:
+        """Epochs after which the model is kept as a checkpoint; the last of them ends the training."""
+        return (*range(self.evaluation_interval, self.epochs, self.evaluation_interval), self.epochs)
 
     @property
     def total_epochs(self) -> int:

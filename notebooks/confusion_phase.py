@@ -47,7 +47,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 held_out = 0.0
 
 # %%
@@ -62,10 +62,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from dgam_core.experiments import obtain, places, regression, variants
-from dgam_core.experiments.model_choice import Judge
+from dgam_core.experiments.model_choice import Scorer
 from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 sweep = dict(experiment.sweep)
 worlds = variants.worlds(experiment)
@@ -84,13 +83,11 @@ variants = variants.without_and_with(experiment)
 device = choose_device(experiment.device)
 found = []
 for knobs, world in worlds.items():
-    models = obtain.obtain_models(
-        results.runs, world, variants, experiment, train.train
+    models = obtain.obtain_models(results.runs, world, variants, experiment)
+    scorer = Scorer(
+        world, results.scores, device, [0.5], experiment.workers, ["last"]
     )
-    judge = Judge(
-        world, results.verdicts, device, [0.5], experiment.workers, ["last"]
-    )
-    table = judge.table(models, variants).drop(columns=["tiou", "choice", "main"])
+    table = scorer.table(models, variants).drop(columns=["tiou", "choice", "main"])
     found.append(table.assign(**{name: getattr(knobs, name) for name in sweep}))
 scores = pd.concat(found)
 ends = [*sweep, "row", "seed", "map", "provenance"]
@@ -134,4 +131,4 @@ numbers = {
     f"mAP, {', '.join(map(str, where))}": values
     for where, values in at_point.items()
 }
-print(*regression.verdicts("confusion_phase", experiment, data, numbers), sep="\n")
+print(*regression.compare("confusion_phase", experiment, data, numbers), sep="\n")

@@ -41,7 +41,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 
 # %%
 from dgam_core.experiments import parameters
@@ -56,10 +56,9 @@ from dgam_core import departures
 from dgam_core.data import store
 from dgam_core.evaluation import intervals as over_seeds
 from dgam_core.experiments import obtain, places, regression
-from dgam_core.experiments.model_choice import CHOICES, Judge
+from dgam_core.experiments.model_choice import CHOICES, Scorer
 from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = places.Results.of(experiment)
@@ -72,7 +71,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %%
 variants = departures.one_by_one(experiment, experiment.benchmark)
-models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment)
 
 # %% [markdown]
 # ## Localization and evaluation
@@ -83,8 +82,8 @@ models = obtain.obtain_models(results.runs, data, variants, experiment, train.tr
 
 # %%
 device = choose_device(experiment.device)
-judge = Judge(data, results.verdicts, device, [0.5], experiment.workers)
-scores = judge.table(models, variants)
+scorer = Scorer(data, results.scores, device, [0.5], experiment.workers)
+scores = scorer.table(models, variants)
 results.save_table("departures", scores.to_csv(index=False))
 own = pd.Series({row: variant.model_choice for row, variant in variants.items()})
 main = scores[scores["choice"] == scores["row"].map(own)]
@@ -159,4 +158,4 @@ print(
 )
 print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
 numbers = {f"mAP@0.5, {name}": by_seed[name] for name in variants}
-print(*regression.verdicts("departures", experiment, data, numbers), sep="\n")
+print(*regression.compare("departures", experiment, data, numbers), sep="\n")

@@ -44,7 +44,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 
 # %%
 from dgam_core.experiments import parameters
@@ -61,11 +61,10 @@ from scipy.special import softmax
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import Judge
+from dgam_core.experiments.model_choice import Scorer
 from dgam_core.figures import explorer, over_time, tables
 from dgam_core.localize import detect
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = places.Results.of(experiment)
@@ -79,10 +78,10 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %%
 variants = variants.without_and_with(experiment)
-models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
-judge = Judge(data, results.verdicts, choose_device(experiment.device), [0.5])
+models = obtain.obtain_models(results.runs, data, variants, experiment)
+scorer = Scorer(data, results.scores, choose_device(experiment.device), [0.5])
 outputs = {
-    key: judge.outputs(model, {stream: -1 for stream in model}, experiment)
+    key: scorer.outputs(model, {stream: -1 for stream in model}, experiment)
     for key, model in models.items()
 }
 
@@ -236,6 +235,4 @@ numbers = {
     for kind in both.index.unique("kind")
     for model in variants
 }
-print(
-    *regression.verdicts("figure1_confusion", experiment, data, numbers), sep="\n"
-)
+print(*regression.compare("figure1_confusion", experiment, data, numbers), sep="\n")

@@ -45,7 +45,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 
 # %%
 from dgam_core.experiments import parameters
@@ -61,11 +61,10 @@ from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.experiments import obtain, places, regression
 from dgam_core.experiments.inference import load_test_features, reconstruction_error
-from dgam_core.experiments.model_choice import Judge
+from dgam_core.experiments.model_choice import Scorer
 from dgam_core.figures import over_time
 from dgam_core.model import restore
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = places.Results.of(experiment)
@@ -77,11 +76,9 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The whole method; the last row of [Table 4](table4_ablation.ipynb).
 
 # %%
-models = obtain.obtain_models(
-    results.runs, data, {"": experiment}, experiment, train.train
-)
+models = obtain.obtain_models(results.runs, data, {"": experiment}, experiment)
 device = choose_device(experiment.device)
-judge = Judge(data, results.verdicts, device, [0.5])
+scorer = Scorer(data, results.scores, device, [0.5])
 
 # %% [markdown]
 # ## Losses and attention over the epochs
@@ -114,10 +111,10 @@ curves["provenance"] = data.provenance
 ends = ["loss", "stage", "stream", "seed", "epoch", "value", "provenance"]
 results.save_table("figure3_training", curves[ends].to_csv(index=False))
 first = models["", experiment.seeds[0]]
-epochs = next(iter(first.values())).trained.looks.epochs
+epochs = next(iter(first.values())).trained.checkpoints.epochs
 looks = []
 for look, epoch in enumerate(epochs):
-    seen = judge.outputs(first, dict.fromkeys(first, look), experiment)
+    seen = scorer.outputs(first, dict.fromkeys(first, look), experiment)
     values = [
         outputs.attention for videos in seen.values() for outputs in videos.values()
     ]
@@ -192,4 +189,4 @@ numbers |= {
     .mean()
     for kind in means.index
 }
-print(*regression.verdicts("figure3_training", experiment, data, numbers), sep="\n")
+print(*regression.compare("figure3_training", experiment, data, numbers), sep="\n")

@@ -44,7 +44,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 
 # %%
 from dgam_core.experiments import parameters, published
@@ -62,10 +62,9 @@ from myst_nb import glue
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Judge
+from dgam_core.experiments.model_choice import CHOICES, Scorer
 from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = places.Results.of(experiment)
@@ -80,7 +79,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # %%
 old, new = variants.without_and_with(experiment).values()
 variants = {"O": old, "N": new}
-models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment)
 
 # %% [markdown]
 # ## Assembly and evaluation
@@ -91,11 +90,11 @@ models = obtain.obtain_models(results.runs, data, variants, experiment, train.tr
 
 # %%
 thresholds = np.arange(3, 8) / 10
-judge = Judge(data, results.verdicts, choose_device(experiment.device), thresholds)
+scorer = Scorer(data, results.scores, choose_device(experiment.device), thresholds)
 records = []
 for seed, choice in product(experiment.seeds, CHOICES):
     outputs = {
-        name: judge.chosen_outputs(models[name, seed], experiment, choice)
+        name: scorer.chosen_outputs(models[name, seed], experiment, choice)
         for name in variants
     }
     for row in published["rows"]:
@@ -191,5 +190,5 @@ print(
 print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
 numbers = {f"mAP@0.5, {row}": by_seed[row] for row in by_seed}
 print(
-    *regression.verdicts("table1_module_swap", experiment, data, numbers), sep="\n"
+    *regression.compare("table1_module_swap", experiment, data, numbers), sep="\n"
 )

@@ -45,7 +45,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 
 # %%
 from dgam_core.experiments import parameters, published
@@ -63,10 +63,9 @@ from myst_nb import glue
 from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Judge
+from dgam_core.experiments.model_choice import CHOICES, Scorer
 from dgam_core.figures import bars, tables
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = places.Results.of(experiment)
@@ -80,7 +79,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %%
 variants = variants.without_and_with(experiment)
-models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment)
 
 # %% [markdown]
 # ## Statistics
@@ -91,12 +90,12 @@ models = obtain.obtain_models(results.runs, data, variants, experiment, train.tr
 
 # %%
 statistics = list(published["rows"])
-judge = Judge(data, results.verdicts, choose_device(experiment.device), [0.5])
+scorer = Scorer(data, results.scores, choose_device(experiment.device), [0.5])
 shown = data.without(experiment.test_without)
 records = [
     (statistic, model, seed, choice, stream, value)
     for (model, seed), choice in product(models, CHOICES)
-    for stream, outputs in judge.chosen_outputs(
+    for stream, outputs in scorer.chosen_outputs(
         models[model, seed], experiment, choice
     ).items()
     for statistic, value in zip(
@@ -215,6 +214,6 @@ numbers = {
     for name, model in product(statistics, columns)
 }
 print(
-    *regression.verdicts("table2_attention_statistics", experiment, data, numbers),
+    *regression.compare("table2_attention_statistics", experiment, data, numbers),
     sep="\n",
 )

@@ -50,7 +50,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 
 # %%
 from dgam_core.experiments import parameters, published
@@ -68,10 +68,9 @@ from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
 from dgam_core.evaluation.diagnosis import CAUSES
 from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Judge
+from dgam_core.experiments.model_choice import CHOICES, Scorer
 from dgam_core.figures import bars, errors, tables
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = places.Results.of(experiment)
@@ -85,7 +84,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %%
 variants = variants.ablation(experiment)
-models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment)
 
 # %% [markdown]
 # ## Localization and evaluation
@@ -97,8 +96,8 @@ models = obtain.obtain_models(results.runs, data, variants, experiment, train.tr
 # %%
 device = choose_device(experiment.device)
 thresholds = np.arange(1, 8) / 10
-judge = Judge(data, results.verdicts, device, thresholds, experiment.workers)
-scores = judge.table(models, variants)
+scorer = Scorer(data, results.scores, device, thresholds, experiment.workers)
+scores = scorer.table(models, variants)
 results.save_table("table4_ablation", scores.to_csv(index=False))
 
 # %% [markdown]
@@ -135,7 +134,7 @@ diagnoses = {
     row: [
         module_analysis.diagnose_detections(
             data,
-            judge.chosen_outputs(models[row, seed], variant, "last"),
+            scorer.chosen_outputs(models[row, seed], variant, "last"),
             variant,
             0.5,
         )
@@ -222,4 +221,4 @@ cvae_rows = {
 }
 print("rows that trained the CVAE:", ", ".join(cvae_rows))
 numbers = {f"mAP@0.5, {row}": by_seed[row] for row in by_seed}
-print(*regression.verdicts("table4_ablation", experiment, data, numbers), sep="\n")
+print(*regression.compare("table4_ablation", experiment, data, numbers), sep="\n")

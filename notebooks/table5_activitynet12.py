@@ -44,7 +44,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 
 # %%
 from dgam_core.experiments import parameters, published
@@ -58,10 +58,9 @@ from myst_nb import glue
 from dgam_core.data import store
 from dgam_core.evaluation import intervals as over_seeds
 from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Judge
+from dgam_core.experiments.model_choice import CHOICES, Scorer
 from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = places.Results.of(experiment)
@@ -75,12 +74,12 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %%
 variants = variants.alone(experiment)
-models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment)
 device = choose_device(experiment.device)
-judge = Judge(
-    data, results.verdicts, device, published["columns"], experiment.workers
+scorer = Scorer(
+    data, results.scores, device, published["columns"], experiment.workers
 )
-scores = judge.table(models, variants)
+scores = scorer.table(models, variants)
 results.save_table("table5_activitynet12", scores.to_csv(index=False))
 
 # %% [markdown]
@@ -139,6 +138,6 @@ numbers = {
     for tiou in published["columns"]
 }
 print(
-    *regression.verdicts("table5_activitynet12", experiment, data, numbers),
+    *regression.compare("table5_activitynet12", experiment, data, numbers),
     sep="\n",
 )

@@ -46,7 +46,7 @@ num_snippets = 32
 learning_rate = 0.016
 epochs = 50
 warmup_epochs = 30
-look_epochs = 17
+evaluation_interval = 17
 
 # %%
 from dgam_core.experiments import parameters, published
@@ -59,10 +59,9 @@ from myst_nb import glue
 
 from dgam_core.data import store
 from dgam_core.experiments import claims, obtain, places, regression
-from dgam_core.experiments.model_choice import CHOICES, Judge
+from dgam_core.experiments.model_choice import CHOICES, Scorer
 from dgam_core.figures import curves, tables
 from dgam_core.system.machine import choose_device
-from dgam_core.training import train
 
 data = store.open_data_set(experiment.dataset)
 results = places.Results.of(experiment)
@@ -76,10 +75,10 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 
 # %%
 variants = experiment.tries()
-models = obtain.obtain_models(results.runs, data, variants, experiment, train.train)
+models = obtain.obtain_models(results.runs, data, variants, experiment)
 device = choose_device(experiment.device)
-judge = Judge(data, results.verdicts, device, [0.5], experiment.workers)
-scores = judge.table(models, variants)
+scorer = Scorer(data, results.scores, device, [0.5], experiment.workers)
+scores = scorer.table(models, variants)
 results.save_table("table6_latent_dimension", scores.to_csv(index=False))
 
 # %% [markdown]
@@ -154,6 +153,6 @@ print(
 print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
 numbers = {f"mAP@0.5 at {value:g}": by_seed[value] for value in by_seed}
 print(
-    *regression.verdicts("table6_latent_dimension", experiment, data, numbers),
+    *regression.compare("table6_latent_dimension", experiment, data, numbers),
     sep="\n",
 )

@@ -85,7 +85,7 @@ def settings() -> Settings:
         batch_size=2,
         epochs=3,
         warmup_epochs=2,
-        look_epochs=2,
+        evaluation_interval=2,
         held_out=0.5,
     )
 

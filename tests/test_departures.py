@@ -25,6 +25,7 @@ from dgam_core.model import new_model
 from dgam_core.settings import Settings
 from dgam_core.stages import warmup
 from dgam_core.training import train
+from dgam_core.training.trained import Job
 from tests import plain
 
 CPU = torch.device("cpu")
@@ -63,7 +64,7 @@ def changed(before, after):
 
 
 def trained(data, settings):
-    return train.train(data, "rgb", [settings.for_stream("rgb")], 0, CPU, lambda losses: None)[0]
+    return train.train(Job(data, "rgb", [settings.for_stream("rgb")], 0, CPU))[0]
 
 
 def same(a, b):
@@ -253,13 +254,14 @@ def test_13_every_draw_repeats_the_same_numbers_for_other_videos(settings, tiny)
     assert len({positions(epoch) for epoch in draws(alike, settings, 4)}) == 4
 
 
-def test_14_the_choice_changes_and_the_number_of_looks_but_not_the_training(settings, tiny):
-    assert set(difference(on(settings, 14), settings)) == {"look_epochs", "model_choice"}
+def test_14_the_choice_changes_and_the_number_of_checkpoints_but_not_the_training(settings, tiny):
+    assert set(difference(on(settings, 14), settings)) == {"evaluation_interval", "model_choice"}
     few, many = (
-        trained(tiny, settings.model_copy(update={"epochs": 30, "look_epochs": look})) for look in (15, 10)
+        trained(tiny, settings.model_copy(update={"epochs": 30, "evaluation_interval": look}))
+        for look in (15, 10)
     )
-    assert few.looks.epochs.tolist() == [15, 30]
-    assert many.looks.epochs.tolist() == [10, 20, 30]
+    assert few.checkpoints.epochs.tolist() == [15, 30]
+    assert many.checkpoints.epochs.tolist() == [10, 20, 30]
     assert same(few, many)
 
 
@@ -311,11 +313,14 @@ def test_one_by_one_keeps_the_length_of_training(settings, name):
     variants = one_by_one(settings, name)
     assert variants["base"] == settings
     for variant in variants.values():
-        assert (variant.epochs, variant.look_epochs) == (settings.epochs, settings.look_epochs)
+        assert (variant.epochs, variant.evaluation_interval) == (
+            settings.epochs,
+            settings.evaluation_interval,
+        )
     every, released = variants["all but 23"], preset("released", name)
     for departure in DEPARTURES:
         for field in departure.values(name):
-            if field not in ("epochs", "look_epochs", "released_class0_bug"):
+            if field not in ("epochs", "evaluation_interval", "released_class0_bug"):
                 assert getattr(every, field) == getattr(released, field)
     assert difference(variants["all and 23"], every) == {"released_class0_bug": (True, False)}
 

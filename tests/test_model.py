@@ -8,6 +8,7 @@ from dgam_core.experiments import inference
 from dgam_core.settings import LocalizationSettings
 from dgam_core.system import machine
 from dgam_core.training import train
+from dgam_core.training.trained import Job
 
 CPU = torch.device("cpu")
 
@@ -38,10 +39,10 @@ def test_stages_share_the_weights_between_them(s):
 @pytest.mark.parametrize("change", [{}, {"background": "last", "classifier_bias": True}])
 def test_what_is_restored_predicts_the_same(tiny, s, change):
     s = s.model_copy(update=change)
-    (trained,) = train.train(tiny, "rgb", [s], 0, CPU, lambda losses: None)
+    (trained,) = train.train(Job(tiny, "rgb", [s], 0, CPU))
     features = inference.load_test_features(tiny, "rgb", s, CPU)
     whole = inference.predict(models.restore(trained.weights, s), features)
-    look = inference.predict(models.restore(trained.looks.at(-1), s), features)
+    look = inference.predict(models.restore(trained.checkpoints.at(-1), s), features)
     assert {name: len(o.attention) for name, o in whole.items()} == {"v2": 8, "v3": 9}
     for name, outputs in whole.items():
         assert np.array_equal(outputs.attention, look[name].attention)

@@ -73,7 +73,20 @@ def papermill(checkout: Path, name: str, *arguments: str):
 
 QUICK = [
     *("-p", "epochs", "2", "-p", "warmup_epochs", "1", "-p", "num_snippets", "4", "-p", "latent_dim", "2"),
-    *("-p", "look_epochs", "1", "-p", "seeds", "[0, 1]", "-p", "workers", "1", "-p", "batch_size", "1"),
+    *(
+        "-p",
+        "evaluation_interval",
+        "1",
+        "-p",
+        "seeds",
+        "[0, 1]",
+        "-p",
+        "workers",
+        "1",
+        "-p",
+        "batch_size",
+        "1",
+    ),
 ]
 # Runs that a notebook needs (variants of the settings) and lines of its table a seed.
 SIZES = {

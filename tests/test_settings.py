@@ -30,12 +30,18 @@ def test_training_and_localization_share_no_setting_and_make_up_the_whole():
     assert settings.localization == LocalizationSettings(eta=0.9)
 
 
-def test_there_is_a_look_at_regular_epochs_and_at_the_end():
-    assert TrainingSettings(epochs=100, look_epochs=30).look_at == (30, 60, 90, 100)
-    assert TrainingSettings(epochs=90, look_epochs=30).look_at == (30, 60, 90)
-    assert TrainingSettings(epochs=5, look_epochs=30).look_at == (5,)
+def test_there_is_a_checkpoint_at_regular_epochs_and_at_the_end():
+    assert TrainingSettings(epochs=100, evaluation_interval=30).checkpoint_epochs == (30, 60, 90, 100)
+    assert TrainingSettings(epochs=90, evaluation_interval=30).checkpoint_epochs == (30, 60, 90)
+    assert TrainingSettings(epochs=5, evaluation_interval=30).checkpoint_epochs == (5,)
 
 
 def test_a_second_model_doubles_the_work():
     assert TrainingSettings(epochs=5, held_out=0.0).total_epochs == 5
     assert TrainingSettings(epochs=5, held_out=0.1).total_epochs == 10
+
+
+def test_a_setting_is_read_by_its_old_name_too():
+    """papermill sets the old name beside the default of the new one."""
+    assert TrainingSettings(look_epochs=7).evaluation_interval == 7
+    assert TrainingSettings(evaluation_interval=17, look_epochs=7).evaluation_interval == 7

@@ -13,6 +13,7 @@ from dgam_core.model import Model, new_model
 from dgam_core.stack import products, stack
 from dgam_core.stages import Factors, stack_key, stage_a_losses, stage_b_losses
 from dgam_core.training import train
+from dgam_core.training.trained import Job
 from tests import plain
 
 CPU = torch.device("cpu")
@@ -116,13 +117,13 @@ def test_a_run_trains_in_a_stack_as_it_does_alone(tiny, s):
 
 def test_what_every_run_leaves_behind_is_its_own(tiny, s):
     runs = [s.model_copy(update={"alpha": alpha}) for alpha in (0.0, 0.5)]
-    for run, trained in zip(runs, train.train(tiny, "rgb", runs, 0, CPU, lambda losses: None), strict=True):
-        (alone,) = train.train(tiny, "rgb", [run], 0, CPU, lambda losses: None)
+    for run, trained in zip(runs, train.train(Job(tiny, "rgb", runs, 0, CPU)), strict=True):
+        (alone,) = train.train(Job(tiny, "rgb", [run], 0, CPU))
         for name, values in alone.weights.items():
             assert torch.allclose(trained.weights[name], values, atol=1e-5)
-        for name, values in alone.looks.weights.items():
-            assert torch.allclose(trained.looks.weights[name], values, atol=1e-5)
-        assert np.allclose(trained.looks.held_out, alone.looks.held_out, atol=1e-5)
+        for name, values in alone.checkpoints.weights.items():
+            assert torch.allclose(trained.checkpoints.weights[name], values, atol=1e-5)
+        assert np.allclose(trained.checkpoints.held_out, alone.checkpoints.held_out, atol=1e-5)
 
 
 def test_runs_that_differ_in_more_than_factors_make_no_stack(tiny, s):
@@ -163,7 +164,7 @@ def test_a_stack_starts_from_copies(s):
 
 def test_products_rounded_to_bfloat16_change_losses_by_little_and_only_when_asked_for(tiny, s):
     exact, same, rounded = (
-        train.train(tiny, "rgb", [s.model_copy(update={"matmul": matmul})], 0, CPU, lambda losses: None)[0]
+        train.train(Job(tiny, "rgb", [s.model_copy(update={"matmul": matmul})], 0, CPU))[0]
         for matmul in ("float32", "tf32", "bfloat16")  # the second is for CUDA alone
     )
     for name, values in exact.curves.items():

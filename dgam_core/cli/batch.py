@@ -76,13 +76,12 @@ def train(plan: Path, job: str, threads: int, out: Path) -> None:
 
     from dgam_core.experiments import obtain as runs
     from dgam_core.experiments.jobs import Task, by_data
-    from dgam_core.training import train as training
 
     torch.set_num_threads(threads)
     tasks = [Task.of(row) for row in json.loads(plan.read_text(encoding="utf-8"))["jobs"][job]["runs"]]
     began = time.monotonic()
     for data, specs in by_data(tasks):
-        runs.obtain(plan.parent / "runs", data, specs, training.train)
+        runs.obtain(plan.parent / "runs", data, specs)
     done = {"runs": [task.spec.digest for task in tasks], "seconds": round(time.monotonic() - began, 1)}
     with whole_file(out) as temporary:
         temporary.write_text(json.dumps(done, indent=1), encoding="utf-8")

@@ -56,7 +56,6 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     from dgam_core.system.checked import parse, read_yaml
     from dgam_core.system.machine import choose_device
     from dgam_core.training import processes
-    from dgam_core.training import train as training
 
     values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
     experiment = parse(Experiment, values, str(params))
@@ -66,18 +65,15 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
             if group.rank == 0:
                 store.verify(data)  # now, and not after hours
         if group.rank > 0:
-            processes.follow(group, training.train, data, where)
+            obtain.follow(group, data, where)
             return
         specs = {
             stream: run_store.specify(data, stream, experiment.seeds[0], experiment, where)
             for stream in data.streams
         }
         out.mkdir(parents=True, exist_ok=True)
-        if group.size == 1:
-            obtain.obtain(out, data, list(specs.values()), training.train, experiment.workers)
-        else:
-            obtain.obtain(out, data, list(specs.values()), processes.lead(group, training.train))
-            group.tell(None)
+        obtain.obtain(out, data, list(specs.values()), experiment.workers if group.size == 1 else 1, group)
+        group.tell(None)
     run_store.write_pair(out, specs, experiment)
     click.echo(f"{out}: trained {', '.join(data.streams)}")
 
@@ -96,14 +92,13 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     from dgam_core.experiments.parameters import Experiment
     from dgam_core.figures import curves
     from dgam_core.system.checked import parse, read_yaml
-    from dgam_core.training import train as training
 
     given = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
     experiment = parse(Experiment, read_yaml(params) | given, str(params))
     data = store.open_data_set(experiment.dataset)
     names = grid.check(experiment)
     results = places.Results.of(experiment)
-    scores = grid.sweep(data, experiment, results, training.train)
+    scores = grid.sweep(data, experiment, results)
     results.save_figure(params.stem, curves.grid(scores, names, experiment.main), results.sweeps)
     results.save_table(params.stem, scores.to_csv(index=False), results.sweeps)
     click.echo(f"{experiment.main} in %, {data.provenance}: mean ± standard deviation over seeds, last epoch")
@@ -192,8 +187,8 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
             raise InputError(f"{file}: has no {absent[0]} features, which {run_dir} was trained on")
         warnings.warn(f"{file}: has no {absent[0]} features; the other stream localizes alone", stacklevel=1)
         pair = {stream: run for stream, run in pair.items() if stream in data.streams}
-    judge = model_choice.Judge(data, run_dir, torch.device("cpu"), settings.main_tiou)
-    outputs = judge.outputs(pair, judge.looks(pair, settings, settings.model_choice), settings)
+    scorer = model_choice.Scorer(data, run_dir, torch.device("cpu"), settings.main_tiou)
+    outputs = scorer.outputs(pair, scorer.chosen(pair, settings, settings.model_choice), settings)
     detections = localization.detect(data, outputs, settings)
     activitynet_json.write_detections(out, detections)
     click.echo(f"{out}: {len(detections)} detections in {len(data.subset('test'))} videos")

@@ -41,7 +41,7 @@ def differs(
     better: int = 1,
     digits: int = 1,
 ) -> Claim:
-    """Judge the claim that a change makes a number better, seed by seed.
+    """Scorer the claim that a change makes a number better, seed by seed.
 
     Args:
         claim: what the paper says.
@@ -61,7 +61,7 @@ def differs(
 def stable(
     claim: str, by_seed: pd.DataFrame, base: float, margin: float, published: str, provenance: str
 ) -> Claim:
-    """Judge the claim that a setting's value changes little: each stays within a margin of one of them.
+    """Scorer the claim that a setting's value changes little: each stays within a margin of one of them.
 
     Args:
         claim: what the paper says.
@@ -87,7 +87,7 @@ def stable(
 def exceeds(
     claim: str, values: ArrayLike, rival: float, published: str, provenance: str, comparable: bool
 ) -> Claim:
-    """Judge the claim that a number is higher than a published one.
+    """Scorer the claim that a number is higher than a published one.
 
     Args:
         claim: what the paper says.

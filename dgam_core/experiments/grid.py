@@ -7,8 +7,8 @@ import pandas as pd
 
 from dgam_core.errors import InputError
 from dgam_core.evaluation.intervals import summarize
-from dgam_core.experiments.model_choice import Judge
-from dgam_core.experiments.obtain import Trainer, obtain_models
+from dgam_core.experiments.model_choice import Scorer
+from dgam_core.experiments.obtain import obtain_models
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.places import Results
 from dgam_core.snippets import DataSet
@@ -30,14 +30,13 @@ def check(experiment: Experiment) -> list[str]:
     return names
 
 
-def sweep(data: DataSet, experiment: Experiment, results: Results, trainer: Trainer) -> pd.DataFrame:
+def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFrame:
     """Train and score every point of a grid; what the run store has is read.
 
     Args:
         data: the data set.
         experiment: the parameters, with the grid as `sweep`.
         results: where runs are kept.
-        trainer: how to train a stack of runs.
     Returns:
         A column for each swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions) and
         provenance; a line for each point, seed, model choice and threshold.
@@ -47,10 +46,10 @@ def sweep(data: DataSet, experiment: Experiment, results: Results, trainer: Trai
     names = check(experiment)
     points = {str(point): (point, own) for point, own in experiment.grid().items()}
     variants = {row: own for row, (_, own) in points.items()}
-    models = obtain_models(results.runs, data, variants, experiment, trainer)
+    models = obtain_models(results.runs, data, variants, experiment)
     device = choose_device(experiment.device)
-    judge = Judge(data, results.verdicts, device, THRESHOLDS, experiment.workers)
-    scores = judge.table(models, variants)
+    scorer = Scorer(data, results.scores, device, THRESHOLDS, experiment.workers)
+    scores = scorer.table(models, variants)
     values = pd.DataFrame([points[row][0] for row in scores.pop("row")], columns=names, dtype=object)
     return pd.concat([values.infer_objects(), scores], axis=1)
 

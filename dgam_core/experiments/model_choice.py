@@ -1,15 +1,15 @@
 """Model choice: which of the models that training passes through is the result.
 
 `last`
-    The model of the final epoch. Nothing is looked at; the main number of every table.
+    The model of the final epoch. Nothing is chosen; the main number of every table.
 `label_only`
-    The look at which a second model, trained without a share of the training videos, classifies those
+    The checkpoint at which a second model, trained without a share of the training videos, classifies those
     best: the least mean −log p_θ(y | x_fg), Eq. (6). It needs video labels alone, so anyone may choose so.
-    The weights are those of the first model, which saw all training videos, at that look; of equal
-    losses the earliest. Each stream chooses for itself.
+    The weights are those of the first model, which saw all training videos, at that checkpoint; of
+    equal losses the earliest. Each stream chooses for itself.
 `test_oracle`
-    The look that localizes best on the *test* set, by mAP at `main_tiou`, as the released code chooses:
-    the streams' looks in turn, each against the best of the other so far. An optimistic maximum, for
+    The checkpoint that localizes best on the *test* set, by mAP at `main_tiou`, as the released code chooses:
+    the streams' checkpoints in turn, each against the best of the other so far. An optimistic maximum, for
     comparison with numbers that were chosen so.
 """
 
@@ -37,7 +37,7 @@ from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
 from dgam_core.system.workers import side_by_side
-from dgam_core.training.trained import Looks
+from dgam_core.training.trained import Checkpoints
 
 CHOICES = ("last", "label_only", "test_oracle")
 
@@ -45,23 +45,23 @@ CHOICES = ("last", "label_only", "test_oracle")
 SCORING = (METHOD, "evaluation/**/*.py", "experiments/inference.py", "experiments/model_choice.py")
 
 
-def label_only(looks: Looks) -> int:
-    """Return the look with the least loss on held-out videos; the last where none were held out."""
-    return int(looks.held_out.argmin()) if len(looks.held_out) else len(looks) - 1
+def label_only(checkpoints: Checkpoints) -> int:
+    """Return the checkpoint with the least loss on held-out videos; the last where none were held out."""
+    return int(checkpoints.held_out.argmin()) if len(checkpoints.held_out) else len(checkpoints) - 1
 
 
 def oracle(streams: Sequence[str], count: int, score: Callable[[Mapping[str, int]], float]) -> dict[str, int]:
-    """Choose a look for each stream by their score together, as the released code does.
+    """Choose a checkpoint for each stream by their score together, as the released code does.
 
     Args:
         streams: their names, in the order in which they take turns.
-        count: looks of each.
-        score: stream → look, to be scored; higher is better.
+        count: checkpoints of each.
+        score: stream → checkpoint, to be scored; higher is better.
     """
     best, highest = dict.fromkeys(streams, 0), -np.inf
-    for look in tqdm(range(count), unit="look", desc="test_oracle", disable=None, leave=False):
+    for index in tqdm(range(count), unit="checkpoint", desc="test_oracle", disable=None, leave=False):
         for stream in streams:
-            candidate = best | {stream: look}
+            candidate = best | {stream: index}
             value = score(candidate)
             if value > highest:
                 best, highest = candidate, value
@@ -69,32 +69,32 @@ def oracle(streams: Sequence[str], count: int, score: Callable[[Mapping[str, int
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one choice comes to for a model of one or two streams.
+class Score:
+    """What a model of one or two streams scores at the checkpoints that one choice falls on.
 
     Attributes:
-        looks: stream → chosen look.
-        epochs: stream → epochs of training at that look.
+        checkpoints: stream → index of the chosen checkpoint.
+        epochs: stream → epochs of training at that checkpoint.
         map: mean average precision at each threshold, (K,), a fraction.
         main: its mean over `main_tiou`.
     """
 
-    looks: dict[str, int]
+    checkpoints: dict[str, int]
     epochs: dict[str, int]
     map: list[float]
     main: float
 
 
-class Judge:
+class Scorer:
     """Chooses among a training's models and scores them on the test videos.
 
     Args:
         data: the data set.
-        folder: where verdicts are kept; the same question is answered from there.
+        folder: cache of scores; the same question is answered from there.
         device: where to compute.
         thresholds: tIoU thresholds of the scores, (K,).
-        workers: processes that judge side by side, a model each.
-        choices: the choices to judge.
+        workers: processes that score models side by side.
+        choices: the choices to scorer.
     """
 
     def __init__(
@@ -111,31 +111,31 @@ class Judge:
         self._features: dict[tuple[str, int, int], dict[str, torch.Tensor]] = {}
 
     def outputs(
-        self, model: Mapping[str, Run], looks: Mapping[str, int], settings: LocalizationSettings
+        self, model: Mapping[str, Run], checkpoints: Mapping[str, int], settings: LocalizationSettings
     ) -> dict[str, dict[str, Outputs]]:
-        """Return stream → test video → outputs of a model, one run a stream, at the given looks."""
+        """Return stream → test video → outputs of a model, one run per stream, at the given checkpoints."""
         found = {}
         for stream, run in model.items():
-            weights = run.trained.looks.at(looks[stream])
+            weights = run.trained.checkpoints.at(checkpoints[stream])
             network = restore(weights, run.settings).to(self._device)
             found[stream] = predict(network, self._test_features(stream, settings))
         return found
 
-    def verdicts(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Verdict]:
-        """Return choice → verdict on a model, one run a stream."""
+    def scores(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Score]:
+        """Return choice → score of a model, one run per stream."""
         question = self._question(model, settings)
         path = self._folder / f"{digest_of(question)}.json"
         if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))["verdicts"]
-            return {choice: Verdict(**values) for choice, values in kept.items()}
+            kept = json.loads(path.read_text(encoding="utf-8"))["scores"]
+            return {choice: Score(**values) for choice, values in kept.items()}
         found = {choice: self._decide(model, settings, choice) for choice in self.choices}
         with whole_file(path) as temporary:
-            content = question | {"verdicts": {choice: asdict(verdict) for choice, verdict in found.items()}}
+            content = question | {"scores": {choice: asdict(score) for choice, score in found.items()}}
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         return found
 
     def _question(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Any]:
-        """Return everything that a verdict depends on."""
+        """Return everything that a score depends on."""
         return {
             "runs": {stream: run.record["digest"] for stream, run in model.items()},
             "settings": {name: getattr(settings, name) for name in sorted(LocalizationSettings.model_fields)},
@@ -148,7 +148,7 @@ class Judge:
         self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str
     ) -> dict[str, dict[str, Outputs]]:
         """Return stream → test video → outputs of the model that a choice falls on."""
-        return self.outputs(model, self.verdicts(model, settings)[choice].looks, settings)
+        return self.outputs(model, self.scores(model, settings)[choice].checkpoints, settings)
 
     def table(
         self,
@@ -168,54 +168,57 @@ class Judge:
             for (row, _), model in models.items()
             if not (self._folder / f"{digest_of(self._question(model, settings[row]))}.json").is_file()
         ]
-        judge = Judge(self.data, self._folder, self._device, self.thresholds, choices=self.choices)
-        done = side_by_side(_judge, judge, new, self._workers)
+        scorer = Scorer(self.data, self._folder, self._device, self.thresholds, choices=self.choices)
+        done = side_by_side(_score, scorer, new, self._workers)
         for _ in tqdm(done, total=len(new), unit="model", desc="scoring", disable=None if new else True):
             pass
         records = [
-            (row, seed, choice, tiou, value, verdict.main, self.data.provenance)
+            (row, seed, choice, tiou, value, score.main, self.data.provenance)
             for (row, seed), model in models.items()
-            for choice, verdict in self.verdicts(model, settings[row]).items()
-            for tiou, value in zip(self.thresholds, verdict.map, strict=True)
+            for choice, score in self.scores(model, settings[row]).items()
+            for tiou, value in zip(self.thresholds, score.map, strict=True)
         ]
         columns = ["row", "seed", "choice", "tiou", "map", "main", "provenance"]
         return pd.DataFrame(records, columns=columns)
 
-    def looks(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> dict[str, int]:
-        """Return stream → the look that a choice falls on.
+    def chosen(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> dict[str, int]:
+        """Return stream → index of the checkpoint that a choice falls on.
 
         Raises:
-            InputError: `test_oracle` has no annotated test video to look at.
+            InputError: `test_oracle` has no annotated test video to score on.
         """
-        looks = {stream: run.trained.looks for stream, run in model.items()}
+        checkpoints = {stream: run.trained.checkpoints for stream, run in model.items()}
         if choice == "last":
-            return {stream: len(values) - 1 for stream, values in looks.items()}
+            return {stream: len(values) - 1 for stream, values in checkpoints.items()}
         if choice == "label_only":
-            return {stream: label_only(values) for stream, values in looks.items()}
+            return {stream: label_only(values) for stream, values in checkpoints.items()}
         if not any(video.segments for video in self.data.subset("test")):
             raise InputError(f"{self.data.name}: test_oracle needs test videos with annotated segments")
 
-        @lru_cache(maxsize=4)  # the look at hand and the best so far, of each stream
-        def outputs(stream: str, look: int) -> dict[str, Outputs]:
-            return self.outputs({stream: model[stream]}, {stream: look}, settings)[stream]
+        @lru_cache(maxsize=4)  # the checkpoint at hand and the best so far, of each stream
+        def outputs(stream: str, index: int) -> dict[str, Outputs]:
+            return self.outputs({stream: model[stream]}, {stream: index}, settings)[stream]
 
         def score(chosen: Mapping[str, int]) -> float:
-            both = {stream: outputs(stream, look) for stream, look in chosen.items()}
+            both = {stream: outputs(stream, index) for stream, index in chosen.items()}
             return float(localize_and_evaluate(self.data, both, settings, settings.main_tiou).map.mean())
 
         # RGB first, as in the released code.
-        streams = sorted(looks, reverse=True)
-        return oracle(streams, min(len(values) for values in looks.values()), score)
+        streams = sorted(checkpoints, reverse=True)
+        return oracle(streams, min(len(values) for values in checkpoints.values()), score)
 
-    def _decide(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Verdict:
-        chosen = self.looks(model, settings, choice)
+    def _decide(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Score:
+        chosen = self.chosen(model, settings, choice)
         outputs = self.outputs(model, chosen, settings)
         tiou = [*self.thresholds, *settings.main_tiou]
         values = localize_and_evaluate(self.data, outputs, settings, tiou).map
         count = len(self.thresholds)
-        return Verdict(
-            looks=chosen,
-            epochs={stream: int(model[stream].trained.looks.epochs[look]) for stream, look in chosen.items()},
+        return Score(
+            checkpoints=chosen,
+            epochs={
+                stream: int(model[stream].trained.checkpoints.epochs[index])
+                for stream, index in chosen.items()
+            },
             map=values[:count].tolist(),
             main=float(values[count:].mean()),
         )
@@ -227,5 +230,5 @@ class Judge:
         return self._features[key]
 
 
-def _judge(judge: Judge, task: tuple[Mapping[str, Run], LocalizationSettings]) -> None:
-    judge.verdicts(*task)
+def _score(scorer: Scorer, task: tuple[Mapping[str, Run], LocalizationSettings]) -> None:
+    scorer.scores(*task)

@@ -6,7 +6,7 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,10 @@ from dgam_core.stages import stack_key
 from dgam_core.system.leases import leases
 from dgam_core.system.machine import choose_device
 from dgam_core.system.workers import side_by_side
-from dgam_core.training.trained import Progress, Trained
+from dgam_core.training.processes import ALONE, Group
+from dgam_core.training.train import report_nothing, train
+from dgam_core.training.trained import Job, Progress
 
-Trainer = Callable[
-    [DataSet, str, Sequence[TrainingSettings], int, torch.device, Progress, Path | None],
-    list[Trained],
-]
 Stack = list[Spec]
 
 # Runs in a stack. More gain little, and each needs memory.
@@ -42,19 +40,19 @@ WAIT_S = 1.0  # between two looks for the runs that another process trains
 
 
 def obtain(
-    folder: Path, data: DataSet, specs: Sequence[Spec], trainer: Trainer, workers: int = 1
+    folder: Path, data: DataSet, specs: Sequence[Spec], workers: int = 1, group: Group = ALONE
 ) -> list[Run]:
     """Return the runs of `specs`, reading those that exist in `folder` and training the others.
 
-    Shows a line of progress on a terminal. What is finished stays when this is interrupted or killed, and
-    what is not goes on where it was. Processes that are asked for the same runs share them out.
+    Shows a line of progress on a terminal. Finished runs stay when this is interrupted or killed, and an
+    unfinished one resumes at the next call. Processes that are asked for the same runs share them out.
 
     Args:
         folder: the run store.
         data: the data set of all specs.
         specs: runs wanted.
-        trainer: how to train a stack of runs.
         workers: processes that train side by side, a stack each; they share the CPU's threads.
+        group: processes that train each stack together; its leader calls this, the others `follow`.
     """
     missing = _missing(folder, list(dict.fromkeys(specs)))
     for spec in missing:
@@ -63,12 +61,12 @@ def obtain(
     epochs = sum(stack[0].settings.total_epochs for stack in put_together(missing))
     with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
         if missing:
-            _sweep(folder)
+            _remove_leftovers(folder)
         while missing:
             stacks = put_together(missing)
             # From another process, an epoch does not show; there a stack counts when it is finished.
             here = workers == 1 or len(stacks) < 2
-            context = (folder, data, trainer, partial(_show, line) if here else _nothing)
+            context = (folder, data, partial(_show, line) if here else report_nothing, group)
             for stack, _ in side_by_side(_train_and_write, context, stacks, workers):
                 if not here:
                     line.update(stack[0].settings.total_epochs)
@@ -79,7 +77,7 @@ def obtain(
     return [read(folder / spec.digest) for spec in specs]
 
 
-def _sweep(folder: Path) -> None:
+def _remove_leftovers(folder: Path) -> None:
     """Clear away what processes that were killed left half done and nobody has touched for days."""
     for path in [*folder.glob(".*.*"), *folder.glob(".unfinished/*")]:
         with suppress(FileNotFoundError):  # another process was quicker
@@ -120,12 +118,18 @@ def _largest(spec: Spec) -> int:
     return LARGEST if spec.device == "cuda" else min(LARGEST, max(1, ROOM // each))
 
 
+def follow(group: Group, data: DataSet, device: torch.device) -> None:
+    """Train along with a leader that obtains runs, until it tells nothing: `group.tell(None)`."""
+    while (told := group.tell(None)) is not None:
+        stream, runs, seed, unfinished = told
+        train(Job(data, stream, runs, seed, device), keep=unfinished, group=group)
+
+
 def obtain_models(
     folder: Path,
     data: DataSet,
     variants: Mapping[str, Settings],
     experiment: Experiment,
-    trainer: Trainer,
 ) -> dict[tuple[str, int], dict[str, Run]]:
     """Return a model, one run a stream, for each variant of the settings and each seed; see `obtain`.
 
@@ -134,7 +138,7 @@ def obtain_models(
     device = choose_device(experiment.device)
     grid = [(name, seed, stream) for name in variants for seed in experiment.seeds for stream in data.streams]
     specs = [specify(data, stream, seed, variants[name], device) for name, seed, stream in grid]
-    found = obtain(folder, data, specs, trainer, experiment.workers)
+    found = obtain(folder, data, specs, experiment.workers)
     models: dict[tuple[str, int], dict[str, Run]] = {}
     for (name, seed, stream), run in zip(grid, found, strict=True):
         models.setdefault((name, seed), {})[stream] = run
@@ -149,13 +153,9 @@ def _show(line: tqdm[Any], losses: Mapping[str, Tensor]) -> None:
         )
 
 
-def _nothing(losses: Mapping[str, Tensor]) -> None:
-    """Report no progress."""
-
-
-def _train_and_write(context: tuple[Path, DataSet, Trainer, Progress], stack: Stack) -> None:
+def _train_and_write(context: tuple[Path, DataSet, Progress, Group], stack: Stack) -> None:
     """Train those runs of a stack that no other process is training."""
-    folder, data, trainer, progress = context
+    folder, data, progress, group = context
     with leases(folder / ".leases") as held:
         own = [spec for spec in stack if held.acquire(spec.digest)]
         own = _missing(folder, own)  # another process may have finished and given its lease back
@@ -165,9 +165,11 @@ def _train_and_write(context: tuple[Path, DataSet, Trainer, Progress], stack: St
             _discard(folder / spec.digest)
         before = time.perf_counter()
         first, settings = own[0], [spec.settings for spec in own]
-        device = torch.device(first.device)
+        job = Job(data, first.stream, settings, first.seed, torch.device(first.device))
         unfinished = folder / ".unfinished" / digest_of({"runs": [spec.digest for spec in own]})
-        found = trainer(data, first.stream, settings, first.seed, device, progress, unfinished)
+        if group.size > 1:
+            group.tell((job.stream, job.runs, job.seed, unfinished))
+        found = train(job, progress, unfinished, group)
         train_s = (time.perf_counter() - before) / len(own)
         write(folder, data, list(zip(own, found, strict=True)), train_s)
         shutil.rmtree(unfinished, ignore_errors=True)

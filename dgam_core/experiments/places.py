@@ -30,14 +30,14 @@ class Results:
 
     Attributes:
         runs: the run store, shared by all notebooks of a profile.
-        verdicts: which looks were chosen, and what they score.
+        scores: cache of the chosen checkpoints and of what they score.
         figures: tables and figures; those of a store given by its file have a folder of their own
             in it, so that a run on other data overwrites nothing.
         sweeps: the same of sweeps.
     """
 
     runs: Path
-    verdicts: Path
+    scores: Path
     figures: Path
     sweeps: Path
 
@@ -46,7 +46,7 @@ class Results:
         """Return the places of an experiment's results, made where they are missing."""
         root = project_root() / "results" / experiment.profile
         own = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem
-        folders = (root / "runs", root / "verdicts", root / "figures" / own, root / "sweeps" / own)
+        folders = (root / "runs", root / "scores", root / "figures" / own, root / "sweeps" / own)
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         return cls(*folders)

@@ -26,7 +26,7 @@ from dgam_core.system.files import whole_file
 ELSEWHERE = {"device", "workers", "profile"}
 
 
-def verdicts(
+def compare(
     notebook: str, experiment: Experiment, data: DataSet, values: Mapping[str, ArrayLike]
 ) -> list[str]:
     """Compare numbers with the reference; one line each, which says the same on every machine.

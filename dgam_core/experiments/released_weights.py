@@ -22,7 +22,7 @@ from dgam_core.experiments.run_store import Spec, write, write_pair
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
-from dgam_core.training.trained import Looks, Trained
+from dgam_core.training.trained import Checkpoints, Trained
 
 # Name there → name here.
 HEADS = {"att_head.fc1": "attention.fc1", "att_head.fc2": "attention.fc2", "clf_head.fc1": "classifier.fc1"}
@@ -68,8 +68,10 @@ def read_checkpoint(
     settings = TrainingSettings(
         attention_hidden=hidden, background=background, classifier_bias="classifier.fc1.bias" in ours
     )
-    looks = Looks(np.array([0]), np.zeros(0, dtype=np.float32), {n: v[None] for n, v in ours.items()})
-    return Trained(ours, {}, looks), settings
+    checkpoints = Checkpoints(
+        np.array([0]), np.zeros(0, dtype=np.float32), {n: v[None] for n, v in ours.items()}
+    )
+    return Trained(ours, {}, checkpoints), settings
 
 
 def import_checkpoints(

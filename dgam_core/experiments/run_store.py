@@ -31,13 +31,14 @@ from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, read_yaml
 from dgam_core.system.files import whole_file, whole_folder
-from dgam_core.training.trained import Looks, Trained
+from dgam_core.training.trained import Checkpoints, Trained
 
 PACKAGE = Path(__file__).parents[1]
 METHOD = "*.py"
 # The code that decides what a training computes: the method, and the room that trains it.
 TRAINING = (METHOD, "training/**/*.py")
 CHECKSUMS = "checksums.json"
+CHECKPOINTS, OLD_CHECKPOINTS = "checkpoints", "looks"  # the latter in runs of version 0.1.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Spec:
         seed: seed of all randomness.
         settings: settings, resolved for the stream.
         device: "cpu" or "cuda"; their arithmetic differs in the last digits.
-        checkpoint: digest of the file that the weights were read from; "" for weights trained here.
+        imported: digest of the file that the weights were read from; "" for weights trained here.
     """
 
     data_digest: str
@@ -58,7 +59,7 @@ class Spec:
     seed: int
     settings: TrainingSettings
     device: str
-    checkpoint: str = ""
+    imported: str = ""
 
     @property
     def digest(self) -> str:
@@ -73,7 +74,7 @@ class Spec:
             "seed": self.seed,
             "settings": self.settings.model_dump(),
             "device": self.device,
-            "checkpoint": self.checkpoint,
+            "imported": self.imported,
         }
 
 
@@ -170,13 +171,13 @@ def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, tra
     )
     (folder / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     safetensors.torch.save_file(trained.weights, folder / "weights.safetensors")
-    safetensors.torch.save_file(trained.looks.weights, folder / "looks.safetensors")
+    safetensors.torch.save_file(trained.checkpoints.weights, folder / f"{CHECKPOINTS}.safetensors")
     with h5py.File(folder / "curves.h5", "w") as file:
         losses = file.create_group("losses")
         for name, values in trained.curves.items():
             losses.create_dataset(name, data=values)
-        file.create_dataset("looks/epochs", data=trained.looks.epochs)
-        file.create_dataset("looks/held_out", data=trained.looks.held_out)
+        file.create_dataset(f"{CHECKPOINTS}/epochs", data=trained.checkpoints.epochs)
+        file.create_dataset(f"{CHECKPOINTS}/held_out", data=trained.checkpoints.held_out)
     (folder / CHECKSUMS).write_text(json.dumps(_checksums(folder), indent=1), encoding="utf-8")
 
 
@@ -210,12 +211,13 @@ def read(folder: Path) -> Run:
         raise InputError(f"{folder}: is damaged, a file is not as it was written; delete it and train again")
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     weights = safetensors.torch.load_file(folder / "weights.safetensors")
-    snapshots = safetensors.torch.load_file(folder / "looks.safetensors")
+    name = CHECKPOINTS if (folder / f"{CHECKPOINTS}.safetensors").is_file() else OLD_CHECKPOINTS
+    snapshots = safetensors.torch.load_file(folder / f"{name}.safetensors")
     with h5py.File(folder / "curves.h5", "r") as file:
-        curves = {name: values[:] for name, values in file["losses"].items()}
-        looks = Looks(file["looks/epochs"][:], file["looks/held_out"][:], snapshots)
+        curves = {loss: values[:] for loss, values in file["losses"].items()}
+        checkpoints = Checkpoints(file[f"{name}/epochs"][:], file[f"{name}/held_out"][:], snapshots)
     settings = parse(TrainingSettings, read_yaml(folder / "settings.yaml"), str(folder / "settings.yaml"))
-    return Run(record, settings, Trained(weights, curves, looks))
+    return Run(record, settings, Trained(weights, curves, checkpoints))
 
 
 def write_pair(folder: Path, specs: Mapping[str, Spec], settings: Settings) -> None:

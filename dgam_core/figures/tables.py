@@ -42,7 +42,7 @@ def map_table(
     """The main number by model choice, what is published, and mAP of the last epoch at each threshold.
 
     Args:
-        scores: as `Judge.table` makes them, in fractions.
+        scores: as `Scorer.table` makes them, in fractions.
         published: row → percentages; the table keeps this order.
         columns: what the published percentages are.
         main: name of the number by which models are chosen, such as mAP@0.5.
@@ -62,7 +62,7 @@ def choices(scores: pd.DataFrame, rows: Sequence[str], value: str = "main") -> p
     """A number in percent for each model choice; see `map_table`.
 
     Args:
-        scores: as `Judge.table` makes them.
+        scores: as `Scorer.table` makes them.
         rows: rows of the table, in order.
         value: "main", by which models are chosen, or "map", where there is one threshold.
     """
@@ -74,7 +74,7 @@ def methods(scores: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
     """All methods of a published table, and this run below them, by model choice.
 
     Args:
-        scores: as `Judge.table` makes them, of one row, at the published thresholds.
+        scores: as `Scorer.table` makes them, of one row, at the published thresholds.
         published: `columns` (thresholds) and `methods`, as in Tables 3 and 5.
     """
     (provenance,) = scores["provenance"].unique()
@@ -103,7 +103,7 @@ def sweep(scores: pd.DataFrame, name: str, published: Mapping[str, Any] | None) 
     """mAP@0.5 by model choice at each value of a setting, and what is published.
 
     Args:
-        scores: as `Judge.table` makes them at tIoU 0.5; rows are the values.
+        scores: as `Scorer.table` makes them at tIoU 0.5; rows are the values.
         name: what is swept.
         published: `data`, `columns` (values) and `map`, in percent; None where nothing is printed.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -108,20 +108,3 @@ def processes(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
     finally:
         with suppress(RuntimeError):  # others may be gone already
             torch.distributed.destroy_process_group()
-
-
-def lead(group: Group, train: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `train` for the leader: what it is to train is told to those that `follow` first."""
-
-    def together(data: Any, stream: Any, runs: Any, seed: Any, device: Any, progress: Any, keep: Any) -> Any:
-        group.tell((stream, runs, seed, keep))
-        return train(data, stream, runs, seed, device, progress, keep, group)
-
-    return together
-
-
-def follow(group: Group, train: Callable[..., Any], data: Any, device: torch.device) -> None:
-    """Train along with what the leader trains, until it tells nothing: `group.tell(None)`."""
-    while (told := group.tell(None)) is not None:
-        stream, runs, seed, keep = told
-        train(data, stream, runs, seed, device, lambda losses: None, keep, group)

@@ -23,7 +23,7 @@ from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
 from dgam_core.model import Model, new_model
 from dgam_core.settings import TrainingSettings
-from dgam_core.snippets import DataSet, sample_test, sample_training
+from dgam_core.snippets import sample_test, sample_training
 from dgam_core.stack import matmul, stack
 from dgam_core.stages import Batch, Factors, stack_key, stage_a_losses, stage_b_losses, warmup
 from dgam_core.system.files import whole_file
@@ -31,7 +31,7 @@ from dgam_core.system.machine import threads_for
 from dgam_core.training.batches import ROUNDED, TrainingData, hold_out, load_training_data
 from dgam_core.training.graphs import Replayed, Take
 from dgam_core.training.processes import ALONE, Group
-from dgam_core.training.trained import Looks, Progress, Trained
+from dgam_core.training.trained import Checkpoints, Job, Progress, Trained
 
 KEEP_S = 60.0  # seconds between two notes of what a training has done so far
 
@@ -176,34 +176,28 @@ def _generator(seed: int, purpose: int, device: torch.device) -> torch.Generator
     return torch.Generator(device).manual_seed(int(state))
 
 
+def report_nothing(losses: Mapping[str, Tensor]) -> None:
+    """Report no progress."""
+
+
 def train(
-    data: DataSet,
-    stream: str,
-    runs: Sequence[TrainingSettings],
-    seed: int,
-    device: torch.device,
-    progress: Progress,
-    keep: Path | None = None,
-    group: Group = ALONE,
+    job: Job, progress: Progress = report_nothing, keep: Path | None = None, group: Group = ALONE
 ) -> list[Trained]:
     """Train a stack of runs, each with a second model to tell from video labels alone when to stop.
 
-    The second is trained by the same settings and seed, without some of the videos: its loss on them,
-    look by look, is the only view of the test that training has. The first has all videos.
+    The second model is trained by the same settings and seed, without some of the videos: its loss on them,
+    checkpoint by checkpoint, is the only view of the test that training has. The first has all videos.
 
     Args:
-        data: the data set.
-        stream: which of its streams.
-        runs: settings of each run, resolved for the stream, with equal `stack_key`.
-        seed: seed of the first weights, the batches, the snippets drawn and z.
-        device: where to compute.
+        job: what to train.
         progress: called after each epoch of either, `total_epochs` times, with the epoch's losses, (R,) each.
-        keep: folder for what is done so far, written from time to time; a training that was cut off goes on
+        keep: folder for what is done so far, written from time to time; a training that was cut off resumes
             from there and comes to the same numbers.
         group: the processes that train together; all of them call this, with the same arguments.
     Returns:
         What each run left behind.
     """
+    data, stream, runs, seed, device = job.data, job.stream, job.runs, job.seed, job.device
     with group.agreeing():
         everything = load_training_data(data, stream, device, group, ROUNDED.get(runs[0].matmul))
     s = runs[0]
@@ -221,18 +215,22 @@ def train(
             loss = partial(classification_loss, data=left, settings=s, group=group)
             seen = _watch(second, s, progress, loss, path, group)
             held_out = torch.stack(seen).cpu().numpy()
-    looks = {name: torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
-    seen_at = np.array(s.look_at)
-    return [_left_by(first.model, r, curves, Looks(seen_at, held_out, looks)) for r in range(len(runs))]
+    weights = {name: torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
+    epochs = np.array(s.checkpoint_epochs)
+    return [
+        _left_by(first.model, r, curves, Checkpoints(epochs, held_out, weights)) for r in range(len(runs))
+    ]
 
 
-def _left_by(model: Model, r: int, curves: Mapping[str, NDArray[np.float32]], looks: Looks) -> Trained:
+def _left_by(
+    model: Model, r: int, curves: Mapping[str, NDArray[np.float32]], checkpoints: Checkpoints
+) -> Trained:
     """What the run r of a stack leaves behind."""
-    seen = {name: values[:, r].clone() for name, values in looks.weights.items()}
+    seen = {name: values[:, r].clone() for name, values in checkpoints.weights.items()}
     return Trained(
         {name: value[r].cpu().clone() for name, value in model.state_dict().items()},
         {name: values[:, r] for name, values in curves.items()},
-        Looks(looks.epochs, looks.held_out[:, r], seen),
+        Checkpoints(checkpoints.epochs, checkpoints.held_out[:, r], seen),
     )
 
 
@@ -258,7 +256,7 @@ def _watch(
     keep: Path | None,
     group: Group,
 ) -> list[Seen]:
-    """Train to the end, and see the models at every look."""
+    """Train to the end, and see the models at every checkpoint."""
     seen: list[Seen] = []
     done = 0
     note = torch.load(keep, weights_only=True) if keep is not None and keep.is_file() else None
@@ -271,7 +269,7 @@ def _watch(
     for epoch in range(done + 1, settings.epochs + 1):
         fit.epoch()
         progress(fit.losses)
-        if epoch in settings.look_at:
+        if epoch in settings.checkpoint_epochs:
             seen.append(see(fit.model))
         if keep is not None and group.rank == 0 and time.monotonic() - last > KEEP_S:
             keep.parent.mkdir(parents=True, exist_ok=True)

@@ -1,20 +1,43 @@
-"""What a network says of a video, and what training leaves behind."""
+"""What is to be trained, and what training leaves behind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from dgam_core.settings import TrainingSettings
+from dgam_core.snippets import DataSet
 
 # Told after each epoch: loss → its mean over the epoch, (R,), on the training device.
 Progress = Callable[[Mapping[str, Tensor]], object]
 
 
 @dataclass(frozen=True)
-class Looks:
+class Job:
+    """A stack of runs to train together: they see the same snippets and random numbers.
+
+    Attributes:
+        data: the data set.
+        stream: which of its streams.
+        runs: settings of each run, resolved for the stream, with equal `stack_key`.
+        seed: seed of the initial weights, the mini-batches, the snippets drawn and z.
+        device: where to compute.
+    """
+
+    data: DataSet
+    stream: str
+    runs: Sequence[TrainingSettings]
+    seed: int
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Checkpoints:
     """A training's model as it was at several epochs, K of them; the last is the end.
 
     Attributes:
@@ -31,9 +54,9 @@ class Looks:
     def __len__(self) -> int:
         return len(self.epochs)
 
-    def at(self, look: int) -> dict[str, Tensor]:
-        """Return the weights at one look."""
-        return {name: values[look] for name, values in self.weights.items()}
+    def at(self, index: int) -> dict[str, Tensor]:
+        """Return the weights of one checkpoint."""
+        return {name: values[index] for name, values in self.weights.items()}
 
 
 @dataclass(frozen=True)
@@ -43,9 +66,9 @@ class Trained:
     Attributes:
         weights: the model's weights at the end by name, on the CPU.
         curves: loss → its mean over each epoch, (epochs,).
-        looks: the model on the way.
+        checkpoints: the model on the way.
     """
 
     weights: dict[str, Tensor]
     curves: dict[str, NDArray[np.float32]]
-    looks: Looks
+    checkpoints: Checkpoints

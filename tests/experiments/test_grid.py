@@ -6,7 +6,6 @@ from dgam_core.errors import InputError
 from dgam_core.experiments import grid, obtain, places, variants
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.system.checked import parse
-from dgam_core.training import train
 from tests.cli.test_main import dgam, refused
 
 
@@ -57,7 +56,7 @@ def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
     experiment = experiment_of(project, {"beta": [0.1, 0.5], "attention_threshold": [0.3, 0.5, 0.7]})
     data = store.open_data_set("tiny.h5")
     results = places.Results.of(experiment)
-    scores = grid.sweep(data, experiment, results, train.train)
+    scores = grid.sweep(data, experiment, results)
     assert len(scores) == 2 * 3 * 2 * 3 * 9  # beta, threshold, seeds, choices, tIoU
     assert list(scores.columns) == [
         *("beta", "attention_threshold", "seed", "choice", "tiou", "map", "main", "provenance")
@@ -78,7 +77,7 @@ def test_what_a_notebook_has_trained_is_not_trained_again(project):
     experiment = experiment_of(project, {"gamma_re": [0.0]})
     data, results = store.open_data_set("tiny.h5"), places.Results.of(experiment)
     baseline = {"": variants.without_and_with(experiment)["without"]}
-    obtain.obtain_models(results.runs, data, baseline, experiment, train.train)
+    obtain.obtain_models(results.runs, data, baseline, experiment)
 
     def never(*_):
         raise AssertionError("trained again")

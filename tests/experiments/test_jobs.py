@@ -8,7 +8,6 @@ from dgam_core.data.simulated.features import Appearance
 from dgam_core.errors import InputError
 from dgam_core.experiments import jobs, obtain, variants
 from dgam_core.experiments.parameters import Experiment
-from dgam_core.training import train
 from tests.conftest import ROOT
 
 
@@ -61,7 +60,7 @@ def test_only_what_is_missing_is_planned(tmp_path, experiment):
     first = jobs.make_plan(runs, {"table3_thumos14": experiment})
     for job in first["jobs"].values():
         for data, specs in jobs.by_data(map(jobs.Task.of, job["runs"])):
-            obtain.obtain(runs, data, specs, train.train)
+            obtain.obtain(runs, data, specs)
     assert jobs.make_plan(runs, {"table3_thumos14": experiment}) == {
         "jobs": {},
         "notebooks": {"table3_thumos14": []},
@@ -122,7 +121,7 @@ def test_a_seed_more_asks_for_its_runs_alone(tmp_path, experiment):
     runs = tmp_path / "runs"
     for job in jobs.make_plan(runs, {"figure3_training": experiment})["jobs"].values():
         for data, specs in jobs.by_data(map(jobs.Task.of, job["runs"])):
-            obtain.obtain(runs, data, specs, train.train)
+            obtain.obtain(runs, data, specs)
     more = jobs.make_plan(runs, {"figure3_training": experiment.model_copy(update={"seeds": (0, 1, 2)})})
     rows = [row for job in more["jobs"].values() for row in job["runs"]]
     assert {(row["stream"], row["seed"]) for row in rows} == {("flow", 2), ("rgb", 2)}

@@ -6,10 +6,9 @@ import torch
 
 from dgam_core.errors import InputError
 from dgam_core.experiments import obtain, places
-from dgam_core.experiments.model_choice import CHOICES, Judge, label_only, oracle
+from dgam_core.experiments.model_choice import CHOICES, Scorer, label_only, oracle
 from dgam_core.experiments.parameters import Experiment
-from dgam_core.training import train
-from dgam_core.training.trained import Looks
+from dgam_core.training.trained import Checkpoints
 
 CPU = torch.device("cpu")
 THRESHOLDS = [0.1, 0.5]
@@ -17,29 +16,29 @@ THRESHOLDS = [0.1, 0.5]
 
 @pytest.fixture
 def experiment(settings):
-    values = settings.model_dump() | {"epochs": 6, "look_epochs": 2}
+    values = settings.model_dump() | {"epochs": 6, "evaluation_interval": 2}
     return Experiment(**values, profile="p", dataset="d", seeds=(0, 1), device="cpu")
 
 
 @pytest.fixture
 def models(tmp_path, tiny, experiment):
     data = replace(tiny, digest="d")
-    return obtain.obtain_models(tmp_path / "runs", data, {"x": experiment}, experiment, train.train)
+    return obtain.obtain_models(tmp_path / "runs", data, {"x": experiment}, experiment)
 
 
 @pytest.fixture
-def judge(tmp_path, tiny):
-    return Judge(tiny, tmp_path, CPU, THRESHOLDS)
+def scorer(tmp_path, tiny):
+    return Scorer(tiny, tmp_path, CPU, THRESHOLDS)
 
 
-def looks(losses):
-    return Looks(np.arange(3), np.array(losses, dtype=np.float32), {})
+def checkpoints(losses):
+    return Checkpoints(np.arange(3), np.array(losses, dtype=np.float32), {})
 
 
 def test_label_only_takes_the_least_loss_the_earliest_of_equals():
-    assert label_only(looks([0.9, 0.4, 0.6])) == 1
-    assert label_only(looks([0.4, 0.9, 0.4])) == 0
-    assert label_only(looks([])) == 2  # nothing was held out: the end
+    assert label_only(checkpoints([0.9, 0.4, 0.6])) == 1
+    assert label_only(checkpoints([0.4, 0.9, 0.4])) == 0
+    assert label_only(checkpoints([])) == 2  # nothing was held out: the end
 
 
 def test_the_oracle_takes_turns_against_the_others_best():
@@ -55,67 +54,67 @@ def test_the_oracle_takes_turns_against_the_others_best():
     assert asked == [(0, 0), (0, 0), (1, 0), (1, 1), (2, 0), (1, 2)]
 
 
-def test_verdicts_tell_the_choices_apart(judge, models, experiment):
+def test_scores_tell_the_choices_apart(scorer, models, experiment):
     for model in models.values():
-        verdicts = judge.verdicts(model, experiment)
-        assert set(verdicts) == set(CHOICES)
-        assert verdicts["last"].epochs == {"rgb": 6, "flow": 6}
+        scores = scorer.scores(model, experiment)
+        assert set(scores) == set(CHOICES)
+        assert scores["last"].epochs == {"rgb": 6, "flow": 6}
         for stream, run in model.items():
-            chosen = run.trained.looks.held_out.argmin()
-            assert verdicts["label_only"].epochs[stream] == run.trained.looks.epochs[chosen]
-        assert verdicts["test_oracle"].main >= verdicts["last"].main
-        for verdict in verdicts.values():
-            assert verdict.main == verdict.map[1]  # mAP at tIoU 0.5
+            chosen = run.trained.checkpoints.held_out.argmin()
+            assert scores["label_only"].epochs[stream] == run.trained.checkpoints.epochs[chosen]
+        assert scores["test_oracle"].main >= scores["last"].main
+        for score in scores.values():
+            assert score.main == score.map[1]  # mAP at tIoU 0.5
 
 
-def test_the_oracle_alone_looks_at_the_test_annotations(judge, models, experiment, tiny):
+def test_the_oracle_alone_sees_the_test_annotations(scorer, models, experiment, tiny):
     unlabelled = replace(tiny, videos=tuple(replace(video, segments=()) for video in tiny.videos))
-    blind = Judge(unlabelled, judge._folder, CPU, THRESHOLDS)
+    blind = Scorer(unlabelled, scorer._folder, CPU, THRESHOLDS)
     model = models["x", 0]
     for choice in ("last", "label_only"):
-        assert blind.looks(model, experiment, choice) == judge.looks(model, experiment, choice)
+        assert blind.chosen(model, experiment, choice) == scorer.chosen(model, experiment, choice)
     with pytest.raises(InputError, match="test_oracle needs test videos with annotated segments"):
-        blind.looks(model, experiment, "test_oracle")
+        blind.chosen(model, experiment, "test_oracle")
 
 
-def test_a_verdict_is_kept_and_belongs_to_its_question(judge, models, experiment, monkeypatch):
-    first = judge.verdicts(models["x", 0], experiment)
-    monkeypatch.setattr(judge, "_decide", None)
-    assert judge.verdicts(models["x", 0], experiment) == first
+def test_a_score_is_kept_and_belongs_to_its_question(scorer, models, experiment, monkeypatch):
+    first = scorer.scores(models["x", 0], experiment)
+    monkeypatch.setattr(scorer, "_decide", None)
+    assert scorer.scores(models["x", 0], experiment) == first
     for change in ({"eta": 0.1}, {"test_without": ("v2",)}):
         with pytest.raises(TypeError):
-            judge.verdicts(models["x", 0], experiment.model_copy(update=change))
+            scorer.scores(models["x", 0], experiment.model_copy(update=change))
     with pytest.raises(TypeError):
-        judge.verdicts(models["x", 1], experiment)
+        scorer.scores(models["x", 1], experiment)
     # the loss weights are in the run's own digest
-    assert judge.verdicts(models["x", 0], experiment.model_copy(update={"alpha": 9.0})) == first
+    assert scorer.scores(models["x", 0], experiment.model_copy(update={"alpha": 9.0})) == first
 
 
-def test_one_stream_is_judged_alone(judge, models, experiment):
+def test_one_stream_is_scorerd_alone(scorer, models, experiment):
     model = {"rgb": models["x", 0]["rgb"]}
-    assert set(judge.verdicts(model, experiment)["test_oracle"].looks) == {"rgb"}
+    assert set(scorer.scores(model, experiment)["test_oracle"].checkpoints) == {"rgb"}
 
 
-def test_the_table_has_a_line_for_every_model_choice_and_threshold(judge, models, experiment):
-    table = judge.table(models, {"x": experiment})
+def test_the_table_has_a_line_for_every_model_choice_and_threshold(scorer, models, experiment):
+    table = scorer.table(models, {"x": experiment})
     assert len(table) == 2 * len(CHOICES) * len(THRESHOLDS)
     assert set(table["provenance"]) == {"simulated"}
     one = table.set_index(["seed", "choice", "tiou"]).loc[(1, "last", 0.1)]
-    outputs = judge.chosen_outputs(models["x", 1], experiment, "last")
+    outputs = scorer.chosen_outputs(models["x", 1], experiment, "last")
     assert set(outputs) == {"rgb", "flow"}
-    assert one["map"] == judge.verdicts(models["x", 1], experiment)["last"].map[0]
+    assert one["map"] == scorer.scores(models["x", 1], experiment)["last"].map[0]
 
 
-def test_a_checkpoint_of_the_last_look_equals_the_run(judge, models, experiment):
-    outputs = judge.chosen_outputs(models["x", 0], experiment, "last")
-    again = judge.outputs(models["x", 0], {"rgb": -1, "flow": -1}, experiment)
+def test_a_checkpoint_of_the_last_checkpoint_equals_the_run(scorer, models, experiment):
+    outputs = scorer.chosen_outputs(models["x", 0], experiment, "last")
+    again = scorer.outputs(models["x", 0], {"rgb": -1, "flow": -1}, experiment)
     for stream, found in outputs.items():
         for name in found:
             assert np.array_equal(found[name].attention, again[stream][name].attention)
 
 
-def test_results_have_a_place_for_verdicts(tmp_path, monkeypatch, experiment):
+def test_results_have_a_place_for_scores(tmp_path, monkeypatch, experiment):
     for name in ("params", "dgam_core"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    assert places.Results.of(experiment).verdicts.is_dir()
+    assert places.Results.of(experiment).scores.is_dir()

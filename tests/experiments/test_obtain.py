@@ -28,17 +28,24 @@ def specs(tiny, settings):
     ]
 
 
-class Trainer:
-    """Counts trainings, and is interrupted at one of them."""
+class Trainings:
+    """Counts trainings, and interrupts one of them."""
 
-    def __init__(self, interrupted_at=None):
-        self.count, self.interrupted_at = 0, interrupted_at
+    def __init__(self):
+        self.count, self.interrupted_at = 0, None
 
     def __call__(self, *arguments):
         self.count += 1
         if self.count == self.interrupted_at:
             raise KeyboardInterrupt
         return train.train(*arguments)
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    counted = Trainings()
+    monkeypatch.setattr(obtain, "train", counted)
+    return counted
 
 
 def finished(folder):
@@ -50,11 +57,10 @@ def finished(folder):
     return list(folder.glob("[!.]*"))
 
 
-def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs):
-    trainer = Trainer()
-    first = obtain.obtain(tmp_path, tiny, specs, trainer)
-    again = obtain.obtain(tmp_path, tiny, specs, trainer)
-    assert trainer.count == 4
+def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs, trainings):
+    first = obtain.obtain(tmp_path, tiny, specs)
+    again = obtain.obtain(tmp_path, tiny, specs)
+    assert trainings.count == 4
     for a, b in zip(first, again, strict=True):
         assert a.record == b.record
         for name, values in a.trained.curves.items():
@@ -89,25 +95,24 @@ def test_large_runs_make_small_stacks_on_the_cpu(tiny, settings):
         assert [len(stack) for stack in obtain.put_together(specs)] == counts
 
 
-def test_what_trains_together_is_written_apart(tmp_path, tiny, settings):
+def test_what_trains_together_is_written_apart(tmp_path, tiny, settings, trainings):
     data = replace(tiny, digest="d")
     both = [
         run_store.specify(data, "rgb", 0, settings.model_copy(update={"beta": b}), CPU) for b in (0.1, 0.5)
     ]
-    trainer = Trainer()
-    found = obtain.obtain(tmp_path, tiny, both, trainer)
-    assert trainer.count == 1
+    found = obtain.obtain(tmp_path, tiny, both)
+    assert trainings.count == 1
     assert [run.settings.beta for run in found] == [0.1, 0.5]
     assert not np.array_equal(found[0].trained.curves["cvae"], found[1].trained.curves["cvae"])
 
 
-def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs):
+def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs, trainings):
+    trainings.interrupted_at = 3
     with pytest.raises(KeyboardInterrupt):
-        obtain.obtain(tmp_path, tiny, specs, Trainer(interrupted_at=3))
+        obtain.obtain(tmp_path, tiny, specs)
     assert len(finished(tmp_path)) == 2
-    trainer = Trainer()
-    assert len(obtain.obtain(tmp_path, tiny, specs, trainer)) == 4
-    assert trainer.count == 2
+    assert len(obtain.obtain(tmp_path, tiny, specs)) == 4
+    assert trainings.count == 3 + 2
 
 
 def test_what_killed_processes_left_behind_days_ago_is_cleared_away(tmp_path, tiny, specs):
@@ -119,22 +124,21 @@ def test_what_killed_processes_left_behind_days_ago_is_cleared_away(tmp_path, ti
         (path / "first.pt").touch()
     for path in left:
         os.utime(path, (old, old))
-    obtain.obtain(tmp_path, tiny, specs[:1], Trainer())
+    obtain.obtain(tmp_path, tiny, specs[:1])
     assert [path.exists() for path in left] == [False, False, True]
     assert all(path.exists() for path in fresh)
 
 
-def test_equal_requests_are_one_run(tmp_path, tiny, specs):
-    trainer = Trainer()
-    assert len(obtain.obtain(tmp_path, tiny, [specs[0], specs[0]], trainer)) == 2
-    assert trainer.count == 1
+def test_equal_requests_are_one_run(tmp_path, tiny, specs, trainings):
+    assert len(obtain.obtain(tmp_path, tiny, [specs[0], specs[0]])) == 2
+    assert trainings.count == 1
 
 
 def test_models_are_one_run_a_stream_for_every_variant_and_seed(tmp_path, tiny, settings):
     variants = {"old": settings.model_copy(update={"gamma_re": 0.0}), "new": settings}
     data = replace(tiny, digest="d")
     experiment = Experiment(profile="p", dataset="d", seeds=(0, 1), device="cpu")
-    models = obtain.obtain_models(tmp_path, data, variants, experiment, train.train)
+    models = obtain.obtain_models(tmp_path, data, variants, experiment)
     assert set(models) == {("old", 0), ("old", 1), ("new", 0), ("new", 1)}
     for (name, seed), model in models.items():
         for stream, run in model.items():
@@ -147,8 +151,8 @@ def test_models_are_one_run_a_stream_for_every_variant_and_seed(tmp_path, tiny, 
 def test_workers_train_the_same_bits_side_by_side(tmp_path, tiny, specs):
     store.write(tmp_path / "x.h5", tiny)
     data = store.read(tmp_path / "x.h5")
-    alone = obtain.obtain(tmp_path / "alone", data, specs, train.train)
-    beside = obtain.obtain(tmp_path / "beside", data, specs, train.train, workers=2)
+    alone = obtain.obtain(tmp_path / "alone", data, specs)
+    beside = obtain.obtain(tmp_path / "beside", data, specs, workers=2)
     for a, b in zip(alone, beside, strict=True):
         assert a.record["digest"] == b.record["digest"]
         assert all(torch.equal(a.trained.weights[name], value) for name, value in b.trained.weights.items())
@@ -163,7 +167,7 @@ from dgam_core.data.store import read
 if __name__ == "__main__":
     data = read(Path("x.h5"))
     many = Experiment(profile="p", dataset="d", seeds=tuple(range(50)), workers=2, epochs=40, num_snippets=64)
-    obtain.obtain_models(Path("runs"), data, {"x": many}, many, train.train)
+    obtain.obtain_models(Path("runs"), data, {"x": many}, many)
 """
 
 
@@ -187,7 +191,7 @@ def test_an_error_in_a_worker_reaches_the_user_and_keeps_what_was_finished(tmp_p
     broken = {**tiny.features["rgb"], "v1": np.full((7, 5), np.nan, dtype=np.float32)}
     data = replace(tiny, features={**tiny.features, "rgb": broken})
     with pytest.raises(InputError, match="v1: rgb features hold nan"):
-        obtain.obtain(tmp_path, data, specs, train.train, workers=2)
+        obtain.obtain(tmp_path, data, specs, workers=2)
     for folder in finished(tmp_path):
         assert run_store.read(folder).record["spec"]["stream"] == "flow"
 
@@ -206,9 +210,10 @@ def counted(*arguments):
     return train.train(*arguments)
 
 if __name__ == "__main__":
+    obtain.train = counted
     data = read(Path("x.h5"))
     experiment = Experiment(profile="p", dataset="d", seeds=(0, 1, 2, 3), epochs=60, num_snippets=64)
-    found = obtain.obtain_models(Path("runs"), data, {"x": experiment}, experiment, counted)
+    found = obtain.obtain_models(Path("runs"), data, {"x": experiment}, experiment)
     assert len(found) == 4
 """
 

@@ -22,7 +22,7 @@ def here(tmp_path, monkeypatch):
 
 def write(monkeypatch, *arguments):
     monkeypatch.setenv("DGAM_REFERENCE", "write")
-    lines = regression.verdicts(*arguments)
+    lines = regression.compare(*arguments)
     monkeypatch.delenv("DGAM_REFERENCE")
     return lines
 
@@ -34,31 +34,31 @@ def test_a_number_is_compared_within_twice_its_standard_error(here, monkeypatch,
     assert kept["x"]["mAP"] == {"mean": 10.0, "tolerance": approx(2.3)}
     for shift, verdict in ((2.2, "as the reference"), (2.4, "12.4 is not within 2.3 of the reference, 10")):
         values = {"mAP": [8 + shift, 10 + shift, 12 + shift]}
-        assert regression.verdicts("x", experiment, tiny, values) == [f"mAP: {verdict}"]
-    assert regression.verdicts("x", experiment, tiny, {"loss": [1]}) == ["loss: has no reference"]
+        assert regression.compare("x", experiment, tiny, values) == [f"mAP: {verdict}"]
+    assert regression.compare("x", experiment, tiny, {"loss": [1]}) == ["loss: has no reference"]
 
 
 def test_the_verdict_is_the_same_wherever_it_runs_and_void_for_other_parameters(
     here, monkeypatch, experiment, tiny
 ):
-    assert regression.verdicts("x", experiment, tiny, {"a": [1]}) == ["no reference for these parameters"]
+    assert regression.compare("x", experiment, tiny, {"a": [1]}) == ["no reference for these parameters"]
     write(monkeypatch, "x", experiment, tiny, {"a": [1, 2]})
     elsewhere = experiment.model_copy(update={"device": "cpu", "workers": 7, "profile": "other"})
-    assert regression.verdicts("x", elsewhere, tiny, {"a": [1, 2]}) == ["a: as the reference"]
+    assert regression.compare("x", elsewhere, tiny, {"a": [1, 2]}) == ["a: as the reference"]
     other = experiment.model_copy(update={"beta": 0.7})
-    assert regression.verdicts("x", other, tiny, {"a": [1]}) == ["no reference for these parameters"]
-    assert regression.verdicts("y", experiment, tiny, {"a": [1]}) == ["no reference for these parameters"]
+    assert regression.compare("x", other, tiny, {"a": [1]}) == ["no reference for these parameters"]
+    assert regression.compare("y", experiment, tiny, {"a": [1]}) == ["no reference for these parameters"]
 
 
 def test_writing_keeps_the_references_of_other_notebooks(here, monkeypatch, experiment, tiny):
     write(monkeypatch, "x", experiment, tiny, {"a": [1, 2]})
     write(monkeypatch, "y", experiment, tiny, {"b": [3, 4]})
     write(monkeypatch, "x", experiment, tiny, {"a": [5, 6]})
-    assert regression.verdicts("y", experiment, tiny, {"b": [3, 4]}) == ["b: as the reference"]
-    assert regression.verdicts("x", experiment, tiny, {"a": [5, 6]}) == ["a: as the reference"]
+    assert regression.compare("y", experiment, tiny, {"b": [3, 4]}) == ["b: as the reference"]
+    assert regression.compare("x", experiment, tiny, {"a": [5, 6]}) == ["a: as the reference"]
 
 
 def test_numbers_that_do_not_vary_keep_four_digits(here, monkeypatch, experiment, tiny):
     write(monkeypatch, "x", experiment, tiny, {"a": [1234.5]})
-    assert regression.verdicts("x", experiment, tiny, {"a": [1235.0]}) == ["a: as the reference"]
-    assert regression.verdicts("x", experiment, tiny, {"a": [1238.0]}) != ["a: as the reference"]
+    assert regression.compare("x", experiment, tiny, {"a": [1235.0]}) == ["a: as the reference"]
+    assert regression.compare("x", experiment, tiny, {"a": [1238.0]}) != ["a: as the reference"]

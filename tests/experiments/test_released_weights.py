@@ -10,6 +10,7 @@ from dgam_core.experiments import released_weights, run_store
 from dgam_core.experiments.inference import load_test_features, predict
 from dgam_core.model import restore
 from dgam_core.training import train
+from dgam_core.training.trained import Job
 
 CPU = torch.device("cpu")
 
@@ -57,7 +58,7 @@ def test_the_background_can_be_first(tmp_path, tiny):
 @pytest.mark.parametrize("change", [{}, {"background": "last", "classifier_bias": True}])
 def test_what_is_written_is_read_back(tmp_path, tiny, settings, change):
     s = settings.for_stream("rgb").model_copy(update=change)
-    (trained,) = train.train(tiny, "rgb", [s], 0, CPU, lambda losses: None)
+    (trained,) = train.train(Job(tiny, "rgb", [s], 0, CPU))
     released_weights.write_checkpoint(tmp_path / "rgb.pth", trained.weights, s.background)
     content = torch.load(tmp_path / "rgb.pth", weights_only=True)
     assert set(content) == set(theirs())
@@ -133,8 +134,8 @@ def test_imported_checkpoints_are_a_run_store(tmp_path, tiny):
     assert set(pair) == {"rgb", "flow"}
     assert settings.proposals == "class_aware"
     assert settings.model_choice == "last"
-    assert pair["rgb"].record["spec"]["checkpoint"] != pair["flow"].record["spec"]["checkpoint"]
-    assert len(pair["rgb"].record["spec"]["checkpoint"]) == 64
+    assert pair["rgb"].record["spec"]["imported"] != pair["flow"].record["spec"]["imported"]
+    assert len(pair["rgb"].record["spec"]["imported"]) == 64
 
 
 def test_checkpoints_of_other_classes_are_refused(tmp_path, tiny):

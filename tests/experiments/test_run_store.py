@@ -12,10 +12,12 @@ from dgam_core.errors import InputError
 from dgam_core.experiments import model_choice, obtain, places, run_store
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.training import train
+from dgam_core.training.trained import Job
 
 CPU = torch.device("cpu")
 FILES = {
-    "checksums.json", "curves.h5", "looks.safetensors", "record.json", "settings.yaml", "weights.safetensors",
+    "checksums.json", "checkpoints.safetensors", "curves.h5",
+    "record.json", "settings.yaml", "weights.safetensors",
 }  # fmt: skip
 
 
@@ -29,7 +31,7 @@ def specs(tiny, settings):
 
 def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
     spec = specs[0]
-    (trained,) = train.train(tiny, spec.stream, [spec.settings], spec.seed, CPU, lambda losses: None)
+    (trained,) = train.train(Job(tiny, spec.stream, [spec.settings], spec.seed, CPU))
     run_store.write(tmp_path, tiny, [(spec, trained)], 1.0)
     run = run_store.read(tmp_path / spec.digest)
     assert run.settings == spec.settings
@@ -37,10 +39,10 @@ def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
     assert set(run.trained.weights) == set(trained.weights)
     for name, values in trained.curves.items():
         assert np.array_equal(values, run.trained.curves[name])
-    assert np.array_equal(run.trained.looks.epochs, trained.looks.epochs)
-    assert np.array_equal(run.trained.looks.held_out, trained.looks.held_out)
-    for name, value in trained.looks.weights.items():
-        assert torch.equal(value, run.trained.looks.weights[name])
+    assert np.array_equal(run.trained.checkpoints.epochs, trained.checkpoints.epochs)
+    assert np.array_equal(run.trained.checkpoints.held_out, trained.checkpoints.held_out)
+    for name, value in trained.checkpoints.weights.items():
+        assert torch.equal(value, run.trained.checkpoints.weights[name])
 
 
 def test_the_digest_covers_what_changes_the_numbers_and_nothing_else(tiny, settings):
@@ -116,7 +118,7 @@ def test_comments_and_docstrings_do_not_change_the_digest(tmp_path):
 
 
 def test_the_record_says_what_was_run(tmp_path, tiny, specs):
-    (run,) = obtain.obtain(tmp_path, tiny, specs[:1], train.train)
+    (run,) = obtain.obtain(tmp_path, tiny, specs[:1])
     folder = tmp_path / specs[0].digest
     assert {path.name for path in folder.iterdir()} == FILES
     assert run.record["spec"]["stream"] == "flow"
@@ -126,7 +128,7 @@ def test_the_record_says_what_was_run(tmp_path, tiny, specs):
 
 
 def test_the_record_shows_the_difference_from_every_preset(tmp_path, tiny, specs):
-    (run,) = obtain.obtain(tmp_path, tiny, specs[:1], train.train)
+    (run,) = obtain.obtain(tmp_path, tiny, specs[:1])
     differences = run.record["differences"]
     assert set(differences) == {
         f"{a}/{b}" for a in ("paper", "released") for b in ("thumos14", "activitynet12")
@@ -140,7 +142,7 @@ def test_the_record_shows_the_difference_from_every_preset(tmp_path, tiny, specs
 @pytest.mark.parametrize("name", sorted(FILES))
 @pytest.mark.parametrize("how", ["emptied", "one bit", "gone"])
 def test_a_damaged_run_is_named_and_trained_again(tmp_path, tiny, specs, name, how):
-    (run,) = obtain.obtain(tmp_path, tiny, specs[:1], train.train)
+    (run,) = obtain.obtain(tmp_path, tiny, specs[:1])
     before = {key: value.clone() for key, value in run.trained.weights.items()}  # read from the file itself
     folder = tmp_path / specs[0].digest
     content = bytearray((folder / name).read_bytes())
@@ -155,7 +157,7 @@ def test_a_damaged_run_is_named_and_trained_again(tmp_path, tiny, specs, name, h
     with pytest.raises(InputError, match=r"is damaged, a file is not as it was written|is no finished run"):
         run_store.read(folder)
     with pytest.warns(UserWarning, match=f"{specs[0].digest}: is damaged and is trained again"):
-        (again,) = obtain.obtain(tmp_path, tiny, specs[:1], train.train)
+        (again,) = obtain.obtain(tmp_path, tiny, specs[:1])
     assert all(torch.equal(again.trained.weights[key], value) for key, value in before.items())
     assert [path.name for path in tmp_path.iterdir() if path.name != ".leases"] == [specs[0].digest]
 
@@ -167,7 +169,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 def test_a_pair_of_runs_is_noted_and_read(tmp_path, tiny, settings, specs):
     chosen = {spec.stream: spec for spec in specs if spec.seed == 0}
-    obtain.obtain(tmp_path, tiny, list(chosen.values()), train.train)
+    obtain.obtain(tmp_path, tiny, list(chosen.values()))
     run_store.write_pair(tmp_path, chosen, settings.model_copy(update={"eta": 0.7}))
     pair, localization = run_store.read_pair(tmp_path)
     assert {stream: run.record["digest"] for stream, run in pair.items()} == {
@@ -193,6 +195,6 @@ def test_results_on_a_store_do_not_overwrite_simulated_ones(tmp_path, monkeypatc
 
 
 def test_the_record_is_plain_json(tmp_path, tiny, specs):
-    obtain.obtain(tmp_path, tiny, specs[:1], train.train)
+    obtain.obtain(tmp_path, tiny, specs[:1])
     content = json.loads((tmp_path / specs[0].digest / "record.json").read_text())
     assert content["digest"] == specs[0].digest

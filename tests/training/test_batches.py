@@ -9,6 +9,7 @@ from dgam_core.data import store
 from dgam_core.snippets import checked_features
 from dgam_core.training import batches, train
 from dgam_core.training.batches import hold_out, load_training_data
+from dgam_core.training.trained import Job
 
 CPU = torch.device("cpu")
 
@@ -62,11 +63,11 @@ def test_training_from_the_store_gives_the_same_bits(tiny, settings, tmp_path, m
     store.write(tmp_path / "x.h5", replace(tiny, features=narrow))
     data = store.read(tmp_path / "x.h5")
     s = settings.training.for_stream("rgb").model_copy(update={"matmul": matmul})
-    (resident,) = train.train(data, "rgb", [s], 0, CPU, lambda losses: None)
+    (resident,) = train.train(Job(data, "rgb", [s], 0, CPU))
     monkeypatch.setattr(batches, "SHARE", 0.0)
-    (streamed,) = train.train(data, "rgb", [s], 0, CPU, lambda losses: None)
+    (streamed,) = train.train(Job(data, "rgb", [s], 0, CPU))
     assert all(torch.equal(resident.weights[name], value) for name, value in streamed.weights.items())
-    assert np.array_equal(resident.looks.held_out, streamed.looks.held_out)
+    assert np.array_equal(resident.checkpoints.held_out, streamed.checkpoints.held_out)
 
 
 def test_features_take_their_own_size_and_no_more(tiny):

@@ -9,6 +9,7 @@ import torch
 from dgam_core.data import store
 from dgam_core.experiments import run_store
 from dgam_core.training import batches, graphs, train
+from dgam_core.training.trained import Job
 from tests.cli.test_main import dgam
 from tests.training.test_processes import torchrun
 
@@ -26,7 +27,7 @@ def s(settings):
 
 
 def trained(data, s, device):
-    (found,) = train.train(data, "rgb", [s], 0, torch.device(device), lambda losses: None)
+    (found,) = train.train(Job(data, "rgb", [s], 0, torch.device(device)))
     return found
 
 
@@ -95,7 +96,7 @@ def test_the_program_waits_for_nothing_within_an_epoch(tiny, s):
 def test_a_training_goes_on_from_what_was_kept(tiny, s, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "KEEP_S", 0.0)
     data, stack = of_three_and_one(tiny, s, 12)
-    whole = train.train(data, "rgb", stack, 0, CUDA, lambda losses: None)
+    whole = train.train(Job(data, "rgb", stack, 0, CUDA))
 
     def stop(losses):
         count.append(1)
@@ -104,8 +105,8 @@ def test_a_training_goes_on_from_what_was_kept(tiny, s, tmp_path, monkeypatch):
 
     count = []
     with pytest.raises(KeyboardInterrupt):
-        train.train(data, "rgb", stack, 0, CUDA, stop, tmp_path)
-    again = train.train(data, "rgb", stack, 0, CUDA, lambda losses: None, tmp_path)
+        train.train(Job(data, "rgb", stack, 0, CUDA), stop, tmp_path)
+    again = train.train(Job(data, "rgb", stack, 0, CUDA), keep=tmp_path)
     for run, other in zip(whole, again, strict=True):
         for name, values in run.weights.items():
             torch.testing.assert_close(values, other.weights[name], rtol=1e-5, atol=1e-7)

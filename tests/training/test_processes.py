@@ -17,6 +17,7 @@ from dgam_core.experiments import run_store
 from dgam_core.training import train
 from dgam_core.training.batches import load_training_data
 from dgam_core.training.processes import ALONE, processes
+from dgam_core.training.trained import Job
 from tests.cli.test_main import DGAM, dgam
 from tests.conftest import ROOT
 
@@ -31,6 +32,7 @@ import torch
 from dgam_core.data import store
 from dgam_core.training import processes, train
 from dgam_core.settings import TrainingSettings
+from dgam_core.training.trained import Job
 from dgam_core.training.batches import load_training_data
 from tests.training.test_processes import gradients
 torch.set_num_threads(1)
@@ -48,6 +50,7 @@ import torch
 from dgam_core.data import store
 from dgam_core.training import processes, train
 from dgam_core.settings import TrainingSettings
+from dgam_core.training.trained import Job
 torch.set_num_threads(1)
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
 runs = [settings, settings.model_copy(update={"beta": 0.5})]
@@ -60,9 +63,9 @@ def progress(losses):
     if len(seen) == stop_at:
         sys.exit(3)
 with processes.processes(torch.device("cpu")) as (group, device):
-    found = train.train(store.read(Path("x.h5")), "rgb", runs, 0, device, progress, keep, group)
+    found = train.train(Job(store.read(Path("x.h5")), "rgb", runs, 0, device), progress, keep, group)
     if group.rank == 0:
-        left = [(run.weights, run.curves, run.looks.held_out, run.looks.weights) for run in found]
+        left = [(run.weights, run.curves, run.checkpoints.held_out, run.checkpoints.weights) for run in found]
         torch.save(left, "found.pt")
 """
 
@@ -123,7 +126,9 @@ def folder(tmp_path, tiny, settings):
     store.write(
         tmp_path / "x.h5", replace(tiny, videos=tuple(replace(v, subset="train") for v in tiny.videos))
     )
-    s = settings.training.for_stream("rgb").model_copy(update={"epochs": 6, "look_epochs": 2, "alpha": 0.3})
+    s = settings.training.for_stream("rgb").model_copy(
+        update={"epochs": 6, "evaluation_interval": 2, "alpha": 0.3}
+    )
     (tmp_path / "settings.json").write_text(s.model_dump_json())
     return tmp_path, s
 
@@ -153,8 +158,8 @@ def alike(found, expected):
             torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-5)
         for name, values in run.curves.items():
             np.testing.assert_allclose(curves[name], values, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(held_out, run.looks.held_out, rtol=1e-4)
-        for name, value in run.looks.weights.items():
+        np.testing.assert_allclose(held_out, run.checkpoints.held_out, rtol=1e-4)
+        for name, value in run.checkpoints.weights.items():
             torch.testing.assert_close(looks[name], value, rtol=1e-4, atol=1e-5)
 
 
@@ -165,7 +170,7 @@ def test_a_training_comes_to_what_one_process_comes_to(folder, where):
     status, said = together(path, limit + TRAINING)
     assert status == 0, said
     both = [s, s.model_copy(update={"beta": 0.5})]
-    expected = train.train(store.read(path / "x.h5"), "rgb", both, 0, CPU, lambda losses: None)
+    expected = train.train(Job(store.read(path / "x.h5"), "rgb", both, 0, CPU))
     alike(torch.load(path / "found.pt", weights_only=False), expected)
 
 

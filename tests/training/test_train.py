@@ -14,6 +14,7 @@ from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.stages import warmup
 from dgam_core.training import train
+from dgam_core.training.trained import Job
 
 CPU = torch.device("cpu")
 
@@ -28,7 +29,7 @@ def generator(seed=0):
 
 
 def run(data, s, seed=0, progress=lambda losses: None):
-    (trained,) = train.train(data, "rgb", [s], seed, CPU, progress)
+    (trained,) = train.train(Job(data, "rgb", [s], seed, CPU), progress)
     return trained
 
 
@@ -39,8 +40,8 @@ def same(a, b):
 def test_training_twice_gives_the_same_bits(tiny, s):
     first, again = (run(tiny, s, seed=3) for _ in range(2))
     assert same(first.weights, again.weights)
-    assert same(first.looks.weights, again.looks.weights)
-    assert np.array_equal(first.looks.held_out, again.looks.held_out)
+    assert same(first.checkpoints.weights, again.checkpoints.weights)
+    assert np.array_equal(first.checkpoints.held_out, again.checkpoints.held_out)
     other = run(tiny, s, seed=4)
     assert not same(first.weights, other.weights)
 
@@ -54,12 +55,12 @@ def test_training_reports_every_epoch_and_each_loss(tiny, s):
     assert all(values.shape == (3,) for values in trained.curves.values())
 
 
-def test_looks_are_snapshots_of_the_training(tiny, s):
+def test_checkpoints_are_snapshots_of_the_training(tiny, s):
     trained = run(tiny, s)
     shorter = run(tiny, s.model_copy(update={"epochs": 2}))
-    assert trained.looks.epochs.tolist() == [2, 3]
-    assert not any(name.startswith("cvae") for name in trained.looks.weights)
-    for name, values in trained.looks.weights.items():
+    assert trained.checkpoints.epochs.tolist() == [2, 3]
+    assert not any(name.startswith("cvae") for name in trained.checkpoints.weights)
+    for name, values in trained.checkpoints.weights.items():
         assert torch.equal(values[0], shorter.weights[name])
         assert torch.equal(values[1], trained.weights[name])
 
@@ -67,7 +68,7 @@ def test_looks_are_snapshots_of_the_training(tiny, s):
 def test_the_second_model_changes_nothing_about_the_first(tiny, s):
     alone = run(tiny, s.model_copy(update={"held_out": 0.0}))
     assert same(alone.weights, run(tiny, s).weights)
-    assert len(alone.looks.held_out) == 0
+    assert len(alone.checkpoints.held_out) == 0
 
 
 def test_the_second_model_is_scored_on_videos_it_has_not_seen(tiny, s):
@@ -83,7 +84,7 @@ def test_the_second_model_is_scored_on_videos_it_has_not_seen(tiny, s):
     with torch.no_grad():
         x_fg = pool_foreground(x[None, None], second.model.attention(x[None]))
         log_p = second.model.classifier(x_fg[0]).log_softmax(-1)
-    assert trained.looks.held_out[-1] == approx(
+    assert trained.checkpoints.held_out[-1] == approx(
         -log_p[0, 0, 1 + video].item(), rel=1e-5
     )  # v0 jumps, v1 throws
 
@@ -153,13 +154,14 @@ from pathlib import Path
 import torch
 from dgam_core.training import train
 from dgam_core.settings import TrainingSettings
+from dgam_core.training.trained import Job
 from dgam_core.data.store import read
 train.KEEP_S = 0.0  # after every epoch
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
 runs = [settings, settings.model_copy(update={"beta": 0.5})]
 where, kept = torch.device("cpu"), Path(sys.argv[1])
-found = train.train(read(Path("x.h5")), "rgb", runs, 0, where, lambda losses: None, kept)
-left = [(run.weights, run.looks.weights, torch.from_numpy(run.looks.held_out)) for run in found]
+found = train.train(Job(read(Path("x.h5")), "rgb", runs, 0, where), keep=kept)
+left = [(run.weights, run.checkpoints.weights, torch.from_numpy(run.checkpoints.held_out)) for run in found]
 curves = [{name: torch.from_numpy(values) for name, values in run.curves.items()} for run in found]
 torch.save(left + curves, sys.argv[2])
 """
@@ -173,7 +175,7 @@ def written(folder):
 def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_path):
     store.write(tmp_path / "x.h5", tiny)
     long = s.training.for_stream("rgb").model_copy(
-        update={"epochs": 120, "look_epochs": 25, "crop_epochs": 7}
+        update={"epochs": 120, "evaluation_interval": 25, "crop_epochs": 7}
     )
     (tmp_path / "settings.json").write_text(long.model_dump_json())
     (tmp_path / "script.py").write_text(KILLED)
@@ -206,5 +208,5 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_
 
 
 def test_short_trainings_write_nothing_down(tiny, s, tmp_path):
-    train.train(tiny, "rgb", [s], 0, CPU, lambda losses: None, tmp_path / "kept")
+    train.train(Job(tiny, "rgb", [s], 0, CPU), keep=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
