@@ -73,7 +73,7 @@ def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
     assert ranking[0.5, 0.3].mean == pytest.approx(100 * own.mean())
 
 
-def test_what_a_notebook_has_trained_is_not_trained_again(project):
+def test_what_a_notebook_has_trained_is_not_trained_again(project, monkeypatch):
     experiment = experiment_of(project, {"gamma_re": [0.0]})
     data, results = store.open_data_set("tiny.h5"), places.Results.of(experiment)
     baseline = {"": variants.without_and_with(experiment)["without"]}
@@ -82,7 +82,8 @@ def test_what_a_notebook_has_trained_is_not_trained_again(project):
     def never(*_):
         raise AssertionError("trained again")
 
-    assert len(grid.sweep(data, experiment, results, never)) == 2 * 3 * 9  # seeds, choices, tIoU
+    monkeypatch.setattr(obtain, "train", never)
+    assert len(grid.sweep(data, experiment, results)) == 2 * 3 * 9  # seeds, choices, tIoU
 
 
 def test_the_command_writes_a_table_and_a_figure(project, tmp_path):
