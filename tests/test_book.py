@@ -9,6 +9,7 @@ import pytest
 import yaml
 from sphinx.errors import ExtensionError
 
+from dgam_core.cli.main import cli
 from tests.conftest import ROOT
 
 
@@ -19,7 +20,7 @@ def extension(name):
     return module
 
 
-companion, benchmarks = extension("companion"), extension("benchmarks")
+companion, benchmarks, rooms = map(extension, ("companion", "benchmarks", "rooms"))
 PAGES = sorted((ROOT / "book" / "method").glob("*.md"))
 DIRECTIVE = re.compile(r"^```\{equation\} (\d+)\n(?::code: (.+)\n)?", re.MULTILINE)
 
@@ -89,6 +90,32 @@ def test_claims_stand_in_the_papers_order():
     assert [companion.in_paper(name) for name in names] == [
         "Figure 1", "Figure 3", "Figure 4", *(f"Table {number}" for number in range(1, 8)),
     ]  # fmt: skip
+
+
+def test_every_room_has_its_page_in_the_reference():
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "book" / "api").glob("*.md")}
+    assert set(pages) == {rooms.room_name(room) for room in rooms.rooms()}
+    for name, text in pages.items():
+        assert f"```{{room}} {name}\n" in text
+    assert rooms.room_name(rooms.rooms()[0]) == "method"
+
+
+def test_no_module_is_left_out_of_the_reference():
+    documented = {path for room in rooms.rooms() for path in (*rooms.modules(room), room / "__init__.py")}
+    assert documented == set((ROOT / "dgam_core").rglob("*.py"))
+
+
+def test_modules_stand_in_the_papers_order():
+    names = [path.stem for path in rooms.modules(ROOT / "dgam_core")]
+    of_equations = [name for name in names if name in ("attention", "classifier", "cvae", "localize")]
+    assert of_equations == ["attention", "classifier", "cvae", "localize"]  # 3.1, 3.2, 3.3, 3.5
+    assert names.index("settings") < names.index("attention") < names.index("errors")  # 3; 3.1; none
+
+
+def test_each_command_has_its_help():
+    text = dict(rooms.commands(cli))
+    assert text["dgam evaluate"].startswith("Usage: dgam evaluate [OPTIONS]")
+    assert "dgam checkpoint import" in text
 
 
 def test_every_page_and_notebook_is_in_the_table_of_contents():
