@@ -103,10 +103,10 @@ class Equation(SphinxDirective):
         for name in self.options.get("code", "").split():
             box += self._code(name)
         if tests := tests_of_equations().get(number):
-            box += self._line("Checked by", self._tests(tests), "; ")
+            box += self._line("Checked by", self._tests(tests), "; ", "checked-by")
         if names := settings_of_equation(number):
             self.env.note_dependency(str(ROOT / "dgam_core" / "settings.py"))
-            box += self._line("Settings", links.to_settings(names, self.env.docname), ", ")
+            box += self._line("Settings", links.to_settings(names, self.env.docname), ", ", "set-by")
         return [target, box]
 
     def _code(self, name: str) -> list[nodes.Node]:
@@ -129,8 +129,8 @@ class Equation(SphinxDirective):
             self.env.note_dependency(str(path))
         return [links.to_label(in_words(test), test.name, self.env.docname) for _, test in tests]
 
-    def _line(self, head: str, parts: list[nodes.Node], by: str) -> nodes.Node:
-        return nodes.paragraph("", f"{head}: ", *links.separated(parts, by), classes=["beside"])
+    def _line(self, head: str, parts: list[nodes.Node], by: str, name: str) -> nodes.Node:
+        return nodes.paragraph("", f"{head}: ", *links.separated(parts, by), classes=[name])
 
 
 class EquationTests(SphinxDirective):
@@ -161,8 +161,8 @@ class EquationTests(SphinxDirective):
         target = links.target(test.name)
         self.state.document.note_explicit_target(target)
         equations = links.to_equations(_numbers(test), self.env.docname)
-        where = nodes.paragraph("", "", nodes.literal("", path.relative_to(ROOT).as_posix()))
-        where += [nodes.Text(", of Eq. "), *equations]
+        file = nodes.literal("", path.relative_to(ROOT).as_posix())
+        where = nodes.paragraph("", "", file, nodes.Text(", of Eq. "), *equations, classes=["code-name"])
         text = source(path, test)
         return [target, where, nodes.literal_block(text, text, language="python")]
 

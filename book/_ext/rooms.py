@@ -61,14 +61,15 @@ class Room(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the sections."""
         (room,) = (room for room in rooms() if room_name(room) == self.arguments[0])
-        return [*self._automodule(room / "__init__.py"), *map(self._section, modules(room))]
-
-    def _section(self, path: Path) -> nodes.section:
-        name = module_name(path)
-        section = nodes.section(ids=[nodes.make_id(f"module {name}")], names=[f"module {name}"])
-        section += nodes.title("", "", nodes.literal("", name.removeprefix(f"{PACKAGE.name}.")))
-        section += self._automodule(path)
-        return section
+        prefix = f"{module_name(room / '__init__.py')}."
+        sections = []
+        for path in modules(room):
+            name = module_name(path)
+            section = nodes.section(ids=[nodes.make_id(f"module {name}")], names=[f"module {name}"])
+            section += nodes.title("", "", nodes.literal("", name.removeprefix(prefix)))
+            section += self._automodule(path)
+            sections.append(section)
+        return [*self._automodule(room / "__init__.py"), *sections]
 
     def _automodule(self, path: Path) -> list[nodes.Node]:
         self.env.note_dependency(str(path))
