@@ -120,8 +120,7 @@ def test_each_command_has_its_help():
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_has_a_meaning_and_equations_and_departures_that_there_are(name, equations):
-    groups = ("training", "localization")
-    (setting,) = (settings_page.documented(g)[name] for g in groups if name in settings_page.documented(g))
+    setting = (settings_page.documented("training") | settings_page.documented("localization"))[name]
     assert len(setting.meaning) > 5
     assert not re.search(r"\bEq\.|departure|unstated", setting.meaning)
     assert set(setting.equations) <= set(equations) - {1, 2, 3}
@@ -131,8 +130,8 @@ def test_every_setting_has_a_meaning_and_equations_and_departures_that_there_are
 @pytest.mark.parametrize("departure", DEPARTURES, ids=lambda departure: departure.title)
 def test_the_settings_of_a_departure_name_it(departure):
     switched = {*departure.values("thumos14"), *departure.values("activitynet12")}
-    assert switched <= set(settings_page.settings_of_departure(departure.number))
-    assert settings_page.settings_of_departure(departure.number)
+    assert switched <= set(settings_page.settings_of("departures", departure.number))
+    assert settings_page.settings_of("departures", departure.number)
 
 
 def test_a_settings_docstring_is_taken_apart():
@@ -149,9 +148,9 @@ def test_a_settings_docstring_is_taken_apart():
 
 
 def test_every_equation_with_a_setting_leads_to_it():
-    assert settings_page.settings_of_equation(4) == ["pool_offset_fg"]
-    assert settings_page.settings_of_equation(17) == ["score", "score_mix", "context", "eta"]
-    assert settings_page.settings_of_equation(1) == []
+    assert settings_page.settings_of("equations", 4) == ["pool_offset_fg"]
+    assert settings_page.settings_of("equations", 17) == ["score", "score_mix", "context", "eta"]
+    assert settings_page.settings_of("equations", 1) == []
 
 
 def test_values_are_those_of_presets_and_parameter_files():

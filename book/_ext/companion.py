@@ -16,7 +16,7 @@ import links
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pylatexenc.latex2text import LatexNodes2Text
-from settings_page import settings_of_equation
+from settings_page import settings_of
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -104,7 +104,7 @@ class Equation(SphinxDirective):
             box += self._code(name)
         if tests := tests_of_equations().get(number):
             box += self._line("Checked by", self._tests(tests), "; ", "checked-by")
-        if names := settings_of_equation(number):
+        if names := settings_of("equations", number):
             self.env.note_dependency(str(ROOT / "dgam_core" / "settings.py"))
             box += self._line("Settings", links.to_settings(names, self.env.docname), ", ", "set-by")
         return [target, box]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import links
 from docutils import nodes
@@ -74,14 +74,10 @@ def documented(group: str) -> dict[str, Documented]:
     return {name: Documented.read(own[name]) for name in model.model_fields if name in own}
 
 
-def settings_of_equation(number: int) -> list[str]:
-    """Return the settings that name an equation."""
-    return [
-        name
-        for group in ("training", "localization")
-        for name, setting in documented(group).items()
-        if number in setting.equations
-    ]
+def settings_of(kind: Literal["equations", "departures"], number: int) -> list[str]:
+    """Return the settings that name an equation or a departure."""
+    entries = documented("training") | documented("localization")
+    return [name for name, entry in entries.items() if number in getattr(entry, kind)]
 
 
 def show(value: Any) -> str:
@@ -201,18 +197,8 @@ class DeparturesTable(Table):
 
     def _row(self, departure: Departure) -> list[links.Cell]:
         number = [self.place(f"departure-{departure.number}"), nodes.Text(str(departure.number))]
-        names = links.to_settings(settings_of_departure(departure.number), self.env.docname)
+        names = links.to_settings(settings_of("departures", departure.number), self.env.docname)
         return [number, departure.title, departure.paper, departure.released, links.separated(names, ", ")]
-
-
-def settings_of_departure(number: int) -> list[str]:
-    """Return the settings that name a departure."""
-    return [
-        name
-        for group in ("training", "localization")
-        for name, entry in documented(group).items()
-        if number in entry.departures
-    ]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
