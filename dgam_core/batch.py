@@ -23,7 +23,7 @@ from dgam_core.params import Experiment
 from dgam_core.runs import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
-from dgam_core.stages import stack_key
+from dgam_core.training.fused import stack_key
 from dgam_core.workers import side_by_side
 
 Trainer = Callable[

@@ -36,8 +36,8 @@ from dgam_core.snippets import DataSet
 
 # The modules whose code decides what a training computes.
 CODE = (
-    "attention", "classifier", "cvae", "graphs", "losses", "model", "parallel", "snippets", "stack", "stages",
-    "train", "training_data",
+    "attention", "classifier", "cvae", "graphs", "losses", "model", "parallel", "snippets", "stages",
+    "train", "training.fused", "training_data",
 )  # fmt: skip
 CHECKSUMS = "checksums.json"
 

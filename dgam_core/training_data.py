@@ -17,7 +17,7 @@ from dgam_core.errors import InputError
 from dgam_core.memory import free_bytes
 from dgam_core.parallel import ALONE, Group, Part
 from dgam_core.snippets import DataSet, Video, checked_features
-from dgam_core.stages import Batch, send
+from dgam_core.training.fused import Batch, send
 
 # Share of the memory that is free which features may take; beyond it they stay in the store.
 SHARE = 0.5

@@ -39,7 +39,6 @@ ORDER = (
     "i3d",
     "i3d_weights",
     "extract",
-    "stack",
     "attention",
     "classifier",
     "cvae",
@@ -47,6 +46,7 @@ ORDER = (
     "outputs",
     "model",
     "stages",
+    "training",
     "graphs",
     "training_data",
     "train",
@@ -122,6 +122,7 @@ def test_every_module_has_a_test_and_a_place_in_the_reference():
     reference = (ROOT / "book" / "api.md").read_text()
     for name in ORDER:
         if name not in ("errors", "outputs"):  # data without behaviour
-            assert (ROOT / "tests" / f"test_{name}.py").is_file(), name
+            tests = ROOT / "tests"
+            assert (tests / f"test_{name}.py").is_file() or (tests / name).is_dir(), name
         if not name.startswith("cli"):
-            assert f"dgam_core.{name}\n" in reference, name
+            assert f"dgam_core.{name}\n" in reference or f"dgam_core.{name}." in reference, name

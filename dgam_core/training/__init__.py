@@ -1,0 +1,1 @@
+"""Training: the losses of `stages` computed fast."""
