@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video, checked_features
-from dgam_core.stages import Batch, send
 from dgam_core.system.machine import free_bytes
+from dgam_core.training.fused import Batch, send
 from dgam_core.training.processes import ALONE, Group, Part
 
 # Share of the memory that is free which features may take; beyond it they stay in the store.

@@ -14,7 +14,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from dgam_core.stages import Batch, Factors
+from dgam_core.training.fused import Batch, Factors
 
 # Steps of each shape before one is recorded, in which libraries choose and set up what they launch.
 WARM_UP = 3

@@ -18,17 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dgam_core import losses
-from dgam_core.attention import pool_foreground
 from dgam_core.errors import InputError
 from dgam_core.model import Model, new_model
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import sample_test, sample_training
-from dgam_core.stack import matmul, stack
-from dgam_core.stages import Batch, Factors, stack_key, stage_a_losses, stage_b_losses, warmup
+from dgam_core.stages import warmup
 from dgam_core.system.files import whole_file
 from dgam_core.system.machine import threads_for
+from dgam_core.training import fused
 from dgam_core.training.batches import ROUNDED, TrainingData, hold_out, load_training_data
+from dgam_core.training.fused import Batch, Factors, classification_losses, matmul, stack, stack_key
 from dgam_core.training.graphs import Replayed, Take
 from dgam_core.training.processes import ALONE, Group
 from dgam_core.training.trained import Checkpoints, Job, Progress, Trained
@@ -158,7 +157,7 @@ class Fit:
 
     def _step(self, stage: str, batch: Batch, factors: Factors) -> dict[str, Tensor]:
         """Take a step and return its losses."""
-        losses = {"a": stage_a_losses, "b": stage_b_losses}[stage]
+        losses = {"a": fused.stage_a_losses, "b": fused.stage_b_losses}[stage]
         out = losses(self.model, batch, self._s, factors, self._noise)
         if batch.part:  # each loss is a mean over videos
             out = {name: batch.part.share * value for name, value in out.items()}
@@ -289,9 +288,7 @@ def classification_loss(
     total = torch.zeros((), device=data.target.device)
     videos = torch.split(torch.arange(len(index)), settings.batch_size)
     for own, batch in zip(videos, data.batches((own, index[own]) for own in videos), strict=True):
-        lam, tcam = model.attention(batch.x), model.classifier.tcam(batch.x)
-        logits = model.classifier.logits(pool_foreground(tcam, lam))
         share = len(own) / len(index) * (batch.part.share if batch.part else 1)
-        total = total + share * losses.foreground_loss(logits, batch.target)
+        total = total + share * classification_losses(model, batch)
     group.add_up([total])
     return total
