@@ -38,7 +38,7 @@ PER_RUN = (
 # Hidden activations of a piece of a batch on the CPU: its arrays then fit in the second-level caches.
 PIECE = 2**20
 # oneDNN's float32 products, which `linear` does not use: from LARGE multiplications on, twice as fast on AMD.
-ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 LARGE = 2**22
 
 Module = TypeVar("Module", bound=nn.Module)
