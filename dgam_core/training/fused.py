@@ -37,7 +37,8 @@ PER_RUN = (
 )  # fmt: skip
 # Hidden activations of a piece of a batch on the CPU: its arrays then fit in the second-level caches.
 PIECE = 2**20
-# Multiplications from which oneDNN's float32 product is quicker than torch's default; on AMD, twice as quick.
+# oneDNN's float32 products, which `linear` does not use: from LARGE multiplications on, twice as fast on AMD.
+ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 LARGE = 2**22
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -177,15 +178,12 @@ def stage_a_losses(
     """
     noise = _noise(batch, s, generator) if s.gamma_re else None
     with torch.no_grad():
-        found = [_stage_a(model, piece, s, f, len(batch.x)) for piece in _pieces(model, batch, noise)]
-        losses, gradients = _sum(found)
-        losses["total"] = (
-            f.fg_weight * losses["fg"]
-            + f.alpha * losses["bg"]  # Eq. (6)
-            + f.gamma_re * losses["re"]
-            + f.gamma_guide * losses["guide"]  # Eq. (16)
+        losses, gradients = _sum(
+            _stage_a(model, piece, s, f, len(batch.x)) for piece in _pieces(model, batch, noise)
         )
-    return losses | {"total": _attach(losses["total"], gradients, model.stage_parameters("a"))}
+        l_d = f.fg_weight * losses["fg"] + f.alpha * losses["bg"]  # Eq. (6)
+        loss = l_d + f.gamma_re * losses["re"] + f.gamma_guide * losses["guide"]  # Eq. (16)
+    return losses | {"total": _attach(loss, gradients, model.stage_parameters("a"))}
 
 
 def stage_b_losses(
@@ -197,13 +195,14 @@ def stage_b_losses(
     """
     noise = _noise(batch, s, generator)
     with torch.no_grad():
-        found = [_stage_b(model, piece, f, batch.norm.numel()) for piece in _pieces(model, batch, noise)]
-        losses, gradients = _sum(found)
+        losses, gradients = _sum(
+            _stage_b(model, piece, f, batch.norm.numel()) for piece in _pieces(model, batch, noise)
+        )
         losses["cvae"] = -f.log_p_weight * losses["log_likelihood"] + f.beta * losses["kl"]  # Eq. (10)
-        total = f.cvae_weight * losses["cvae"]
+        loss = f.cvae_weight * losses["cvae"]
         scale = f.cvae_weight * f.log_p_weight / (batch.norm.numel() * s.num_samples * f.sigma**2)
         gradients = [_per_run(scale, gradient) * gradient for gradient in gradients]
-    return losses | {"total": _attach(total, gradients, model.stage_parameters("b"))}
+    return losses | {"total": _attach(loss, gradients, model.stage_parameters("b"))}
 
 
 @torch.no_grad()
@@ -253,10 +252,10 @@ def _pieces(model: Model, batch: Batch, noise: Tensor | None) -> Iterator[Piece]
         yield Piece(x, norm, target, None if eps is None else eps.flatten(1, 2))
 
 
-def _sum(found: Sequence[tuple[Losses, Gradients]]) -> tuple[Losses, Gradients]:
-    """Add up what the pieces of a batch come to."""
-    losses, gradients = found[0]
-    for more_losses, more in found[1:]:
+def _sum(pieces: Iterator[tuple[Losses, Gradients]]) -> tuple[Losses, Gradients]:
+    """Add up losses and gradients of the pieces of a batch."""
+    losses, gradients = next(pieces)
+    for more_losses, more in pieces:
         losses = {name: value + more_losses[name] for name, value in losses.items()}
         for gradient, another in zip(gradients, more, strict=True):
             gradient.add_(another)
@@ -264,7 +263,7 @@ def _sum(found: Sequence[tuple[Losses, Gradients]]) -> tuple[Losses, Gradients]:
 
 
 def _stage_a(model: Model, piece: Piece, s: TrainingSettings, f: Factors, B: int) -> tuple[Losses, Gradients]:
-    """What some videos add to the losses of stage (a), and to their gradients."""
+    """Contribution of some videos to the losses of stage (a) and their gradients."""
     (b, T, D), fc1, fc2 = piece.x.shape, model.attention.fc1, model.attention.fc2
     decoder = _Decoder(model, D, trains=False) if s.gamma_re else None
     weights = _attention_and_classifier(model) + (decoder.products() if decoder else [])
@@ -342,7 +341,10 @@ def _guide(
 
 
 def _stage_b(model: Model, piece: Piece, f: Factors, snippets: int) -> tuple[Losses, Gradients]:
-    """What some videos add to the losses of stage (b), and to their gradients, in units of 1 / (N·L·σ²)."""
+    """Contribution of some videos to the losses of stage (b) and their gradients.
+
+    The gradients are those of the total divided by the factor of ½‖x − x̂‖² in it; σ²·L·β is then that of KL.
+    """
     D, encoder = piece.x.shape[-1], model.cvae.encoder
     decoder = _Decoder(model, D, trains=True)
     attention, noise = model.attention.fc1, piece.noise
@@ -352,8 +354,8 @@ def _stage_b(model: Model, piece: Piece, f: Factors, snippets: int) -> tuple[Los
     hidden, h1, *xw = _products(piece.x, weights + decoder.products())
     lam, _ = _attention(model, hidden.relu_())
     h1.addcmul_(lam.unsqueeze(-1), first[:, None, :, -1]).relu_()
-    h2 = _affine(h1, encoder.fc2).relu_()
-    mu, log_var = (posterior := _affine(h2, encoder.fc3)).chunk(2, -1)
+    h2 = _affine(h1, encoder.fc2.weight, encoder.fc2.bias).relu_()
+    mu, log_var = (posterior := _affine(h2, encoder.fc3.weight, encoder.fc3.bias)).chunk(2, -1)
     scale = (0.5 * log_var).exp_()
     z = torch.addcmul(mu.unsqueeze(1), scale.unsqueeze(1), noise)  # (R, L, n, Z)
     squared, d_z, of_decoder = decoder.train(piece, lam, z, xw)
@@ -367,8 +369,8 @@ def _stage_b(model: Model, piece: Piece, f: Factors, snippets: int) -> tuple[Los
     torch.addcmul(d_z.sum(1), shift, ratio, out=d_mu)
     variance.sub_(1).mul_(ratio).addcmul_(d_z.mul_(noise).sum(1), scale)
     torch.mul(variance, 0.5, out=d_log_var)
-    d_h2 = _relu_gradient(_times(d_posterior, encoder.fc3.weight.mT), h2)
-    d_h1 = _relu_gradient(_times(d_h2, encoder.fc2.weight.mT), h1)
+    d_h2 = _relu_gradient(_affine(d_posterior, encoder.fc3.weight.mT), h2)
+    d_h1 = _relu_gradient(_affine(d_h2, encoder.fc2.weight.mT), h1)
     (d_x_column,) = _product_gradients(piece.x, [d_h1], first.dtype)
     d_first = torch.cat([d_x_column, _weight_gradient(d_h1, lam.unsqueeze(-1))], -1)
     constant = D / 2 * (2 * math.pi * f.sigma**2).log() * lam.shape[1]
@@ -412,13 +414,13 @@ class _Decoder:
         L = z.shape[1]
         flat = z.flatten(1, 2)
         lams = lam.repeat(1, L).unsqueeze(-1)
-        g1 = _affine(flat, None, self.of_z, self.fc1.bias)
+        g1 = _affine(flat, self.of_z, self.fc1.bias)
         g1.addcmul_(lams, self.of_lam[:, None]).relu_()
-        g2 = _affine(g1, self.fc2).relu_()
+        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
         squared, d_g2, of_last = self._distance(piece, g2, L, xw, trains=True)
         d_g2 = _relu_gradient(d_g2, g2)
-        d_g1 = _relu_gradient(_times(d_g2, self.fc2.weight.mT), g1)
-        d_z = _times(d_g1, self.of_z.mT)
+        d_g1 = _relu_gradient(_affine(d_g2, self.fc2.weight.mT), g1)
+        d_z = _affine(d_g1, self.of_z.mT)
         d_first = torch.cat([_weight_gradient(d_g1, lams), _weight_gradient(d_g1, flat)], -1)
         of_second = [_weight_gradient(d_g2, g1), d_g2.sum(1)]
         return squared.sum((1, 2)), d_z.view(z.shape), [d_first, d_g1.sum(1), *of_second, *of_last]
@@ -433,14 +435,14 @@ class _Decoder:
         v = f.r[:, None] * self.of_z.sum(-1) + self.of_lam  # what λ is multiplied by, through z and directly
         (g1,) = _products(noise, [(self.of_z, self.fc1.bias)])
         g1.addcmul_(lam.repeat(1, L).unsqueeze(-1), v[:, None]).relu_()
-        g2 = _affine(g1, self.fc2).relu_()
+        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
         squared, d_g2, _ = self._distance(piece, g2, L, xw, trains=False)
         log_p = -squared / _per_run(2 * f.sigma**2, squared)
         constant = math.log(L) + D / 2 * (2 * math.pi * f.sigma**2).log()
         l_re = (constant * lam.shape[1] - log_p.logsumexp(1).sum(-1)) / B
         if L > 1:
             d_g2 *= log_p.softmax(1).view(len(lam), -1, 1)
-        d_g1 = _relu_gradient(_times(_relu_gradient(d_g2, g2), self.fc2.weight.mT), g1)
+        d_g1 = _relu_gradient(_affine(_relu_gradient(d_g2, g2), self.fc2.weight.mT), g1)
         d_lams = (d_g1 @ v.unsqueeze(-1)).view(len(lam), L, -1)
         d_lam += d_lams.sum(1) * (f.gamma_re / (B * f.sigma**2))[:, None]
         return l_re
@@ -452,15 +454,15 @@ class _Decoder:
         x, W, b = piece.x.flatten(0, 1), self.W, self.b
         R, n = len(h), len(x)
         if not xw:
-            error = _affine(h, None, W, b)
+            error = _affine(h, W, b)
             error.view(R, L, n, -1).sub_(x)
             squared = torch.linalg.vector_norm(error, dim=-1).square().view(R, L, n)
             of_last = [_weight_gradient(error, h), error.sum(1)] if trains else []
-            return squared, _times(error, W.mT), of_last
+            return squared, _affine(error, W.mT), of_last
         wb = (b.unsqueeze(1) @ W).squeeze(1)  # Wᵀb, (R, K)
         gram = W.mT @ W
         offset = (wb[:, None] - xw[0]).unsqueeze(1)  # (R, 1, n, K)
-        d_h = _times(h, gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
+        d_h = _affine(h, gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
         squared = ((d_h + offset) * h.view(d_h.shape)).sum(-1)
         total = x.sum(0, dtype=b.dtype)  # Σx, of which only Σ‖x‖² − 2·bᵀΣx + n‖b‖² is needed
         outer = piece.norm.sum() - 2 * (b @ total) + n * b.square().sum(-1)
@@ -486,7 +488,7 @@ def _attention_and_classifier(model: Model) -> list[tuple[Tensor, Tensor | None]
 
 def _attention(model: Model, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """λ, (R, n), of the hidden layer, (R, n, H), with and without its margin."""
-    raw = _affine(hidden, model.attention.fc2).squeeze(-1).sigmoid_()
+    raw = _affine(hidden, model.attention.fc2.weight, model.attention.fc2.bias).squeeze(-1).sigmoid_()
     return raw.clamp(MARGIN, 1 - MARGIN), raw
 
 
@@ -510,19 +512,11 @@ def _relu_gradient(gradient: Tensor, output: Tensor) -> Tensor:
     return gradient
 
 
-def _affine(h: Tensor, layer: nn.Linear | None, W: Tensor | None = None, b: Tensor | None = None) -> Tensor:
-    """Apply a linear layer, or h·Wᵀ + b, to what each run has of its own, (R, n, I)."""
-    if layer is not None:
-        W, b = layer.weight, layer.bias
-    assert W is not None
+def _affine(h: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
+    """h·Wᵀ + b of each run, (R, n, O), of (R, n, I)."""
     if len(W) == 1:
         return _linear(h[0], W[0], None if b is None else b[0]).unsqueeze(0)
     return torch.bmm(h, W.mT) if b is None else torch.baddbmm(b.unsqueeze(1), h, W.mT)
-
-
-def _times(h: Tensor, W: Tensor) -> Tensor:
-    """h·Wᵀ of each run, (R, n, O)."""
-    return _affine(h, None, W)
 
 
 def _weight_gradient(gradient: Tensor, h: Tensor) -> Tensor:
@@ -560,7 +554,7 @@ def _product_gradients(x: Tensor, gradients: Sequence[Tensor], own: torch.dtype)
 
 def _linear(h: Tensor, W: Tensor, b: Tensor | None = None, own: torch.dtype | None = None) -> Tensor:
     """h·Wᵀ + b, (n, O), of (n, I); W is rounded to the type of h, and the result has the type `own`."""
-    if h.dtype == torch.float32 and h.device.type == "cpu" and h.numel() * len(W) > LARGE:
+    if ONEDNN and h.dtype == torch.float32 and h.device.type == "cpu" and h.numel() * len(W) > LARGE:
         # Of arrays with gaps, as a block of columns is, oneDNN makes a hundred times slower products.
         h, W = (values if values.mT.is_contiguous() else values.contiguous() for values in (h, W))
         product: Tensor = torch.ops.mkldnn._linear_pointwise(h, W, b, "none", [], "")

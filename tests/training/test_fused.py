@@ -236,3 +236,15 @@ def test_products_rounded_to_bfloat16_change_losses_by_little_and_only_when_aske
         # bfloat16 has 8 bits: a product of D numbers is off by about 2⁻⁹ of its size.
         assert np.allclose(values, rounded.curves[name], rtol=0.05, atol=0.05), name
     assert any(not np.array_equal(values, rounded.curves[name]) for name, values in exact.curves.items())
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("D", DIMS)
+def test_rounded_features_change_losses_and_gradients_by_little(s, runs, D):
+    batch, models = batch_of(D, torch.float32), [new_model(D, 2, s, seed) for seed in range(runs)]
+    rounded = replace(batch, x=batch.x.bfloat16())
+    for stage in ("a", "b"):
+        found = fused_step(models, stage, rounded, [s] * runs)
+        for r, model in enumerate(models):
+            # bfloat16 has 8 bits: a product of D numbers is off by about 2⁻⁹ of its size.
+            assert_alike(found, plain_step(model, stage, batch, s), r, s, 0.05)
