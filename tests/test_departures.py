@@ -24,6 +24,8 @@ from dgam_core.model import new_model
 from dgam_core.settings import Settings
 from dgam_core.stages import stage_a, stage_b, warmup
 from dgam_core.training import fused, train
+from dgam_core.training.batches import load_training_data
+from dgam_core.training.fit import Fit
 from dgam_core.training.trained import Job
 
 CPU = torch.device("cpu")
@@ -85,7 +87,7 @@ def test_01_the_pooling_offset_shrinks_the_foreground(settings, batch):
 
 def test_01_the_offset_is_not_there_in_a_test(settings, tiny):
     model = fused.stack(new_model(D, 2, on(settings, 1).for_stream("rgb"), seed=0), 1)
-    data = train.load_training_data(tiny, "rgb", CPU)
+    data = load_training_data(tiny, "rgb", CPU)
     variants = (settings, on(settings, 1))
     losses = [train.classification_loss(model, data, s.for_stream("rgb")) for s in variants]
     assert losses[0] == losses[1]
@@ -198,9 +200,9 @@ def test_11_adam_has_another_beta_1(settings, tiny, monkeypatch):
     seen = []
     real = torch.optim.Adam
     monkeypatch.setattr(torch.optim, "Adam", lambda p, **kw: seen.append(kw) or real(p, **kw))
-    data = train.load_training_data(tiny, "rgb", CPU)
+    data = load_training_data(tiny, "rgb", CPU)
     for s in (settings, on(settings, 11)):
-        train.Fit(data, [s.for_stream("rgb")], 0, CPU)
+        Fit(data, [s.for_stream("rgb")], 0, CPU)
     assert [arguments["betas"] for arguments in seen] == [(0.9, 0.999)] * 2 + [(0.8, 0.999)] * 2
     assert [arguments["lr"] for arguments in seen] == [0.001] * 4
     assert set(difference(on(settings, 11), settings)) == {"adam_beta1", "epochs"}
@@ -210,8 +212,8 @@ def draws(data, settings, epochs):
     """Batches of each epoch, videos and the snippets drawn; the training videos are five copies of two."""
     videos = tuple(replace(data.videos[i % 2], name=f"c{i}") for i in range(5))
     features = {"rgb": {f"c{i}": data.features["rgb"][f"v{i % 2}"] for i in range(5)}}
-    loaded = train.load_training_data(replace(data, videos=videos, features=features), "rgb", CPU)
-    fit = train.Fit(loaded, [settings.for_stream("rgb")], 0, CPU)
+    loaded = load_training_data(replace(data, videos=videos, features=features), "rgb", CPU)
+    fit = Fit(loaded, [settings.for_stream("rgb")], 0, CPU)
     found = []
     for _ in range(epochs):
         fit.epoch()

@@ -122,7 +122,7 @@ def follow(group: Group, data: DataSet, device: torch.device) -> None:
     """Train along with a leader that obtains runs, until it tells nothing: `group.tell(None)`."""
     while (told := group.tell(None)) is not None:
         stream, runs, seed, unfinished = told
-        train(Job(data, stream, runs, seed, device), keep=unfinished, group=group)
+        train(Job(data, stream, runs, seed, device), state_folder=unfinished, group=group)
 
 
 def obtain_models(

@@ -10,8 +10,8 @@ from dgam_core import classifier
 from dgam_core.data import store
 from dgam_core.data.simulated.features import thumos14
 from dgam_core.training import batches
+from dgam_core.training.fit import Fit
 from dgam_core.training.fused import matmul
-from dgam_core.training.train import Fit
 from tests.benchmarks.bench_training import (
     SCALES,
     at_scale,
@@ -131,7 +131,7 @@ def test_epoch(benchmark, data, runs, place, tmp_path, monkeypatch):
     if place == "store":
         store.write(tmp_path / "x.h5", data)
         data = store.read(tmp_path / "x.h5")
-        monkeypatch.setattr(batches, "SHARE", 0.0)
+        monkeypatch.setattr(batches, "MAX_MEMORY_SHARE", 0.0)
     peak = run_epochs(benchmark, fit_of(data, runs))
     benchmark.extra_info["share"] = runs
     hours = PAPER * settings_of(SCALE).total_epochs * benchmark.stats.stats.min / runs / 3600

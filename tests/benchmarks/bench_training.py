@@ -14,7 +14,8 @@ from dgam_core.data.simulated.features import thumos14
 from dgam_core.departures import preset
 from dgam_core.model import new_model
 from dgam_core.stages import stage_a, stage_b
-from dgam_core.training import batches, train
+from dgam_core.training import batches
+from dgam_core.training.fit import Fit
 from dgam_core.training.fused import Batch, Factors, stack, stage_a_losses, stage_b_losses
 
 CPU = torch.device("cpu")
@@ -206,7 +207,7 @@ def videos(tmp_path_factory):
 def test_features_in(benchmark, videos, place, monkeypatch):
     benchmark.group = "An epoch of 40 videos, paper scale, by where the features are"
     benchmark.name = place
-    monkeypatch.setattr(batches, "SHARE", 0.5 if place == "memory" else 0.0)
+    monkeypatch.setattr(batches, "MAX_MEMORY_SHARE", 0.5 if place == "memory" else 0.0)
     loaded = batches.load_training_data(videos, "rgb", CPU)
-    fit = train.Fit(loaded, [settings_of("paper")], 0, CPU)
+    fit = Fit(loaded, [settings_of("paper")], 0, CPU)
     benchmark.pedantic(fit.epoch, rounds=4, warmup_rounds=1)

@@ -13,6 +13,8 @@ from dgam_core.departures import preset
 from dgam_core.model import Model, new_model
 from dgam_core.settings import TrainingSettings
 from dgam_core.training import fused, train
+from dgam_core.training.batches import load_training_data
+from dgam_core.training.fit import Fit
 from dgam_core.training.fused import PER_RUN, Batch, Factors, stack, stack_key
 from dgam_core.training.trained import Job
 
@@ -170,7 +172,7 @@ def test_frozen_weights_get_no_gradient(s):
 
 def double(data, s):
     """Training in double precision, where the order of sums hardly shows."""
-    whole = train.load_training_data(data, "rgb", CPU)
+    whole = load_training_data(data, "rgb", CPU)
     return replace(
         whole, features=whole.features.double(), norm=whole.norm.double(), target=whole.target.double()
     )
@@ -181,8 +183,8 @@ def test_a_run_trains_in_a_stack_as_it_does_alone(tiny, s):
     long = s.model_copy(update={"epochs": 30, "learning_rate": 0.01})
     changes = ({}, {"beta": 1.0}, {"gamma_re": 0.1, "alpha": 0.0}, {"warmup_epochs": 9, "gamma_guide": 0.0})
     runs = [long.model_copy(update=change) for change in changes]
-    together = train.Fit(data, runs, 0, CPU)
-    alone = [train.Fit(data, [run], 0, CPU) for run in runs]
+    together = Fit(data, runs, 0, CPU)
+    alone = [Fit(data, [run], 0, CPU) for run in runs]
     for _ in range(30):
         for fit in (together, *alone):
             fit.epoch()
@@ -205,10 +207,10 @@ def test_what_every_run_leaves_behind_is_its_own(tiny, s):
 
 
 def test_runs_that_differ_in_more_than_factors_make_no_stack(tiny, s):
-    data = train.load_training_data(tiny, "rgb", CPU)
+    data = load_training_data(tiny, "rgb", CPU)
     for change in ({"latent_dim": 7}, {"learning_rate": 0.1}, {"gamma_re": 0.0}, {"crops": "overlapping"}):
         with pytest.raises(ValueError, match="differ in more than a stack allows"):
-            train.Fit(data, [s, s.model_copy(update=change)], 0, CPU)
+            Fit(data, [s, s.model_copy(update=change)], 0, CPU)
     paper = preset("paper", "thumos14").for_stream("rgb").training
     assert stack_key(paper) == stack_key(paper.model_copy(update={"beta": 3.0, "gamma_re": 9.0}))
 

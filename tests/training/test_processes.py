@@ -16,6 +16,8 @@ from dgam_core.errors import InputError
 from dgam_core.experiments import run_store
 from dgam_core.training import train
 from dgam_core.training.batches import load_training_data
+from dgam_core.training.fit import Fit
+from dgam_core.training.fused import Factors
 from dgam_core.training.processes import ALONE, processes
 from dgam_core.training.trained import Job
 from tests.cli.test_main import DGAM, dgam
@@ -54,7 +56,7 @@ from dgam_core.training.trained import Job
 torch.set_num_threads(1)
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
 runs = [settings, settings.model_copy(update={"beta": 0.5})]
-train.KEEP_S = 0.0
+train.STATE_INTERVAL_S = 0.0
 keep = Path("kept") if len(sys.argv) > 1 else None
 stop_at = int(sys.argv[1]) if len(sys.argv) > 1 else 0
 seen = []
@@ -88,7 +90,7 @@ def gradients(data, settings, device, group):
         norm=everything.norm.double(),
         target=everything.target.double(),
     )
-    fit = train.Fit(everything, [settings, settings.model_copy(update={"beta": 0.5})], 0, device, group)
+    fit = Fit(everything, [settings, settings.model_copy(update={"beta": 0.5})], 0, device, group)
     found = []
     # One that only the first process holds, one of unequal shares, and all.
     for videos in ([0], [0, 2, 1], [3, 1, 0, 2]):
@@ -96,8 +98,8 @@ def gradients(data, settings, device, group):
         fit.batches = [(torch.tensor(videos), index.repeat(len(videos), 1))]
         for stage in ("a", "b"):
             fit._adams[stage] = Keeper(fit.model.stage_parameters(stage))
-            factors = train.Factors.stack(
-                [train.Factors.of(run, 1.0, 5, everything.dim) for run in fit._runs], everything.target
+            factors = Factors.stack(
+                [Factors.of(run, 1.0, 5, everything.dim) for run in fit._runs], everything.target
             )
             sums = {}
             with fit.model.only_updating(stage):
@@ -166,7 +168,9 @@ def alike(found, expected):
 @pytest.mark.parametrize("where", ["memory", "store"])
 def test_a_training_comes_to_what_one_process_comes_to(folder, where):
     path, s = folder
-    limit = "from dgam_core.training import batches; batches.SHARE = 0\n" if where == "store" else ""
+    limit = (
+        "from dgam_core.training import batches; batches.MAX_MEMORY_SHARE = 0\n" if where == "store" else ""
+    )
     status, said = together(path, limit + TRAINING)
     assert status == 0, said
     both = [s, s.model_copy(update={"beta": 0.5})]
