@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dgam_core.training import fit as fitting
 from dgam_core.training import graphs
 from dgam_core.training.batches import TrainingData, load_training_data
 from dgam_core.training.fit import Fit
