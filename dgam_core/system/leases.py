@@ -23,8 +23,8 @@ STALE_S = 180.0  # a lease not renewed for this long is free: longer than networ
 class Leases:
     """Leases on names in a folder; those that this process holds end with the `with` block.
 
-    A lease of another machine is stale for an object that has seen it unchanged for `STALE_S`: keep one object
-    for as long as you poll. Clocks of different machines are never compared.
+    A lease of another machine is stale to an object that has seen it unchanged for `STALE_S`: keep one object
+    while you poll. Clocks of different machines are never compared.
     """
 
     def __init__(self, folder: Path) -> None:
