@@ -178,7 +178,7 @@ def test_the_site_is_of_the_profile_asked_for_and_of_all_its_notebooks(project):
 
 
 def test_features_are_imported_first(project, tiny):
-    from tests.data.layouts.test_common import export_basnet
+    from tests.data.layouts.exports import export_basnet
 
     (project / "tiny.h5").unlink()
     (project / "features").mkdir()

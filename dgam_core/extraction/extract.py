@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dgam_core.data import store
-from dgam_core.data.annotations import Annotation, read_annotations, subset_to_test
+from dgam_core.data.activitynet_json import Annotation, name_of_test_subset, read_annotations
 from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
@@ -195,7 +195,7 @@ def _annotations(path: Path | None, videos: Mapping[str, VideoFile]) -> dict[str
     known = read_annotations(path)
     if missing := [name for name in videos if name not in known]:
         raise InputError(f"{path}: lacks the video {missing[0]!r}")
-    test = subset_to_test(own.subset for own in known.values())
+    test = name_of_test_subset(own.subset for own in known.values())
     return {
         name: replace(known[name], subset="test" if known[name].subset == test else "train")
         for name in videos

@@ -18,7 +18,7 @@ from pytest import approx
 
 from dgam_core.data import store
 from dgam_core.data.simulated.features import DATA_SETS
-from tests.data.layouts.test_common import export_basnet, export_dgam
+from tests.data.layouts.exports import export_basnet, export_dgam
 
 DGAM = Path(sys.executable).parent / "dgam"
 
