@@ -61,7 +61,7 @@ def causes_and_recall(diagnoses: Sequence[Diagnosis], provenance: str) -> Figure
     left.set_title("slices of G detections a class, the surest on top", fontsize="small")
     name = "segment length (s)"
     recall = diagnoses[0].recall[name]
-    found = np.sum([d.recall[name].found for d in diagnoses], axis=0)
+    found = np.sum([d.recall[name].detected for d in diagnoses], axis=0)
     total = np.maximum(recall.count * len(diagnoses), 1)
     labels = [f"{a:.1f}–{b:.1f}" for a, b in zip(recall.edges[:-1], recall.edges[1:], strict=True)]
     right.bar(labels, 100 * found / total, color=OURS)
