@@ -188,7 +188,8 @@ def mean_average_precision(
 def _tp_first(scores: Floats, is_tp: Bools, is_ignored: Bools) -> tuple[Bools, Bools]:
     """Order detections, (K, P), so that of equal scores the true positives come first, at each threshold."""
     order = np.stack([np.lexsort((~row, -scores)) for row in is_tp])
-    return np.take_along_axis(is_tp, order, axis=1), np.take_along_axis(is_ignored, order, axis=1)
+    k = np.arange(len(order))[:, None]
+    return is_tp[k, order], is_ignored[k, order]
 
 
 def _check(
