@@ -50,6 +50,10 @@ class Diagnosis:
     recall: Mapping[str, Recall]
     curves: Mapping[str, NDArray[np.float64]]
 
+    def share(self, cause: str) -> float:
+        """Return the share of a cause (`CAUSES`) among the surest G detections of each class."""
+        return float(self.causes[0, CAUSES.index(cause)] / self.causes[0].sum())
+
 
 def diagnose(
     detections: SegmentTable,

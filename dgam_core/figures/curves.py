@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import summarize
+from dgam_core.experiments.published import Published
 from dgam_core.figures.style import OURS, PUBLISHED, SEED, WIDTH_IN, set_style
 
 HEIGHT_IN = 3.2
@@ -75,22 +75,21 @@ def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
-def over_tiou(scores: pd.DataFrame, provenance: str, published: Mapping[str, Any], best: str) -> Figure:
+def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, best: str) -> Figure:
     """mAP over the tIoU threshold: this run with its interval, the published DGAM and its best competitor.
 
     Args:
         scores: columns seed, tiou and map (a fraction), of one model choice.
         provenance: "simulated" or "measured on real features".
-        published: `data`, `columns` (thresholds) and `methods`, as in Tables 3 and 5.
+        published: methods at several thresholds, as in Tables 3 and 5.
         best: the competitor's name.
     """
     set_style()
     figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
     _line_with_interval(axes, scores.assign(value=100 * scores["map"]), "tiou", f"this run, {provenance}")
     for name, style, marker, inside in (("DGAM", "-", "s", PUBLISHED), (best, ":", "D", "white")):
-        (entry,) = [entry for entry in published["methods"] if entry["method"] == name]
         # A line runs on where the paper prints no value; the markers say where it does.
-        values = pd.Series(entry["map"], index=published["columns"], dtype=float).dropna()
+        values = published.values.loc[name, published.thresholds].dropna()
         axes.plot(
             values.index,
             values,
@@ -106,20 +105,20 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Mapping[str, Any
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside lower center", ncols=3, fontsize="small")
     axes.set_title(
-        f"This run: mean and 95 % interval over seeds\nPublished: {published['data']}", fontsize="medium"
+        f"This run: mean and 95 % interval over seeds\nPublished: {published.data}", fontsize="medium"
     )
     return figure
 
 
 def sweep(
-    scores: pd.DataFrame, provenance: str, published: Mapping[str, Any] | None, xlabel: str, log: bool
+    scores: pd.DataFrame, provenance: str, published: Published | None, xlabel: str, log: bool
 ) -> Figure:
     """mAP at tIoU 0.5 over a setting: this run with interval and seeds, and the published values.
 
     Args:
         scores: columns row (the setting's value), seed and map (a fraction).
         provenance: "simulated" or "measured on real features".
-        published: `data`, `columns` (values) and `map`, in percent; None where nothing is printed.
+        published: one row, a column per value; None where nothing is printed.
         xlabel: what is swept.
         log: whether its axis is logarithmic.
     """
@@ -133,10 +132,10 @@ def sweep(
     ours.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
     for axes in theirs:
         assert published is not None
-        axes.plot(published["columns"], published["map"], "s-", color=PUBLISHED)
-        axes.set_title(f"Published\n{published['data']}", fontsize="medium")
+        axes.plot(published.values.columns, published.values.iloc[0], "s-", color=PUBLISHED)
+        axes.set_title(f"Published\n{published.data}", fontsize="medium")
         axes.sharey(ours)
-    grids = [scores["row"].unique(), *([] if published is None else [published["columns"]])]
+    grids = [scores["row"].unique(), *([] if published is None else [published.values.columns.to_numpy()])]
     for axes, values in zip(np.atleast_1d(panels), grids, strict=True):
         if log:
             axes.set_xscale("log")

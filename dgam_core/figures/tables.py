@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 from dgam_core.departures import Benchmark, Departure
 from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
 from dgam_core.experiments.model_choice import CHOICES
+from dgam_core.experiments.published import Published
 
 # What the sign of a paired difference's interval means.
 VERDICTS = {1: "helps", -1: "harms", 0: "is undecided"}
@@ -36,23 +36,20 @@ def mean_and_sd(
     )
 
 
-def map_table(
-    scores: pd.DataFrame, published: Mapping[str, Sequence[float]], columns: Sequence[str], main: str
-) -> pd.DataFrame:
+def map_table(scores: pd.DataFrame, published: Published, main: str) -> pd.DataFrame:
     """The main number by model choice, what is published, and mAP of the last epoch at each threshold.
 
     Args:
         scores: as `Scorer.table` makes them, in fractions.
-        published: row → percentages; the table keeps this order.
-        columns: what the published percentages are.
+        published: mAP of the same rows; the table keeps their order.
         main: name of the number by which models are chosen, such as mAP@0.5.
     """
-    rows = list(published)
+    rows = list(published.values.index)
     (provenance,) = scores["provenance"].unique()
     last = scores[scores["choice"] == "last"]
     parts = {
         f"{main} (%) by model choice, {provenance}": choices(scores, rows),
-        "published": pd.DataFrame(dict(published), index=list(columns)).T.map("{:.1f}".format),
+        "published": published.values.rename(columns="mAP@{:g}".format).map("{:.1f}".format),
         f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(last, rows, "tiou", "map"),
     }
     return pd.concat(parts, axis=1)
@@ -70,24 +67,19 @@ def choices(scores: pd.DataFrame, rows: Sequence[str], value: str = "main") -> p
     return mean_and_sd(once, rows, "choice", value)[list(CHOICES)]
 
 
-def methods(scores: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
+def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     """All methods of a published table, and this run below them, by model choice.
 
     Args:
         scores: as `Scorer.table` makes them, of one row, at the published thresholds.
-        published: `columns` (thresholds) and `methods`, as in Tables 3 and 5.
+        published: methods at these thresholds, as in Tables 3 and 5, and "average" where it is printed.
     """
     (provenance,) = scores["provenance"].unique()
-    columns = list(published["columns"])
-    printed = {
-        ("published", _name(entry)): [*entry["map"], *([entry["average"]] if "average" in entry else [])]
-        for entry in published["methods"]
-    }
-    averages = ["average"] if "average" in published["methods"][0] else []
-    theirs = pd.DataFrame(printed, index=[*columns, *averages]).T
+    names = [f"{method}, {published.details[method]}" for method in published.values.index]
+    theirs = published.values.set_axis(pd.MultiIndex.from_product([["published"], names]))
     at = scores.assign(row=scores["choice"])
-    here = mean_and_sd(at, list(CHOICES), "tiou", "map")[columns]
-    if averages:
+    here = mean_and_sd(at, list(CHOICES), "tiou", "map")[published.thresholds]
+    if "average" in published.values:
         # Over the thresholds first: what is left is one number a seed, and their spread that of the seeds.
         each = at.groupby(["row", "seed"], as_index=False)["map"].mean().assign(column="average")
         here["average"] = mean_and_sd(each, list(CHOICES), "column", "map")["average"]
@@ -95,24 +87,19 @@ def methods(scores: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
     return pd.concat([theirs.map("{:.1f}".format).replace("nan", "–"), here])
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    return ", ".join(str(entry[key]) for key in ("method", "supervision", "feature") if entry.get(key))
-
-
-def sweep(scores: pd.DataFrame, name: str, published: Mapping[str, Any] | None) -> pd.DataFrame:
+def sweep(scores: pd.DataFrame, name: str, published: Published | None) -> pd.DataFrame:
     """mAP@0.5 by model choice at each value of a setting, and what is published.
 
     Args:
         scores: as `Scorer.table` makes them at tIoU 0.5; rows are the values.
         name: what is swept.
-        published: `data`, `columns` (values) and `map`, in percent; None where nothing is printed.
+        published: one row, a column per value; None where nothing is printed.
     """
     (provenance,) = scores["provenance"].unique()
     ours = choices(scores, list(scores["row"].unique()), "map")
     parts = {f"mAP@0.5 (%) by model choice, {provenance}": ours}
     if published is not None:
-        printed = pd.DataFrame({"DGAM": published["map"]}, index=published["columns"])
-        parts[f"published, {published['data']}"] = printed.map("{:.1f}".format)
+        parts[f"published, {published.data}"] = published.values.T.map("{:.1f}".format)
     return pd.concat(parts, axis=1).sort_index().fillna("–").rename_axis(index=name)
 
 
