@@ -88,9 +88,11 @@ study.save_figure(figure)
 by_seed = map_by_seed(scores)
 base = study.experiment.beta
 lines = [
-    tables.compare(f"β {beta:g}", by_seed[beta], by_seed[base], "points of mAP@0.5")
-    for beta in by_seed
-    if beta != base
+    tables.compare(
+        f"β {value:g}", by_seed[value], by_seed[base], "points of mAP@0.5"
+    )
+    for value in by_seed
+    if value != base
 ]
 means = by_seed.mean()
 printed = published.values.loc["DGAM"]
@@ -113,6 +115,6 @@ study.conclude(
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
 count = len(study.variants) * len(study.seeds) * len(study.choices)
-print("values:", ", ".join(f"{beta:g}" for beta in by_seed))
+print("values:", ", ".join(f"{value:g}" for value in by_seed))
 print("every value, seed and choice has a number:", len(scores) == count)
-study.check({f"mAP@0.5 at {beta:g}": by_seed[beta] for beta in by_seed}, scores)
+study.check({f"mAP@0.5 at {value:g}": by_seed[value] for value in by_seed}, scores)
