@@ -1,4 +1,4 @@
-"""What no other Sphinx extension offers: equations beside their code, claims beside their verdicts."""
+"""Equations beside their code, tests and settings; claims beside their verdicts; mended pages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import links
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pylatexenc.latex2text import LatexNodes2Text
-from sphinx.addnodes import pending_xref
+from settings_page import settings_of_equation
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -64,7 +65,7 @@ def source(path: Path, node: Found, docstring: bool = True) -> str:
 def tests_of_equations() -> dict[int, list[tuple[Path, ast.FunctionDef]]]:
     """Return the tests of each equation: those marked with its number, `@pytest.mark.equation(4)`."""
     found: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
-    for path in sorted((ROOT / "tests").glob("test_*.py")):
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in parsed(path)[1].body:
             if isinstance(node, ast.FunctionDef):
                 for number in _numbers(node):
@@ -93,7 +94,7 @@ class Equation(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the nodes."""
         number = int(self.arguments[0])
-        target = nodes.target("", "", names=[f"eq-{number}"], ids=[f"eq-{number}"])
+        target = links.target(f"eq-{number}")
         self.state.document.note_explicit_target(target)
         latex = "\n".join([r"\begin{equation}", *self.content, rf"\tag{{{number}}}", r"\end{equation}"])
         math = nodes.math_block(latex, latex, nowrap=True, number=None, label=None)
@@ -102,34 +103,34 @@ class Equation(SphinxDirective):
         for name in self.options.get("code", "").split():
             box += self._code(name)
         if tests := tests_of_equations().get(number):
-            box += self._links(tests)
+            box += self._line("Checked by", self._tests(tests), "; ", "checked-by")
+        if names := settings_of_equation(number):
+            self.env.note_dependency(str(ROOT / "dgam_core" / "settings.py"))
+            box += self._line("Settings", links.to_settings(names, self.env.docname), ", ", "set-by")
         return [target, box]
 
     def _code(self, name: str) -> list[nodes.Node]:
         path, node = find(name)
         self.env.note_dependency(str(path))
-        full = f"dgam_core.{name}"
         kind = "class" if isinstance(node, ast.ClassDef) else ("meth" if name.count(".") > 1 else "func")
-        link = pending_xref(
-            "", nodes.literal(full, full), refdomain="py", reftype=kind, reftarget=full, refexplicit=True,
-            refdoc=self.env.docname,
-        )  # fmt: skip
+        module, _, inner = name.partition(".")
+        parts = [
+            links.to_reference(f"dgam_core.{name}", kind, self.env.docname),
+            links.to_source(f"dgam_core.{module}", inner, self.env.docname),
+        ]
         text = source(path, node, docstring=False)
         return [
-            nodes.paragraph("", "", link, classes=["code-name"]),
+            nodes.paragraph("", "", *links.separated(parts, " "), classes=["code-name"]),
             nodes.literal_block(text, text, language="python"),
         ]
 
-    def _links(self, tests: list[tuple[Path, ast.FunctionDef]]) -> nodes.Node:
-        line = nodes.paragraph("", "Checked by: ", classes=["checked-by"])
-        for i, (path, test) in enumerate(tests):
+    def _tests(self, tests: list[tuple[Path, ast.FunctionDef]]) -> list[nodes.Node]:
+        for path, _ in tests:
             self.env.note_dependency(str(path))
-            line += [nodes.Text("; ")] * bool(i)
-            line += pending_xref(
-                "", nodes.inline("", in_words(test)), refdomain="std", reftype="ref", reftarget=test.name,
-                refexplicit=True, refdoc=self.env.docname, refwarn=True,
-            )  # fmt: skip
-        return line
+        return [links.to_label(in_words(test), test.name, self.env.docname) for _, test in tests]
+
+    def _line(self, head: str, parts: list[nodes.Node], by: str, name: str) -> nodes.Node:
+        return nodes.paragraph("", f"{head}: ", *links.separated(parts, by), classes=[name])
 
 
 class EquationTests(SphinxDirective):
@@ -152,17 +153,16 @@ class EquationTests(SphinxDirective):
         return sections
 
     def _again(self, test: ast.FunctionDef) -> nodes.Node:
-        link = pending_xref(
-            "", nodes.inline("", in_words(test)), refdomain="std", reftype="ref", reftarget=test.name,
-            refexplicit=True, refdoc=self.env.docname, refwarn=True,
-        )  # fmt: skip
+        link = links.to_label(in_words(test), test.name, self.env.docname)
         return nodes.paragraph("", "Also, above: ", link)
 
     def _source(self, path: Path, test: ast.FunctionDef) -> list[nodes.Node]:
         self.env.note_dependency(str(path))
-        target = nodes.target("", "", names=[test.name], ids=[test.name.replace("_", "-")])
+        target = links.target(test.name)
         self.state.document.note_explicit_target(target)
-        where = nodes.paragraph("", "", nodes.literal("", path.relative_to(ROOT).as_posix()))
+        equations = links.to_equations(_numbers(test), self.env.docname)
+        file = nodes.literal("", path.relative_to(ROOT).as_posix())
+        where = nodes.paragraph("", "", file, nodes.Text(", of Eq. "), *equations, classes=["code-name"])
         text = source(path, test)
         return [target, where, nodes.literal_block(text, text, language="python")]
 
