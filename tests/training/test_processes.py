@@ -18,7 +18,7 @@ from dgam_core.training import train
 from dgam_core.training.batches import load_training_data
 from dgam_core.training.processes import ALONE, processes
 from dgam_core.training.trained import Job
-from tests.cli.test_main import DGAM, dgam
+from tests.cli.command import DGAM, dgam
 from tests.conftest import ROOT
 
 TORCHRUN = Path(sys.executable).parent / "torchrun"
