@@ -20,10 +20,10 @@ from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.run_store import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
-from dgam_core.stages import stack_key
 from dgam_core.system.leases import leases
 from dgam_core.system.machine import choose_device
 from dgam_core.system.workers import side_by_side
+from dgam_core.training.fused import stack_key
 from dgam_core.training.processes import ALONE, Group
 from dgam_core.training.train import report_nothing, train
 from dgam_core.training.trained import Job, Progress
@@ -122,7 +122,7 @@ def follow(group: Group, data: DataSet, device: torch.device) -> None:
     """Train along with a leader that obtains runs, until it tells nothing: `group.tell(None)`."""
     while (told := group.tell(None)) is not None:
         stream, runs, seed, unfinished = told
-        train(Job(data, stream, runs, seed, device), keep=unfinished, group=group)
+        train(Job(data, stream, runs, seed, device), state_folder=unfinished, group=group)
 
 
 def obtain_models(

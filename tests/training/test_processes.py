@@ -16,6 +16,8 @@ from dgam_core.errors import InputError
 from dgam_core.experiments import run_store
 from dgam_core.training import train
 from dgam_core.training.batches import load_training_data
+from dgam_core.training.fit import Fit
+from dgam_core.training.fused import Factors
 from dgam_core.training.processes import ALONE, processes
 from dgam_core.training.trained import Job
 from tests.cli.command import DGAM, dgam
@@ -37,7 +39,7 @@ from tests.training.test_processes import gradients
 torch.set_num_threads(1)
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
 data = store.read(Path("x.h5"))
-train.KEEP_S = 0.0
+train.STATE_INTERVAL_S = 0.0
 def trained(device, group, progress=train.report_nothing, keep=None):
     job = Job(data, "rgb", [settings, settings.model_copy(update={"beta": 0.5})], 0, device)
     found = train.train(job, progress, keep, group)
@@ -53,9 +55,9 @@ with processes.processes(torch.device("cpu")) as (group, device):
         found = {"gradients": gradients(data, settings, device, group)}
         torch.set_default_dtype(torch.float32)
         found["memory"] = trained(device, group)
-        batches.SHARE, share = 0, batches.SHARE
+        batches.MAX_MEMORY_SHARE, share = 0, batches.MAX_MEMORY_SHARE
         found["store"] = trained(device, group)
-        batches.SHARE = share
+        batches.MAX_MEMORY_SHARE = share
         if group.rank == 0:
             torch.save(found, "found.pt")
         trained(device, group, stop, Path("kept"))
@@ -83,7 +85,7 @@ def gradients(data, settings, device, group):
         norm=everything.norm.double(),
         target=everything.target.double(),
     )
-    fit = train.Fit(everything, [settings, settings.model_copy(update={"beta": 0.5})], 0, device, group)
+    fit = Fit(everything, [settings, settings.model_copy(update={"beta": 0.5})], 0, device, group)
     found = []
     # One that only the first process holds, one of unequal shares, and all.
     for videos in ([0], [0, 2, 1], [3, 1, 0, 2]):
@@ -91,8 +93,8 @@ def gradients(data, settings, device, group):
         fit.batches = [(torch.tensor(videos), index.repeat(len(videos), 1))]
         for stage in ("a", "b"):
             fit._adams[stage] = Keeper(fit.model.stage_parameters(stage))
-            factors = train.Factors.stack(
-                [train.Factors.of(run, 1.0, 5, everything.dim) for run in fit._runs], everything.target
+            factors = Factors.stack(
+                [Factors.of(run, 1.0, 5, everything.dim) for run in fit._runs], everything.target
             )
             sums = {}
             with fit.model.only_updating(stage):
