@@ -149,7 +149,7 @@ CASES = [
     (array(np.ones((2, 2)), "a/test_data/test_labels.npy"), A, "a: the 2 columns of test_labels.npy do not match the 2 classes that the test videos' annotations name"),
     (lambda: Path("a/train_data/rgb_features/2.npy").unlink(), A, "a/train_data/rgb_features/2.npy: no such file; the labels count 4 videos"),
     (lambda: Path("c/test/v3.npy").unlink(), C, "c/test/v3.npy: no such file"),
-    (pickled("d/Tiny-I3D-JOINTFeatures.npy"), D, "d/Tiny-I3D-JOINTFeatures.npy: names posix.mkdir, which has no place in an array; it is not read"),
+    (pickled("d/Tiny-I3D-JOINTFeatures.npy"), D, "d/Tiny-I3D-JOINTFeatures.npy: refers to posix.mkdir, which is not part of a NumPy array; the file is refused"),
     (cut("d/Tiny-I3D-JOINTFeatures.npy", 0.9), D, "d/Tiny-I3D-JOINTFeatures.npy: is damaged or holds more than plain objects (it ends too early)"),
     (array(np.array([b"v0"]), "d/Tiny-Annotations/videoname.npy"), D, "d/Tiny-Annotations: the files disagree on the number of videos: videoname 1, subset 4, duration 4, labels_all 4, labels 4, segments 4"),
     (lambda: Path("e/i3d_features/v1.npy").unlink(), E, "e/i3d_features: has 0 files for the video 'v1'; it should have one; list videos without features in missing_files.txt"),
