@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from dgam_core.settings import Settings, Strict
 
@@ -228,40 +228,6 @@ def preset(name: Preset, benchmark: Benchmark) -> Settings:
             if departure.number != CLASS0_BUG:
                 values |= departure.values(benchmark)
     return Settings(**values)
-
-
-AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
-def switch(settings: AnySettings, departure: Departure, benchmark: Benchmark) -> AnySettings:
-    """Return `settings` with one departure as in the released code."""
-    return settings.model_copy(update=dict(departure.values(benchmark)))
-
-
-def one_by_one(base: AnySettings, benchmark: Benchmark) -> dict[str, AnySettings]:
-    """Return `base` with each departure alone, with all, and with all and the bug of class 0.
-
-    The length of training and the number of checkpoints stay as in `base`. Departures in which both presets
-    agree on the benchmark have nothing to switch and are left out.
-
-    Args:
-        base: where to start.
-        benchmark: "thumos14" or "activitynet12".
-    Returns:
-        Name of the variant → settings; the first, "base", is where to start.
-    """
-    length = {name: getattr(base, name) for name in ("epochs", "evaluation_interval")}
-    variants = {"base": base}
-    combined = base
-    for departure in DEPARTURES:
-        if departure.values(benchmark):
-            alone = switch(base, departure, benchmark).model_copy(update=length)
-            variants[f"{departure.number} {departure.title}"] = alone
-        if departure.number != CLASS0_BUG:
-            combined = switch(combined, departure, benchmark).model_copy(update=length)
-    variants[f"all but {CLASS0_BUG}"] = combined
-    variants[f"all and {CLASS0_BUG}"] = combined.model_copy(update={"released_class0_bug": True})
-    return variants
 
 
 def difference(settings: Strict, other: Strict) -> dict[str, tuple[Any, Any]]:

@@ -58,7 +58,7 @@ def test_tests_are_marked_with_equations_of_the_paper():
 def test_source_is_taken_without_its_docstring():
     path, node = companion.find("attention.pool_background")
     assert companion.source(path, node, docstring=False).splitlines() == [
-        "def pool_background(x: Tensor, lam: Tensor, offset: float | Tensor = 0.0) -> Tensor:",
+        "def pool_background(x: Tensor, lam: Tensor, offset: float = 0.0) -> Tensor:",
         "    return pool_foreground(x, 1 - lam, offset)",
     ]
     assert '"""Temporal mean weighted by 1 − attention' in companion.source(path, node)
@@ -226,6 +226,21 @@ def test_times_stand_beside_the_first_form_of_their_group():
     assert benchmarks.table(record_of(PAIR), "gpu").startswith("On a GPU: *not measured*; ")
     with pytest.raises(ExtensionError, match="has nothing about 'trainings'; run `make bench`"):
         benchmarks.table(record_of(PAIR), "trainings")
+
+
+def test_ratios_stand_in_a_table_of_sizes():
+    names = ("about", "group", "name", "note")
+    cells = [("T = 32", "D = 64", "0.7"), ("T = 32", "D = 128", "0.6"), ("T = 400", "D = 64", "0.5")]
+    rows = [
+        dict(zip(names, ("sizes", *cell), strict=True)) for cell in [*cells, ("T = 400", "D = 128", "0.4")]
+    ]
+    assert benchmarks.sizes({"rows": rows}).splitlines() == [
+        "| | D = 64 | D = 128 |",
+        "|---|---|---|",
+        "| T = 32 | 0.7 | 0.6 |",
+        "| T = 400 | 0.5 | 0.4 |",
+    ]
+    assert benchmarks.sizes({"rows": []}).startswith("*not measured*")
 
 
 def test_costs_count_each_run_once():

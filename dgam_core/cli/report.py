@@ -38,13 +38,16 @@ def warnings(result: Evaluation) -> list[str]:
     )
     sentences = (
         (
-            result.unknown_videos,
+            result.num_in_unknown_videos,
             "detections lie in videos outside the ground truth and count as false positives",
         ),
-        (result.unknown_labels, "detections have labels without ground truth and are left out"),
-        (result.duplicates, "segments repeat another; each wants a detection of its own"),
-        (result.empty, "segments or detections have no length; nothing finds them, and they find nothing"),
-        (0 if neutral else result.ambiguous, f"segments are called Ambiguous and {ambiguous}"),
+        (result.num_of_unknown_labels, "detections have labels without ground truth and are left out"),
+        (result.num_duplicates, "segments repeat another; each needs its own detection"),
+        (
+            result.num_empty,
+            "segments or detections have no length and match nothing",
+        ),
+        (0 if neutral else result.num_ambiguous, f"segments are called Ambiguous and {ambiguous}"),
     )
     return [f"{count} {sentence}" for count, sentence in sentences if count]
 
@@ -52,7 +55,7 @@ def warnings(result: Evaluation) -> list[str]:
 def as_text(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | None) -> str:
     """Return a table for people."""
     which = f" ({test_set})" if test_set else ""
-    unsure = f"; {result.ambiguous} ambiguous segments" if result.protocol.ambiguous != "class" else ""
+    unsure = f"; {result.num_ambiguous} ambiguous segments" if result.protocol.ambiguous != "class" else ""
     lines = [
         f"{result.num_detections} detections; {result.num_segments} segments; "
         f"{len(result.per_class)} classes; {result.num_videos} videos{which}; "
@@ -89,7 +92,7 @@ def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
         lines += [
             f"  {low:8.1f} to {high:8.1f} {100 * found / count:7.1f} % of {count}"
             for low, high, found, count in zip(
-                recall.edges[:-1], recall.edges[1:], recall.found, recall.count, strict=True
+                recall.edges[:-1], recall.edges[1:], recall.detected, recall.count, strict=True
             )
             if count
         ]
@@ -108,7 +111,7 @@ def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | Non
         "num_videos": result.num_videos,
         "num_segments": result.num_segments,
         "num_detections": result.num_detections,
-        "num_ambiguous": result.ambiguous,
+        "num_ambiguous": result.num_ambiguous,
     }
     if diagnosis:
         content["diagnosis"] = {
@@ -118,7 +121,7 @@ def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | Non
                 name: {
                     "edges": recall.edges.tolist(),
                     "segments": recall.count.tolist(),
-                    "found": recall.found.tolist(),
+                    "found": recall.detected.tolist(),
                 }
                 for name, recall in diagnosis.recall.items()
             },

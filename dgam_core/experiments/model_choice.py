@@ -147,8 +147,12 @@ class Scorer:
     def chosen_outputs(
         self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str
     ) -> dict[str, dict[str, Outputs]]:
-        """Return stream → test video → outputs of the model that a choice falls on."""
-        return self.outputs(model, self.scores(model, settings)[choice].checkpoints, settings)
+        """Return stream → test video → outputs of the checkpoint that a choice falls on."""
+        if choice == "test_oracle":  # takes long; the cache of scores may know it
+            checkpoints = self.scores(model, settings)[choice].checkpoints
+        else:
+            checkpoints = self.chosen(model, settings, choice)
+        return self.outputs(model, checkpoints, settings)
 
     def table(
         self,

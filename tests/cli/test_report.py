@@ -48,7 +48,7 @@ def test_the_object_is_json_and_holds_the_same():
 def test_what_is_odd_is_said():
     assert report.warnings(results("thumos")[0]) == [
         "1 detections lie in videos outside the ground truth and count as false positives",
-        "1 segments or detections have no length; nothing finds them, and they find nothing",
+        "1 segments or detections have no length and match nothing",
     ]
     assert report.warnings(results("anet")[0])[-1] == (
         "1 segments are called Ambiguous and are a class like any other; --protocol thumos excuses them"

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from dgam_core.experiments.places import Results
+from dgam_core.experiments.published import Published
 from dgam_core.figures import bars, curves
 
 PUBLISHED = {"L_fg": 21.5, "+ L_bg": 24.8}
@@ -79,10 +80,9 @@ def test_map_over_tiou_shows_the_published_as_published():
         [(seed, tiou, 0.5 - tiou / 2 + seed / 10) for seed in (0, 1) for tiou in (0.1, 0.3, 0.5)],
         columns=["seed", "tiou", "map"],
     )
-    methods = [{"method": "DGAM", "map": [60.0, 46.8, 28.8]}, {"method": "Best", "map": [60.4, None, 26.8]}]
-    figure = curves.over_tiou(
-        scores, "simulated", {"data": "THUMOS14", "columns": [0.1, 0.3, 0.5], "methods": methods}, "Best"
-    )
+    methods = {"DGAM": [60.0, 46.8, 28.8], "Best": [60.4, float("nan"), 26.8]}
+    printed = Published("THUMOS14", pd.DataFrame(methods, index=[0.1, 0.3, 0.5]).T.assign(average=9.0))
+    figure = curves.over_tiou(scores, "simulated", printed, "Best")
     (axes,) = figure.axes
     ours, dgam, best = axes.lines
     assert ours.get_ydata().tolist() == pytest.approx([50, 40, 30])  # the mean of both seeds
@@ -101,7 +101,7 @@ def test_a_sweep_has_the_published_values_beside_it_where_there_are_any():
     )
     alone = curves.sweep(scores, "simulated", None, "r", log=False)
     assert len(alone.axes) == 1
-    printed = {"data": "THUMOS14", "columns": [16, 32], "map": [26.5, 27.5]}
+    printed = Published("THUMOS14", pd.DataFrame({16: [26.5], 32: [27.5]}, index=["DGAM"]))
     ours, theirs = curves.sweep(scores, "simulated", printed, "z", log=True).axes
     assert ours.lines[0].get_ydata().tolist() == [10, 20]
     assert theirs.lines[0].get_ydata().tolist() == [26.5, 27.5]
