@@ -227,7 +227,7 @@ def set_statistics(data: DataSet, outputs: Mapping[str, Outputs], threshold: flo
         outputs: test video → outputs of one stream.
         threshold: t*, 0.5 in the paper.
     Raises:
-        ValueError: no snippet lies in a segment, so that |gt| is 0.
+        ValueError: no snippet lies in a segment, so that ``|gt|`` is 0.
     """
     sets = [_sets(data, video, outputs[video.name], threshold) for video in data.subset("test")]
     gt, att, cls = (np.concatenate(parts) for parts in zip(*sets, strict=True))

@@ -35,7 +35,7 @@ class Experiment(Settings):
     dataset: str = Field(min_length=1)
     """The file of a store, or the name of a simulated data set."""
     seeds: tuple[int, ...] = Field(strict=False, min_length=1)
-    """One training of each stream a seed."""
+    """Random seeds; each stream is trained once per seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
     sweep: tuple[tuple[str, tuple[Value, ...]], ...] = Field((), strict=False)

@@ -78,7 +78,7 @@ class Study:
 
     @property
     def summary(self) -> Markdown:
-        """Say what the numbers are of: provenance, data set and settings."""
+        """Sentences on what the numbers are about, the data set, its provenance and the settings."""
         return Markdown(f"{self.data.summary}\n\n{self.experiment.summary}")
 
     def on(self, data: DataSet) -> Study:
