@@ -23,7 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS_PAGE = "book/equation_tests"
-Found = ast.FunctionDef | ast.ClassDef
+Definition = ast.FunctionDef | ast.ClassDef
 
 
 @cache
@@ -33,7 +33,7 @@ def parsed(path: Path) -> tuple[str, ast.Module]:
     return text, ast.parse(text)
 
 
-def find(name: str) -> tuple[Path, Found]:
+def find(name: str) -> tuple[Path, Definition]:
     """Find a function, class or method of the package by its name, such as cvae.CVAE.decode.
 
     Raises:
@@ -41,36 +41,36 @@ def find(name: str) -> tuple[Path, Found]:
     """
     module, *parts = name.split(".")
     path = ROOT / "dgam_core" / f"{module}.py"
-    node: ast.Module | Found | None = parsed(path)[1] if path.is_file() else None
+    node: ast.Module | Definition | None = parsed(path)[1] if path.is_file() else None
     for part in parts:
         inside = node.body if node is not None else []
-        node = next((n for n in inside if isinstance(n, Found) and n.name == part), None)
-    if not isinstance(node, Found):
+        node = next((n for n in inside if isinstance(n, Definition) and n.name == part), None)
+    if not isinstance(node, Definition):
         raise ExtensionError(f"dgam_core has no {name}: name a function as module.function")
     return path, node
 
 
-def source(path: Path, node: Found, docstring: bool = True) -> str:
+def source(path: Path, node: Definition, docstring: bool = True) -> str:
     """Return the source of a function or class, with its decorators."""
     lines = parsed(path)[0].splitlines()
     first = min(part.lineno for part in (node, *node.decorator_list))
-    kept = list(range(first - 1, node.end_lineno or first))
+    indices = list(range(first - 1, node.end_lineno or first))
     if not docstring and ast.get_docstring(node):
         text = node.body[0]
-        kept = [i for i in kept if not text.lineno <= i + 1 <= (text.end_lineno or 0)]
-    return textwrap.dedent("\n".join(lines[i] for i in kept))
+        indices = [i for i in indices if not text.lineno <= i + 1 <= (text.end_lineno or 0)]
+    return textwrap.dedent("\n".join(lines[i] for i in indices))
 
 
 @cache
 def tests_of_equations() -> dict[int, list[tuple[Path, ast.FunctionDef]]]:
     """Return the tests of each equation: those marked with its number, `@pytest.mark.equation(4)`."""
-    found: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
+    tests: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in parsed(path)[1].body:
             if isinstance(node, ast.FunctionDef):
                 for number in _numbers(node):
-                    found.setdefault(number, []).append((path, node))
-    return found
+                    tests.setdefault(number, []).append((path, node))
+    return tests
 
 
 def _numbers(node: ast.FunctionDef) -> Iterator[int]:
@@ -137,7 +137,7 @@ class EquationTests(SphinxDirective):
     """The source of every test that is marked with an equation, under the first it names."""
 
     def run(self) -> list[nodes.Node]:
-        """Make a section an equation."""
+        """Make a section per equation."""
         shown: set[str] = set()
         sections = []
         for number, tests in sorted(tests_of_equations().items()):
@@ -162,7 +162,7 @@ class EquationTests(SphinxDirective):
         self.state.document.note_explicit_target(target)
         equations = links.to_equations(_numbers(test), self.env.docname)
         file = nodes.literal("", path.relative_to(ROOT).as_posix())
-        where = nodes.paragraph("", "", file, nodes.Text(", of Eq. "), *equations, classes=["code-name"])
+        where = nodes.paragraph("", "", file, nodes.Text(", checks Eq. "), *equations, classes=["code-name"])
         text = source(path, test)
         return [target, where, nodes.literal_block(text, text, language="python")]
 
@@ -178,7 +178,7 @@ def glued(notebook: dict[str, Any], name: str) -> str | None:
 
 
 class Claims(SphinxDirective):
-    """What the paper claims, and whether it holds in this build: of the notebooks named, or of all."""
+    """The claims of the paper with their verdicts in this build: of the notebooks named, or of all."""
 
     optional_arguments = 1
     final_argument_whitespace = True
@@ -190,8 +190,8 @@ class Claims(SphinxDirective):
         rows = []
         for path in filter(Path.is_file, paths):
             self.env.note_dependency(str(path))
-            found = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
-            for claim in json.loads(found or "[]"):
+            claims = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
+            for claim in json.loads(claims or "[]"):
                 link = f"[{in_paper(path.stem)}](/book/notebooks/{path.stem}.ipynb)"
                 cells = [claim[key] for key in ("claim", "verdict", "measured", "published")]
                 rows.append("| " + " | ".join([link, *cells]) + " |")
@@ -237,7 +237,7 @@ def describe(
 ) -> None:
     """Give a page a description, for search engines and previews: its first paragraph."""
     paragraphs = doctree.findall(nodes.paragraph) if doctree else []
-    first = next((found for found in paragraphs if isinstance(found.parent, nodes.section)), None)
+    first = next((paragraph for paragraph in paragraphs if isinstance(paragraph.parent, nodes.section)), None)
     if first is None:
         return
     paragraph = first.deepcopy()
@@ -257,7 +257,7 @@ def make_accessible(
         return str(tree(*args, **options)).replace("<summary>", '<summary aria-label="Pages within">')
 
     context["generate_toctree_html"] = with_named_toggles
-    # A list by its role, of entries that are no list items by theirs.
+    # A list by its role, of entries that are not list items by theirs.
     for role in ('role="list" class="citation-list"', 'role="doc-biblioentry"'):
         context["body"] = context.get("body", "").replace(role, role.partition('" ')[2])
 

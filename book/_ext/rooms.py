@@ -93,7 +93,7 @@ class Rooms(SphinxDirective):
 def commands(command: click.Command, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
     """Yield the name and the help text of each command, those of groups one by one."""
     name = command.name if parent else "dgam"
-    context = click.Context(command, parent, info_name=name, terminal_width=80)
+    context = click.Context(command, parent, info_name=name, terminal_width=74)
     if not isinstance(command, click.Group):
         yield context.command_path, command.get_help(context)
         return
@@ -109,7 +109,10 @@ class Commands(SphinxDirective):
         sections = []
         for name, text in commands(import_module(f"{PACKAGE.name}.cli.main").cli):
             section = nodes.section(ids=[nodes.make_id(name)], names=[name])
-            section += [nodes.title("", "", nodes.literal("", name)), nodes.literal_block(text, text)]
+            section += [
+                nodes.title("", "", nodes.literal("", name)),
+                nodes.literal_block(text, text, language="text"),
+            ]
             sections.append(section)
         return sections
 
