@@ -32,9 +32,7 @@ PATH = click.Path(path_type=Path)  # existence is checked where it is read, with
 @click.option(
     "--snippet-frames", type=click.IntRange(min=1), help="Frames per snippet, if the durations do not tell."
 )
-@click.option(
-    "--float16", is_flag=True, help="Round the features to half their size; prints the largest error."
-)
+@click.option("--float16", is_flag=True, help="Round the features to half their size; prints the error.")
 def import_(
     layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None, float16: bool
 ) -> None:
@@ -91,12 +89,8 @@ def _rounding(error: float) -> str:
 )
 @click.option("--out", type=PATH, required=True, metavar="OUT.h5")
 @click.option("--annotations", type=PATH, metavar="GT.json", help="Subsets, labels and segments.")
-@click.option(
-    "--fps", default="25", show_default=True, metavar="RATE|native", help="Frames per second to use."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes for optical flow; by default one per core."
-)
+@click.option("--fps", default="25", show_default=True, metavar="RATE|native", help="Frames per second.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes for optical flow; else one per core.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def extract(
     videos: tuple[Path, ...],
@@ -149,9 +143,7 @@ def _rate(text: str) -> Fraction | None:
 
 @click.command()
 @click.argument("file", type=PATH, metavar="FILE.h5")
-@click.option(
-    "--picture", type=PATH, metavar="OUT.png", help="Figure of feature norms over time, of a few videos."
-)
+@click.option("--picture", type=PATH, metavar="OUT.png", help="Feature norms over time of a few videos.")
 def inspect(file: Path, picture: Path | None) -> None:
     """Say what is inside a store, and whether it is sound."""
     from dgam_core.data import soundness, store

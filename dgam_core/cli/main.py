@@ -39,9 +39,7 @@ for command in (import_, simulate, extract, inspect, export, batch):
     "--params", type=PATH, required=True, help="Settings, such as params/demo/table4_ablation.yaml."
 )
 @click.option("--out", type=PATH, required=True, metavar="RUN_DIR", help="Folder for the trained streams.")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Overrides the device in the settings."
-)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Overrides the settings.")
 def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     """Train a model per stream, with the first seed of the settings.
 
@@ -78,10 +76,8 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
 
 @cli.command()
 @click.argument("params", type=PATH, metavar="SWEEP.yaml")
-@click.option("--dataset", metavar="FILE.h5|simulated:NAME", help="Overrides the data set in SWEEP.yaml.")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Overrides the device in SWEEP.yaml."
-)
+@click.option("--dataset", metavar="FILE.h5|simulated:NAME", help="Overrides SWEEP.yaml.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Overrides SWEEP.yaml.")
 def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     """Train and score every combination of the values of some settings; write a table and a figure.
 
