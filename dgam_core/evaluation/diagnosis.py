@@ -51,6 +51,10 @@ class Diagnosis:
     recall: Mapping[str, Recall]
     curves: Mapping[str, Floats]
 
+    def share(self, cause: str) -> float:
+        """Return the share of a cause (`CAUSES`) among the surest G detections of each class."""
+        return float(self.causes[0, CAUSES.index(cause)] / self.causes[0].sum())
+
 
 def diagnose(
     detections: SegmentTable,

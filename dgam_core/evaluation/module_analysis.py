@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +116,46 @@ def contrast(data: DataSet, video: Video, attention: NDArray[np.floating]) -> fl
     if is_action.all() or not is_action.any():
         return float("nan")
     return float(attention[is_action].mean() - attention[~is_action].mean())
+
+
+def video_of_median_change(
+    data: DataSet, before: Mapping[str, Mapping[str, Outputs]], after: Mapping[str, Mapping[str, Outputs]]
+) -> Video:
+    """Choose the test video that Figure 1 shows.
+
+    Candidates are the test videos with at least two actions, or all test videos where none has two. Each
+    changes its `contrast` from one model to the other by so much, on average over the streams. The video of
+    the median change is chosen; of an even number, the one below the median.
+
+    Args:
+        data: the data set.
+        before: stream → test video → outputs of one model.
+        after: the same of the other.
+    Raises:
+        ValueError: no candidate has snippets both within actions and outside.
+    """
+    videos = data.subset("test")
+    candidates = [video for video in videos if len(video.segments) > 1] or videos
+    changes = [(_contrast_change(data, video, before, after), video) for video in candidates]
+    ordered = sorted((pair for pair in changes if np.isfinite(pair[0])), key=itemgetter(0))
+    if not ordered:
+        raise ValueError(f"{data.name}: no test video has snippets both within actions and outside")
+    return ordered[(len(ordered) - 1) // 2][1]
+
+
+def _contrast_change(
+    data: DataSet,
+    video: Video,
+    before: Mapping[str, Mapping[str, Outputs]],
+    after: Mapping[str, Mapping[str, Outputs]],
+) -> float:
+    """Return the change of a video's contrast from one model to another, averaged over the streams."""
+    changes = [
+        contrast(data, video, after[stream][video.name].attention)
+        - contrast(data, video, before[stream][video.name].attention)
+        for stream in before
+    ]
+    return float(np.mean(changes))
 
 
 def _is_action(data: DataSet, video: Video, count: int) -> Bools:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -15,28 +14,28 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import summarize
+from dgam_core.experiments.published import Published
 from dgam_core.figures.style import OURS, PUBLISHED, SEED, WIDTH_IN, set_style
 
 HEIGHT_IN = 3.2
 MIN_LOG_SPAN = 10  # highest / lowest value from which an axis is logarithmic
 
 
-def over_tiou(scores: pd.DataFrame, provenance: str, published: Mapping[str, Any], competitor: str) -> Figure:
+def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, competitor: str) -> Figure:
     """mAP over the tIoU threshold: this run with its interval, the published DGAM and its best competitor.
 
     Args:
         scores: columns seed, tiou and map (a fraction), of one model choice.
         provenance: "simulated" or "measured on real features".
-        published: `data`, `columns` (thresholds) and `methods`, as in Tables 3 and 5.
+        published: methods at several thresholds, as in Tables 3 and 5.
         competitor: name of the competing method.
     """
     set_style()
     figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
     _line_with_interval(axes, scores.assign(value=100 * scores["map"]), "tiou", f"this run, {provenance}")
-    maps = {entry["method"]: entry["map"] for entry in published["methods"]}
     for name, style, marker, face in (("DGAM", "-", "s", PUBLISHED), (competitor, ":", "D", "white")):
         # A line passes over thresholds without a printed value; the markers say where there is one.
-        values = pd.Series(maps[name], index=published["columns"], dtype=float).dropna()
+        values = published.values.loc[name, published.thresholds].dropna()
         axes.plot(
             values.index,
             values,
@@ -52,20 +51,20 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Mapping[str, Any
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside lower center", ncols=3, fontsize="small")
     axes.set_title(
-        f"This run: mean and 95 % interval over seeds\nPublished: {published['data']}", fontsize="medium"
+        f"This run: mean and 95 % interval over seeds\nPublished: {published.data}", fontsize="medium"
     )
     return figure
 
 
 def sweep(
-    scores: pd.DataFrame, provenance: str, published: Mapping[str, Any] | None, xlabel: str, log: bool
+    scores: pd.DataFrame, provenance: str, published: Published | None, xlabel: str, log: bool
 ) -> Figure:
     """mAP at tIoU 0.5 over a setting: this run with its interval and seeds, beside the published values.
 
     Args:
         scores: columns row (value of the setting), seed and map (a fraction).
         provenance: "simulated" or "measured on real features".
-        published: `data`, `columns` (values of the setting) and `map`, in percent; None without any.
+        published: one row, a column per value of the setting; None where nothing is printed.
         xlabel: the setting.
         log: whether its axis is logarithmic.
     """
@@ -80,9 +79,9 @@ def sweep(
     left.plot(percent["row"], percent["value"], "o", color=SEED, markersize=3, alpha=0.8)
     left.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
     if published is not None:
-        values_of[right] = published["columns"]
-        right.plot(published["columns"], published["map"], "s-", color=PUBLISHED)
-        right.set_title(f"Published\n{published['data']}", fontsize="medium")
+        values_of[right] = published.values.columns.to_numpy()
+        right.plot(published.values.columns, published.values.iloc[0], "s-", color=PUBLISHED)
+        right.set_title(f"Published\n{published.data}", fontsize="medium")
         right.sharey(left)
     for axes, values in values_of.items():
         if log:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 from dgam_core.departures import Benchmark, Departure
 from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
 from dgam_core.experiments.model_choice import CHOICES
+from dgam_core.experiments.published import Published
 
 # What a paired difference means, by the sign of its interval.
 EFFECTS = {1: "helps", -1: "harms", 0: "is undecided"}
@@ -35,23 +35,20 @@ def mean_and_sd(
     return table.rename_axis(index=None, columns=None)
 
 
-def map_table(
-    scores: pd.DataFrame, published: Mapping[str, Sequence[float]], columns: Sequence[str], metric: str
-) -> pd.DataFrame:
+def map_table(scores: pd.DataFrame, published: Published, metric: str) -> pd.DataFrame:
     """The main mAP by model choice, the published values, and mAP of the last epoch at each threshold.
 
     Args:
         scores: as `Scorer.table` makes them, in fractions.
-        published: row → percentages; the table keeps this order.
-        columns: names of the published percentages.
+        published: mAP of the same rows; the table keeps their order.
         metric: name of the main mAP, by which models are compared, such as mAP@0.5.
     """
-    rows = list(published)
+    rows = list(published.values.index)
     (provenance,) = scores["provenance"].unique()
     last = scores[scores["choice"] == "last"]
     parts = {
         f"{metric} (%) by model choice, {provenance}": choices(scores, rows),
-        "published": pd.DataFrame(dict(published), index=list(columns)).T.map("{:.1f}".format),
+        "published": published.values.rename(columns="mAP@{:g}".format).map("{:.1f}".format),
         f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(last, rows, "tiou", "map"),
     }
     return pd.concat(parts, axis=1)
@@ -69,49 +66,39 @@ def choices(scores: pd.DataFrame, rows: Sequence[str], value: str = "main") -> p
     return mean_and_sd(at_first, rows, "choice", value)[list(CHOICES)]
 
 
-def methods(scores: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
+def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     """All methods of a published table, and this run below them, by model choice.
 
     Args:
         scores: as `Scorer.table` makes them, of one row, at the published thresholds.
-        published: `columns` (thresholds) and `methods`, as in Tables 3 and 5.
+        published: methods at these thresholds, as in Tables 3 and 5, and "average" where it is printed.
     """
     (provenance,) = scores["provenance"].unique()
-    columns = list(published["columns"])
-    averages = ["average"] if "average" in published["methods"][0] else []
-    values = {
-        ("published", _name(entry)): [*entry["map"], *(entry[name] for name in averages)]
-        for entry in published["methods"]
-    }
-    above = pd.DataFrame(values, index=[*columns, *averages]).T.map("{:.1f}".format).replace("nan", "–")
+    names = [f"{method}, {published.details[method]}" for method in published.values.index]
+    above = published.values.set_axis(pd.MultiIndex.from_product([["published"], names]))
     by_choice = scores.assign(row=scores["choice"])
-    below = mean_and_sd(by_choice, list(CHOICES), "tiou", "map")[columns]
-    if averages:
+    below = mean_and_sd(by_choice, list(CHOICES), "tiou", "map")[published.thresholds]
+    if "average" in published.values:
         # Averaged over the thresholds per seed, so that the spread is that of the seeds.
         per_seed = by_choice.groupby(["row", "seed"], as_index=False)["map"].mean().assign(column="average")
         below["average"] = mean_and_sd(per_seed, list(CHOICES), "column", "map")["average"]
     below.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], below.index])
-    return pd.concat([above, below])
+    return pd.concat([above.map("{:.1f}".format).replace("nan", "–"), below])
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    return ", ".join(str(entry[key]) for key in ("method", "supervision", "feature") if entry.get(key))
-
-
-def sweep(scores: pd.DataFrame, name: str, published: Mapping[str, Any] | None) -> pd.DataFrame:
+def sweep(scores: pd.DataFrame, name: str, published: Published | None) -> pd.DataFrame:
     """mAP@0.5 by model choice at each value of a setting, and the published values.
 
     Args:
         scores: as `Scorer.table` makes them at tIoU 0.5; rows are the values of the setting.
         name: name of the setting.
-        published: `data`, `columns` (values of the setting) and `map`, in percent; None without any.
+        published: one row, a column per value of the setting; None where nothing is printed.
     """
     (provenance,) = scores["provenance"].unique()
     by_choice = choices(scores, list(scores["row"].unique()), "map")
     parts = {f"mAP@0.5 (%) by model choice, {provenance}": by_choice}
     if published is not None:
-        published_map = pd.DataFrame({"DGAM": published["map"]}, index=published["columns"])
-        parts[f"published, {published['data']}"] = published_map.map("{:.1f}".format)
+        parts[f"published, {published.data}"] = published.values.T.map("{:.1f}".format)
     return pd.concat(parts, axis=1).sort_index().fillna("–").rename_axis(index=name)
 
 

@@ -13,6 +13,7 @@ from dgam_core.evaluation.module_analysis import (
     set_statistics,
     snippet_kinds,
     swap_modules,
+    video_of_median_change,
 )
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import Segment
@@ -159,3 +160,38 @@ def test_contrast_is_the_mean_inside_the_action_minus_the_mean_outside(tiny):
     attention = np.array([0, 0, 1, 0.5, 0.3, 0.3, 0, 0])
     assert contrast(tiny, video, attention) == pytest.approx(0.75 - 0.1)
     assert np.isnan(contrast(tiny, replace(video, segments=()), attention))
+
+
+def attention_of(contrasts):
+    """Outputs of two streams whose attention has these contrasts, video by video, on average."""
+    streams = {"rgb": {}, "flow": {}}
+    for name, value in contrasts.items():
+        for stream, more in (("rgb", 0.1), ("flow", -0.1)):
+            attention = np.full(8, 0.2)
+            attention[2:4] += value + more
+            streams[stream][name] = outputs_of(attention, np.zeros((8, 3)))
+    return streams
+
+
+@pytest.mark.parametrize(
+    ("after", "chosen"),
+    [
+        ({"a": 0.5, "b": 0.1, "c": 0.3, "one": 0.2}, "c"),  # changes 0.5, 0.1, 0.3; "one" has one action
+        ({"a": 0.3, "b": 0.5, "c": 0.1, "one": 0.2}, "a"),
+    ],
+)
+def test_figure_1_shows_the_video_of_the_median_change_of_contrast(tiny, after, chosen):
+    two = (Segment("jump", 2.0, 3.0), Segment("jump", 3.0, 4.0))
+    videos = [replace(tiny.videos[2], name=name, segments=two) for name in "abc"]
+    videos.append(replace(tiny.videos[2], name="one"))
+    before = attention_of(dict.fromkeys(after, 0.0))
+    data = replace(tiny, videos=tuple(videos))
+    assert video_of_median_change(data, before, attention_of(after)).name == chosen
+    # Of two, the one that changes less; where no video has two actions, of all.
+    pair = replace(data, videos=tuple(videos[:2]))
+    assert video_of_median_change(pair, before, attention_of(after)).name == min("ab", key=after.get)
+    single = replace(data, videos=(videos[3],))
+    assert video_of_median_change(single, before, attention_of(after)).name == "one"
+    nothing = replace(data, videos=(replace(videos[3], segments=()),))
+    with pytest.raises(ValueError, match="no test video has snippets both within actions and outside"):
+        video_of_median_change(nothing, before, attention_of(after))

@@ -5,6 +5,7 @@ import pytest
 from pytest import approx
 
 from dgam_core.evaluation.intervals import summarize
+from dgam_core.experiments.published import Published
 from dgam_core.figures import curves
 
 
@@ -73,10 +74,9 @@ def test_map_over_tiou_shows_the_published_as_published():
         [(seed, tiou, 0.5 - tiou / 2 + seed / 10) for seed in (0, 1) for tiou in (0.1, 0.3, 0.5)],
         columns=["seed", "tiou", "map"],
     )
-    methods = [{"method": "DGAM", "map": [60.0, 46.8, 28.8]}, {"method": "Best", "map": [60.4, None, 26.8]}]
-    figure = curves.over_tiou(
-        scores, "simulated", {"data": "THUMOS14", "columns": [0.1, 0.3, 0.5], "methods": methods}, "Best"
-    )
+    methods = {"DGAM": [60.0, 46.8, 28.8], "Best": [60.4, float("nan"), 26.8]}
+    printed = Published("THUMOS14", pd.DataFrame(methods, index=[0.1, 0.3, 0.5]).T.assign(average=9.0))
+    figure = curves.over_tiou(scores, "simulated", printed, "Best")
     (axes,) = figure.axes
     ours, dgam, best = axes.lines
     assert ours.get_ydata().tolist() == approx([50, 40, 30])  # the mean of both seeds
@@ -95,7 +95,7 @@ def test_a_sweep_has_the_published_values_beside_it_where_there_are_any():
     )
     alone = curves.sweep(scores, "simulated", None, "r", log=False)
     assert len(alone.axes) == 1
-    printed = {"data": "THUMOS14", "columns": [16, 32], "map": [26.5, 27.5]}
+    printed = Published("THUMOS14", pd.DataFrame({16: [26.5], 32: [27.5]}, index=["DGAM"]))
     left, right = curves.sweep(scores, "simulated", printed, "z", log=True).axes
     assert left.lines[0].get_ydata().tolist() == [10, 20]
     assert right.lines[0].get_ydata().tolist() == [26.5, 27.5]
