@@ -37,7 +37,9 @@ def causes_by_row(diagnoses: Mapping[str, Sequence[Diagnosis]], provenance: str)
     for axes, num_slices, title in zip(
         panels, (1, 10), ("as many as there are actions", "ten times as many"), strict=True
     ):
-        counts = np.array([_sum_causes(of_row)[:num_slices].sum(0) for of_row in diagnoses.values()])
+        counts = np.array(
+            [sum(d.causes[:num_slices].sum(0) for d in of_row) for of_row in diagnoses.values()]
+        )
         _stacked(axes, list(diagnoses), counts)
         axes.set_title(f"the surest detections, {title}", fontsize="small")
     panels[0].invert_yaxis()
@@ -56,7 +58,7 @@ def causes_and_recall(diagnoses: Sequence[Diagnosis], provenance: str) -> Figure
     """
     set_style()
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.4), width_ratios=[3, 2])
-    counts = _sum_causes(diagnoses)
+    counts = np.sum([diagnosis.causes for diagnosis in diagnoses], axis=0)
     _stacked(left, [f"{i + 1} G" for i in range(len(counts))], counts)
     left.invert_yaxis()
     left.set_title("slices of G detections per class, the surest on top", fontsize="small")
@@ -94,12 +96,6 @@ def precision_over_recall(diagnosis: Diagnosis, provenance: str) -> Figure:
     axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall (%)", ylabel="precision (%)")
     axes.set_title(f"Precision over recall at tIoU {diagnosis.tiou:g}, {provenance}", fontsize="medium")
     return figure
-
-
-def _sum_causes(diagnoses: Sequence[Diagnosis]) -> NDArray[np.intp]:
-    """Number of detections per slice and cause, over all seeds."""
-    total: NDArray[np.intp] = np.sum([diagnosis.causes for diagnosis in diagnoses], axis=0)
-    return total
 
 
 def _stacked(axes: Axes, rows: Sequence[str], counts: NDArray[np.integer]) -> None:

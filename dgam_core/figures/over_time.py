@@ -214,17 +214,14 @@ def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> F
 
 
 def of_training(
-    losses: pd.DataFrame,
-    attention: Sequence[tuple[int, NDArray[np.floating]]],
-    warmup_epochs: int,
-    provenance: str,
+    losses: pd.DataFrame, attention: Sequence[tuple[int, NDArray[np.floating]]], warmup: int, provenance: str
 ) -> Figure:
     """Losses of both stages over the epochs, and histograms of the test snippets' attention.
 
     Args:
         losses: columns loss, stage ("a" or "b"), epoch (from 1), seed and value.
         attention: epoch of each checkpoint, and λ of all test snippets then, (N,).
-        warmup_epochs: epochs of the warm-up, shaded.
+        warmup: epochs of the warm-up, shaded.
         provenance: "simulated" or "measured on real features".
     """
     set_style()
@@ -234,7 +231,7 @@ def of_training(
     for axes, name in zip(panels.flat, names, strict=False):
         curve = losses[losses["loss"] == name]
         sns.lineplot(curve, x="epoch", y="value", errorbar="sd", color=OURS, ax=axes)
-        axes.axvspan(0, warmup_epochs, color="black", alpha=0.07, linewidth=0)
+        axes.axvspan(0, warmup, color="black", alpha=0.07, linewidth=0)
         axes.set_title(f"stage ({curve['stage'].iloc[0]}): {name}", fontsize="small")
         axes.set_ylabel("")
     last = panels.flat[len(names)]

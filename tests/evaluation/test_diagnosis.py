@@ -3,12 +3,7 @@ import pytest
 from pytest import approx
 
 from dgam_core.evaluation.diagnosis import CAUSES, diagnose
-from dgam_core.segments import SegmentTable
-
-
-def table(*rows):
-    return SegmentTable.from_rows([(*row, 0.0) if len(row) == 4 else row for row in rows])
-
+from tests.evaluation import table
 
 TRUTH = table(("v", "x", 10, 20), ("v", "y", 40, 50), ("w", "x", 0, 2))
 
@@ -50,7 +45,7 @@ def test_known_context_replaces_the_neighbourhood():
 
 
 def test_ignored_detections_are_left_out():
-    truth = SegmentTable.from_rows([*TRUTH.rows(), ("v", "Ambiguous", 60.0, 70.0, 0.0)])
+    truth = table(*TRUTH.rows(), ("v", "Ambiguous", 60, 70))
     detections = table(
         ("v", "z", 10, 20, 1.0), ("v", "x", 60, 70, 0.9), *(("v", "y", 0, 1, -i) for i in range(12))
     )

@@ -9,12 +9,7 @@ from dgam_core.evaluation.matching import (
     pairs_in_video,
     round_to_grid,
 )
-from dgam_core.segments import SegmentTable
-
-
-def table(*rows):
-    return SegmentTable.from_rows([(*row, 0.0) if len(row) == 4 else row for row in rows])
-
+from tests.evaluation import table
 
 TRUTH = table(("v", "x", 0, 10), ("v", "x", 10, 20), ("v", "y", 0, 10))
 DETECTIONS = table(

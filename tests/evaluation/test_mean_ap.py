@@ -9,12 +9,7 @@ from pytest import approx
 from dgam_core.data.activitynet_json import read_detections, read_ground_truth
 from dgam_core.evaluation.matching import PROTOCOLS
 from dgam_core.evaluation.mean_ap import average_precision, mean_average_precision
-from dgam_core.segments import SegmentTable
-from tests.evaluation import plain_evaluate
-
-
-def table(*rows):
-    return SegmentTable.from_rows([(*row, 0.0) if len(row) == 4 else row for row in rows])
+from tests.evaluation import plain_evaluate, table
 
 
 def test_average_precision_by_hand():

@@ -79,7 +79,7 @@ def test_the_oracle_alone_sees_the_test_annotations(scorer, models, experiment, 
 
 def test_a_score_is_kept_and_belongs_to_its_question(scorer, models, experiment, monkeypatch):
     first = scorer.scores(models["x", 0], experiment)
-    monkeypatch.setattr(scorer, "_decide", None)
+    monkeypatch.setattr(scorer, "_score", None)
     assert scorer.scores(models["x", 0], experiment) == first
     for change in ({"eta": 0.1}, {"test_without": ("v2",)}):
         with pytest.raises(TypeError):

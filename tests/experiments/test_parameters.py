@@ -122,7 +122,7 @@ def test_one_setting_is_swept_and_its_values_are_checked():
         ({}, "sweep: should name one setting"),
         ({"beta": [0.2, 0.7]}, r"sweep: beta = \[0.2, 0.7\]: should hold 0.1, to compare the others with"),
         ({"beta": [0.1], "alpha": [0.1]}, "sweep: should name one setting"),
-        ({"latent_dims": [2]}, "sweep: 'latent_dims' is no setting; did you mean 'latent_dim'"),
+        ({"latent_dims": [2]}, "sweep: 'latent_dims' is not a setting; did you mean 'latent_dim'"),
         ({"beta": [-1.0]}, "sweep: beta = -1.0: should be greater than or equal to 0"),
     ):
         with pytest.raises(InputError, match=sentence):
