@@ -27,7 +27,7 @@ class Experiment(Settings):
     """
 
     preset: Preset = "paper"
-    """Source of the settings that are not given: the paper's text or the authors' released code."""
+    """Source of the settings that are not given, the paper's text or the authors' released code."""
     benchmark: Benchmark = "thumos14"
     """Benchmark of the preset, "thumos14" or "activitynet12"."""
     profile: str = Field(pattern=r"^[A-Za-z0-9_]+$")

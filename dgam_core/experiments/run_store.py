@@ -63,7 +63,7 @@ class Spec:
 
     @property
     def digest(self) -> str:
-        """The name of the run: 20 hexadecimal digits of these fields, the code and PyTorch's version."""
+        """The name of the run, 20 hexadecimal digits of these fields, the code and PyTorch's version."""
         return digest_of(self.describe() | {"code": code_digest(TRAINING), "torch": torch.__version__})
 
     def describe(self) -> dict[str, Any]:
