@@ -20,7 +20,7 @@ from dgam_core.experiments.variants import VARIANTS, worlds
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse
-from dgam_core.system.machine import SMALL, choose_device
+from dgam_core.system.machine import MIN_ELEMENTS_FOR_THREADS, choose_device
 
 JOB_S = 30.0  # stacks that train for less are put together: starting a process for each would count
 STEP_S = 0.003  # what a step takes at least, on one core
@@ -178,7 +178,7 @@ def _about(tasks: list[Task]) -> str:
 def _needs(parts: list[_Part]) -> dict[str, int]:
     """What a job asks a cluster for."""
     return {
-        "threads": 1 if max(part.batch for part in parts) < SMALL else 4,
+        "threads": 1 if max(part.batch for part in parts) < MIN_ELEMENTS_FOR_THREADS else 4,
         "memory_mb": 2000 + math.ceil(2 * max(part.features for part in parts) / 1e6),
         "minutes": 10 + math.ceil(RESERVE * sum(part.seconds for part in parts) / 60),
         "gpus": int(parts[0].stack[0].device == "cuda"),

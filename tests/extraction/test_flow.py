@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dgam_core.extraction.flow import LIMIT, flows, tvl1
+from dgam_core.extraction.flow import MAX_FLOW, flows, tvl1
 
 
 def moving(count, dx, dy):
@@ -22,7 +22,7 @@ def test_flow_is_the_movement_right_and_down_over_twenty(dx, dy):
     flow = tvl1(tuple(moving(2, dx, dy)))
     assert flow.shape == (224, 224, 2)
     assert flow.dtype == np.float32
-    assert np.median(flow.reshape(-1, 2), axis=0) * LIMIT == pytest.approx([dx, dy], abs=0.15)
+    assert np.median(flow.reshape(-1, 2), axis=0) * MAX_FLOW == pytest.approx([dx, dy], abs=0.15)
 
 
 def test_large_movements_are_clipped(monkeypatch):

@@ -60,7 +60,7 @@ def test_weights_that_do_not_fit_get_a_sentence(tmp_path, network):
     with pytest.raises(InputError, match="does not fit Inception-I3D"):
         read_weights(path, "flow")
     torch.save([1, 2], path)
-    with pytest.raises(InputError, match="holds no weights of Inception-I3D"):
+    with pytest.raises(InputError, match="these are not weights of Inception-I3D"):
         read_weights(path, "flow")
 
 
