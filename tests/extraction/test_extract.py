@@ -28,10 +28,10 @@ def test_two_streams_of_a_video_as_the_plain_loop_has_them(tmp_path, weights):
     assert data.streams == ("flow", "rgb")
     for stream, network in (("rgb", random_network(3, 0)), ("flow", random_network(2, 1))):
         expected = plain_extract.features(path, stream, network)
-        found = torch.from_numpy(data.load(stream, "clip"))
-        assert found.shape == (2, 1024)
+        features = torch.from_numpy(data.load(stream, "clip"))
+        assert features.shape == (2, 1024)
         spread = float((expected - expected.mean(0)).norm(dim=1).max())
-        assert float((found - expected).norm(dim=1).max()) < 1e-3 * spread
+        assert float((features - expected).norm(dim=1).max()) < 1e-3 * spread
 
 
 def test_the_store_says_where_it_comes_from(tmp_path, weights):
@@ -131,9 +131,9 @@ def test_interrupted_work_goes_on(tmp_path, weights):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1, said
     assert said.endswith("dgam: interrupted; what was finished is kept\n")
-    kept = {path: path.stat().st_mtime_ns for path in parts.iterdir()}
-    assert 1 <= len(kept) < 8
-    assert all(np.load(path).shape == (4, 1024) for path in kept)
+    part_times = {path: path.stat().st_mtime_ns for path in parts.iterdir()}
+    assert 1 <= len(part_times) < 8
+    assert all(np.load(path).shape == (4, 1024) for path in part_times)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not parts.exists()
@@ -153,6 +153,6 @@ def test_snippets_are_few_at_a_time(tmp_path):
 
     network = random_network(3)
     network.forward = lambda x: torch.zeros(len(x), 1024)
-    found = snippet_features(pictures(), "rgb", network, 1)
-    next(found)
+    features = snippet_features(pictures(), "rgb", network, 1)
+    next(features)
     assert len(taken) <= 3 * 16 + 1

@@ -38,9 +38,9 @@ def test_large_movements_are_clipped(monkeypatch):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_frame_has_a_flow_and_the_last_moves_as_the_one_before(workers):
     grey = moving(4, 2, 1)
-    found = list(flows([np.repeat(picture[..., None], 3, axis=-1) for picture in grey], workers))
-    assert len(found) == 4
-    for i, flow in enumerate(found):
+    actual = list(flows([np.repeat(picture[..., None], 3, axis=-1) for picture in grey], workers))
+    assert len(actual) == 4
+    for i, flow in enumerate(actual):
         assert np.array_equal(flow, tvl1((grey[min(i, 2)], grey[min(i, 2) + 1])))
 
 

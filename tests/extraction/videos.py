@@ -11,7 +11,7 @@ from dgam_core.extraction.i3d_weights import BRANCHES, NORM_EPS
 
 
 def picture(i, width=64, height=48):
-    """A smooth pattern that moves right by two pixels a frame."""
+    """A smooth pattern that moves right by two pixels per frame."""
     y, x = np.mgrid[:height, :width]
     wave = np.sin((x - 2 * i) / 5) * np.cos(y / 7)
     return np.stack([127 + 100 * wave, 127 - 60 * wave, np.full_like(wave, 40 + i % 100)], -1).astype(
