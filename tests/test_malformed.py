@@ -165,7 +165,7 @@ CASES = [
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=none.pt --out x.h5", "none.pt: no such file of weights"),
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights flow=rgb.pt --out x.h5", "rgb.pt: takes 3 channels, flow has 2; is it the other stream's?"),
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb.pt --out x.h5", "--weights 'rgb.pt' should be rgb=FILE or flow=FILE, each once"),
-    (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=rgb.pt --fps 0 --out x.h5", "--fps '0' should be frames a second, such as 25 or 30000/1001, or native"),
+    (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=rgb.pt --fps 0 --out x.h5", "--fps '0' should be frames per second, such as 25 or 30000/1001, or native"),
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=rgb.pt --out no/x.h5", "no/x.h5: the folder no does not exist; create it first"),
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=rgb.pt --out x.h5 --annotations b/gt.json", "b/gt.json: lacks the video 'a'"),
     # Stores and detections.

@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from dgam_core.data.simulated import features
 from dgam_core.experiments.parameters import Experiment
-from dgam_core.experiments.variants import VARIANTS
+from dgam_core.experiments.variants import NOTEBOOKS
 from dgam_core.system.checked import parse, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +52,18 @@ def table(record: Record, about: str) -> str:
     return "\n".join(lines)
 
 
+def sizes(record: Record) -> str:
+    """Return the time of the fused form, relative to the direct one, over sizes of the data, in Markdown."""
+    rows = [row for row in record["rows"] if row["about"] == "sizes"]
+    if not rows:
+        return "*not measured*; `make bench` adds it."
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for group, own in groupby(rows, key=lambda row: row["group"]):
+        lines.append(f"| {group} | {' | '.join(row['note'] for row in own)} |")
+    return "\n".join(lines)
+
+
 def pair_s(record: Record) -> dict[str, float]:
     """Return the seconds that a pair of steps of a run takes on a CPU and, if it was measured, on a GPU."""
     found = {(row["group"], row["name"]): float(row["seconds"]) for row in record["rows"]}
@@ -67,14 +79,14 @@ def trainings(profile: str) -> dict[str, tuple[int, int, int]]:
     videos = len(features.DATA_SETS[profile]("paper").subset("train"))
     found: dict[str, tuple[int, int, int]] = {}
     seen: set[Any] = set()
-    for name in sorted(VARIANTS, key=lambda name: (name != "table4_ablation", name)):
+    for name in sorted(NOTEBOOKS, key=lambda name: (name != "table4_ablation", name)):
         path = ROOT / "params" / profile / f"{name}.yaml"
         if not path.is_file():
             continue
         experiment = parse(Experiment, read_yaml(path), str(path))
         runs = [
             (seed, stream, settings.training.for_stream(stream))
-            for settings in VARIANTS[name](experiment).values()
+            for settings in NOTEBOOKS[name].variants(experiment).values()
             for seed in experiment.seeds
             for stream in ("rgb", "flow")
         ]
@@ -103,16 +115,17 @@ def costs(record: Record, profile: str) -> str:
 
 
 class Benchmarks(SphinxDirective):
-    """What was measured: about training, gpu, evaluation or extraction; without that, where and how."""
+    """What was measured about training, sizes, gpu, evaluation or extraction; without that, where and how."""
 
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Make the sentence or the table."""
         record = read(self)
-        return self.parse_text_to_nodes(
-            table(record, self.arguments[0]) if self.arguments else machine(record)
-        )
+        if not self.arguments:
+            return self.parse_text_to_nodes(machine(record))
+        (about,) = self.arguments
+        return self.parse_text_to_nodes(sizes(record) if about == "sizes" else table(record, about))
 
 
 class Costs(SphinxDirective):

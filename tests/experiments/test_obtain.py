@@ -118,7 +118,7 @@ def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny,
 
 
 def test_what_killed_processes_left_behind_days_ago_is_cleared_away(tmp_path, tiny, specs):
-    old = time.time() - obtain.LEFT_S - 60
+    old = time.time() - obtain.LEFTOVER_AGE_S - 60
     left = [tmp_path / ".0123456789abcdef0123.x1y2", tmp_path / ".unfinished" / "0123", tmp_path / "finished"]
     fresh = [tmp_path / ".0123456789abcdef0123.z", tmp_path / ".unfinished" / "4567"]
     for path in left + fresh:
