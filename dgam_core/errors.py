@@ -1,4 +1,4 @@
-"""The one error that means: the input is wrong, not the program."""
+"""The error that means: the input is wrong, not the program."""
 
 from __future__ import annotations
 

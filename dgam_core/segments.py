@@ -10,15 +10,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-TOLERANCE = 1e-9  # of tIoU: above the error of double precision, below what annotations can tell apart
-
-
-AMBIGUOUS = "Ambiguous"  # what the THUMOS14 kit calls segments that may be an action or not
+TOLERANCE = 1e-9  # of tIoU: above the error of double precision, below the resolution of annotations
+AMBIGUOUS = "Ambiguous"  # the label of segments in the THUMOS14 kit that may be an action or not
 
 
 @dataclass(frozen=True)
 class SegmentTable:
-    """A table of labelled segments, one row each, in columns of equal length S.
+    """A table of labelled segments, one per row, in columns of equal length S.
 
     Ground truth and detections have the same shape; only detections have scores.
 
@@ -49,15 +47,15 @@ class SegmentTable:
         """Build a table from (video, label, start_s, end_s, score) rows, in their order."""
         names: dict[str, str] = {}  # one copy of each name, however many rows have it
         video, label, numbers = [], [], array("d")
-        for own_video, own_label, *own_numbers in rows:
-            video.append(names.setdefault(own_video, own_video))
-            label.append(names.setdefault(own_label, own_label))
-            numbers.extend(own_numbers)
+        for row_video, row_label, *row_numbers in rows:
+            video.append(names.setdefault(row_video, row_video))
+            label.append(names.setdefault(row_label, row_label))
+            numbers.extend(row_numbers)
         columns = np.array(numbers, dtype=np.float64).reshape(-1, 3).T
         return cls(np.array(video, dtype=np.str_), np.array(label, dtype=np.str_), *columns.copy())
 
     def rows(self) -> Iterator[tuple[str, str, float, float, float]]:
-        """Return what `from_rows` takes."""
+        """Return the rows as `from_rows` takes them."""
         return zip(*(getattr(self, column.name).tolist() for column in fields(self)), strict=True)
 
     def of_video(self, name: str) -> Self:

@@ -59,9 +59,9 @@ class DataSet:
     Attributes:
         name: short name, used in tables and for folders.
         source: where the features come from, in words.
-        simulated: whether the features are simulated; every number says so if they are.
-        fps: frames of the video a second.
-        snippet_frames: frames a snippet.
+        simulated: whether the features are simulated; if so, every number says it.
+        fps: frames of the video per second.
+        snippet_frames: frames per snippet.
         classes: class names; the background is not among them.
         videos: all videos; `subset` is "train" or "test".
         features: stream → video name → array (T, D), in memory or read when asked for.
@@ -95,12 +95,12 @@ class DataSet:
 
     @property
     def provenance(self) -> str:
-        """The words that stand beside every number measured on this data set."""
+        """Words to stand beside every number measured on this data set."""
         return "simulated" if self.simulated else "measured on real features"
 
     @property
     def summary(self) -> str:
-        """The words with which a page introduces the data set, in Markdown; the provenance comes first."""
+        """Introduction of the data set on a page, in Markdown; the provenance comes first."""
         train, test = len(self.subset("train")), len(self.subset("test"))
         return (
             f"**Every number of this run is {self.provenance}.** Data set: `{self.name}`, "
@@ -126,7 +126,7 @@ class DataSet:
         return chosen
 
     def without(self, names: Collection[str]) -> DataSet:
-        """Return the data set without some videos; names that it does not have are ignored."""
+        """Return the data set without some videos; unknown names are ignored."""
         return replace(self, videos=tuple(video for video in self.videos if video.name not in names))
 
     def load(self, stream: str, video: str) -> NDArray[Any]:
@@ -165,7 +165,7 @@ def check_features(values: NDArray[Any], video: Video, stream: str, dim: int | N
 def checked_features(
     data: DataSet, stream: str, videos: Iterable[Video], dim: int | None = None
 ) -> Iterator[tuple[Video, NDArray[Any]]]:
-    """Read and check one stream's features, a video at a time; all must be as wide as the first, or `dim`."""
+    """Read and check one stream's features video by video; all are `dim` wide, or as wide as the first."""
     for video in videos:
         values = data.load(stream, video.name)
         check_features(values, video, stream, dim)
@@ -220,12 +220,12 @@ def sample_test(num_snippets: int, max_snippets: int, min_snippets: int = 1) -> 
 def to_seconds(
     position_idx: NDArray[Any], count: int, num_snippets: int, snippet_s: float
 ) -> NDArray[np.float64]:
-    """Turn positions on a test video's time line of `count` samples into seconds.
+    """Convert positions on a test video's time line of `count` samples to seconds.
 
     Args:
         position_idx: positions in [0, count]; i is the start of sample i, i + 1 its end.
         count: samples N that `sample_test` chose.
         num_snippets: snippets of the whole video.
-        snippet_s: seconds a snippet.
+        snippet_s: seconds per snippet.
     """
     return np.asarray(position_idx, dtype=np.float64) * (num_snippets / count * snippet_s)

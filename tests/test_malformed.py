@@ -142,7 +142,7 @@ CASES = [
     (row(segment=[4, 2]), B, "b: v0: a segment of 'jump' goes from 4.0 s to 2.0 s; it should start at 0 s or later and end after its start"),
     (row(segment=["2", "soon"]), B, "b/gt.json: video 'v0', annotation 1: the end should be a finite number, not 'soon'"),
     (row(segment=[2, 30]), B, "b: v0: a segment of 'jump' ends at 30.0 s, beyond the video's end at 6 s; check fps and frames per snippet"),
-    (durations(1.2, "c/gt.json"), f"{C} --fps 16", "c: v2 lasts 9.6 s, its 8 snippets of 16 frames last 8 s at 16 fps, and 2 of 4 videos are so; 19.2 frames per snippet would fit, or 13.3 fps: check both"),
+    (durations(1.2, "c/gt.json"), f"{C} --fps 16", "c: v2 lasts 9.6 s, its 8 snippets of 16 frames last 8 s at 16 fps, and 2 of 4 videos disagree; 19.2 frames per snippet would fit, or 13.3 fps: check both"),
     # Layouts A, C, D and E.
     (array(np.full((2, 2), 2), "a/train_data/train_labels.npy"), A, "a/train_data/train_labels.npy: should hold 0 and 1, (videos, classes)"),
     (array(np.eye(3)[:, :2], "a/test_data/test_labels.npy"), A, "a: 2 test videos are named; the labels are (3, 2) for test and (2, 2) for training, videos by classes"),
@@ -172,7 +172,7 @@ CASES = [
     (text("s.h5", "no store"), "inspect s.h5", "s.h5: is not a readable HDF5 file; make it again with `dgam import`"),
     (cut("s.h5", 0.5), "inspect s.h5", "s.h5: is not a readable HDF5 file; make it again with `dgam import`"),
     (nothing, "export basnet s.h5 b", "b: exists; give the name of a new folder"),
-    (text("d.json", '{"results": {"v": [{"label": "swim", "score": 1, "segment": [0, 1]}]}}'), "export thumos d.json x.txt", "the class 'swim' is none of the 20 of the THUMOS14 kit"),
+    (text("d.json", '{"results": {"v": [{"label": "swim", "score": 1, "segment": [0, 1]}]}}'), "export thumos d.json x.txt", "the class 'swim' is not one of the 20 of the THUMOS14 kit"),
 ]  # fmt: skip
 
 

@@ -10,16 +10,16 @@ import ijson
 
 from dgam_core.errors import InputError
 
-DEEPEST = 100  # levels of nesting; detections and annotations have five
+MAX_DEPTH = 100  # levels of nesting; detections and annotations have five
 
 
 def stream_object(path: Path, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield what the object called `name` at the top of a JSON file holds: its names and values, one by one.
+    """Yield the names and values of the object called `name` at the top of a JSON file, one by one.
 
-    Only one value is in memory at a time. What else the file holds is read over.
+    Only one value is in memory at a time. The rest of the file is skipped.
 
     Raises:
-        InputError: the file cannot be read, is no JSON, has no such object, is nested too deeply, or has an
+        InputError: the file cannot be read, is not JSON, has no such object, is nested too deeply, or has an
             object with the same name twice, of which most readers would silently drop one.
     """
     builder = _Builder(path, name)
@@ -37,14 +37,14 @@ def stream_object(path: Path, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what the parser says: what is wrong; the others quote the file."""
-    what = error.args[0] if error.args else ""
-    text = what.decode("utf-8", "replace") if isinstance(what, bytes) else str(what)
+    """Return the first line of the parser's message; its other lines quote the file."""
+    message = error.args[0] if error.args else ""
+    text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
     return text.partition("\n")[0].strip() or "it ends too early"
 
 
 class _Builder:
-    """Puts the events of a parser together."""
+    """Builds values from the events of a parser."""
 
     def __init__(self, path: Path, name: str) -> None:
         self.seen = False
@@ -53,7 +53,7 @@ class _Builder:
         self._keys: list[str] = []  # the last name in each, "" in a list
 
     def take(self, event: str, value: Any) -> tuple[str, Any] | None:
-        """Take an event; return what it completes, if it does."""
+        """Take an event; return the name and value that it completes, if it does."""
         if event == "map_key":
             if value in self._stack[-1]:
                 raise InputError(f"{self._path}: {excerpt(value)} occurs twice in one object{self.place()}")
@@ -79,7 +79,7 @@ class _Builder:
 
     def _open(self, container: dict[str, Any] | list[Any]) -> None:
         self._expect_object(container)
-        if len(self._stack) == DEEPEST:
+        if len(self._stack) == MAX_DEPTH:
             raise InputError(f"{self._path}: is nested too deeply to be detections or annotations")
         self._stack.append(container)
         self._keys.append("")
@@ -108,6 +108,6 @@ class _Builder:
 
 
 def excerpt(value: Any) -> str:
-    """A value for an error message: short, on one line."""
+    """Return a value for an error message: short, on one line."""
     text = "missing" if value is None else ascii(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,4 +1,4 @@
-"""Whether a data set is sound: names, labels, segments, and what each snippet shows."""
+"""Checks of a data set: names, labels, segments, and what each snippet shows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def check(data: DataSet) -> None:
     at = data.name
     if not data.videos:
         raise InputError(f"{at}: has no video")
-    for what, names in (("video", [v.name for v in data.videos]), ("class", list(data.classes))):
+    for noun, names in (("video", [v.name for v in data.videos]), ("class", list(data.classes))):
         if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise InputError(f"{at}: the {what} {min(twice)!r} occurs more than once")
+            raise InputError(f"{at}: the {noun} {min(twice)!r} occurs more than once")
     alike = {name.casefold(): name for name in data.classes}
     if other := [name for name in data.classes if alike[name.casefold()] != name]:
         raise InputError(
@@ -66,7 +66,7 @@ def late_segments(data: DataSet) -> list[tuple[Video, Segment]]:
 
 
 def oddities(data: DataSet) -> list[str]:
-    """Say what is odd about single videos, too few of them for the data set to be refused."""
+    """Return what is odd about single videos, too few for the data set to be refused."""
     late = [
         f"{video.name}: a segment ends at {segment.end_s:g} s, the video at {video.duration_s:g} s"
         for video, segment in late_segments(data)
@@ -77,8 +77,8 @@ def oddities(data: DataSet) -> list[str]:
         for video in odd_durations(data)
     ]
     bare = [video.name for video in data.videos if not video.segments and video.subset == "test"]
-    silent = [f"{len(bare)} test videos have no segment, such as {bare[0]}"] if bare else []
-    return [*late, *odd, *silent]
+    without = [f"{len(bare)} test videos have no segment, such as {bare[0]}"] if bare else []
+    return [*late, *odd, *without]
 
 
 def odd_durations(data: DataSet) -> list[Video]:
@@ -92,14 +92,14 @@ def odd_durations(data: DataSet) -> list[Video]:
 
 
 def _mismatch(data: DataSet, odd: list[Video]) -> str:
-    """Say what is wrong with durations, and what would fit."""
+    """Return what is wrong with the durations, and what would fit."""
     video = odd[0]
     frames = float(np.median([v.duration_s * data.fps / v.num_snippets for v in data.videos]))
     return (
         f"{data.name}: {video.name} lasts {video.duration_s:g} s, its {video.num_snippets} snippets of "
         f"{data.snippet_frames} frames last {video.num_snippets * data.snippet_s:g} s at {data.fps:g} fps, "
-        f"and {len(odd)} of {len(data.videos)} videos are so; {frames:.1f} frames per snippet would fit, or "
-        f"{data.fps * data.snippet_frames / frames:.1f} fps: check both"
+        f"and {len(odd)} of {len(data.videos)} videos disagree; {frames:.1f} frames per snippet would fit, "
+        f"or {data.fps * data.snippet_frames / frames:.1f} fps: check both"
     )
 
 
@@ -130,8 +130,8 @@ def _check_video(video: Video, classes: set[str], data: DataSet) -> None:
 def _check_truth(data: DataSet) -> None:
     """Check what each snippet shows, where that is known."""
     kinds, classes = (data.kinds, 0, len(Kind) - 1), (data.snippet_classes, -1, len(data.classes) - 1)
-    for what, (truth, first, last) in (("kind", kinds), ("class", classes)):
+    for noun, (truth, first, last) in (("kind", kinds), ("class", classes)):
         for video in data.videos if truth else ():
             at, values = f"{data.name}: {video.name}", truth.get(video.name, np.empty(0))
             if values.shape != (video.num_snippets,) or not first <= values.min() <= values.max() <= last:
-                raise InputError(f"{at}: each snippet needs a {what} from {first} to {last}")
+                raise InputError(f"{at}: each snippet needs a {noun} from {first} to {last}")

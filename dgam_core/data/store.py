@@ -1,4 +1,4 @@
-"""The data-set file: one HDF5 file, written whole or not at all, checked, read when asked for.
+"""The store: a data set in one HDF5 file, written whole or not at all, checked, its features read lazily.
 
 Layout (readable with plain h5py): `/features/<stream>/<video>` (T, D); `/videos`, `/annotations`,
 `/classes`; `/labels` (N, C) multi-hot; attributes `format`, `version`, `name`, `source`, `simulated`, `fps`,
@@ -49,7 +49,7 @@ def write(
         path: the HDF5 file; its folder must exist.
         data: the data set; its features are read one video at a time.
         progress: called with "<stream>/<video>" after each.
-        float16: round the features to float16; the attribute `float16_error` tells the largest difference.
+        float16: round the features to float16; the attribute `float16_error` holds the largest difference.
     Returns:
         The digest of the contents.
     Raises:
@@ -77,7 +77,7 @@ def write(
 
 
 def _size(data: DataSet, float16: bool) -> int:
-    """Bytes of the features as they will be stored."""
+    """Return the bytes of the features as they will be stored."""
     snippets = sum(video.num_snippets for video in data.videos)
     first = {stream: data.load(stream, data.videos[0].name) for stream in data.streams}
     per_snippet = sum(x.shape[-1] * (2 if float16 or x.dtype == np.float16 else 4) for x in first.values())
@@ -115,7 +115,7 @@ def _write_tables(file: h5py.File, data: DataSet, digest: str) -> None:
 
 
 def _truth(data: DataSet) -> dict[str, Mapping[str, NDArray[Any]]]:
-    """Group of the file → video → what its snippets show, (T,)."""
+    """Return group of the file → video → what its snippets show, (T,)."""
     return {"kinds": data.kinds, "snippet_classes": data.snippet_classes}
 
 
@@ -201,15 +201,14 @@ class _StoreFile:
 
 
 def open_data_set(name: str, appearance: Appearance | None = None) -> DataSet:
-    """Open what the parameter `dataset` names: a store's file, or simulated:NAME at demo scale.
+    """Open the data set that the parameter `dataset` names: a store, or simulated:NAME at demo scale.
 
     Args:
-        name: its name.
-        appearance: how simulated features are made.
-
+        name: the path of a store, or simulated:NAME.
+        appearance: how simulated features are made; None for the default.
     Raises:
-        InputError: there is no such simulated data set, the store cannot be read, or it is asked to
-            look different.
+        InputError: there is no such simulated data set, the store cannot be read, or an appearance is
+            given for a store.
     """
     if not name.startswith("simulated:"):
         if appearance is not None:
@@ -219,7 +218,7 @@ def open_data_set(name: str, appearance: Appearance | None = None) -> DataSet:
         return read(Path(name))
     make = features.DATA_SETS.get(name.removeprefix("simulated:"))
     if make is None:
-        known = " and ".join(f"simulated:{known}" for known in features.DATA_SETS)
+        known = " and ".join(f"simulated:{simulated}" for simulated in features.DATA_SETS)
         raise InputError(f"dataset = {name!r}: the simulated data sets are called {known}")
     data = make(appearance=appearance)
     return replace(data, digest=contents_digest(data))

@@ -1,4 +1,4 @@
-"""Which videos a number is about: the test sets in use, by name (`test_sets.yaml`)."""
+"""The test sets of THUMOS14 in use (`test_sets.yaml`), and detections as its kit reads them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dgam_core.system.files import whole_file
 
 
 def restrict(truth: GroundTruth, detections: SegmentTable, name: str) -> tuple[GroundTruth, SegmentTable]:
-    """Return what is left of ground truth and detections in a test set.
+    """Return the parts of ground truth and detections that lie in a test set.
 
     Raises:
         InputError: there is no such test set, or the ground truth lacks videos of it or has others.
     """
-    known = _known()
-    if name not in known:
-        raise InputError(f"--test-set {name!r}: the known test sets are {', '.join(known)}")
-    count, without = known[name]
+    test_sets = _test_sets()
+    if name not in test_sets:
+        raise InputError(f"--test-set {name!r}: the known test sets are {', '.join(test_sets)}")
+    count, without = test_sets[name]
     left = truth.restricted(frozenset(truth.videos) - without)
     if len(left.videos) != count:
         raise InputError(
@@ -33,10 +33,10 @@ def restrict(truth: GroundTruth, detections: SegmentTable, name: str) -> tuple[G
 
 
 def recognize(videos: Collection[str]) -> str | None:
-    """Return the name of the test set whose videos these seem to be, if there is one."""
-    of_thumos = all(video.startswith("video_test_") for video in videos)
-    for name, (count, without) in _known().items():
-        if of_thumos and len(videos) == count and not without & set(videos):
+    """Return the name of the test set that these videos seem to be, if there is one."""
+    from_thumos14 = all(video.startswith("video_test_") for video in videos)
+    for name, (count, without) in _test_sets().items():
+        if from_thumos14 and len(videos) == count and not without & set(videos):
             return name
     return None
 
@@ -46,20 +46,20 @@ def thumos14_class_ids() -> dict[str, int]:
     return dict(read_yaml(Path(__file__).with_name("thumos14_classes.yaml")))
 
 
-def _known() -> dict[str, tuple[int, frozenset[str]]]:
+def _test_sets() -> dict[str, tuple[int, frozenset[str]]]:
     content = read_yaml(Path(__file__).with_name("test_sets.yaml"))
     return {name: (entry["videos"], frozenset(entry["without"])) for name, entry in content.items()}
 
 
 def write_thumos(path: Path, detections: SegmentTable) -> None:
-    """Write detections as the THUMOS14 kit reads them: video, start, end, number of the class, score a line.
+    """Write detections as the THUMOS14 kit reads them: per line video, start, end, class number and score.
 
     Raises:
-        InputError: a class is none of the 20 with temporal annotations.
+        InputError: a class is not one of the 20 with temporal annotations.
     """
     ids = thumos14_class_ids()
     if strange := sorted(set(detections.label) - set(ids)):
-        raise InputError(f"the class {str(strange[0])!r} is none of the {len(ids)} of the THUMOS14 kit")
+        raise InputError(f"the class {str(strange[0])!r} is not one of the {len(ids)} of the THUMOS14 kit")
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for video, label, start_s, end_s, score in detections.rows():
             file.write(f"{video} {start_s!r} {end_s!r} {ids[label]} {score!r}\n")

@@ -21,7 +21,7 @@ from dgam_core.experiments.variants import NOTEBOOKS, Notebook, Open, grid_point
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse
-from dgam_core.system.machine import SMALL, choose_device
+from dgam_core.system.machine import MIN_ELEMENTS_FOR_THREADS, choose_device
 
 JOB_S = 30.0  # stacks that train for less share a job: starting a process for each would take too long
 STEP_S = 0.003  # what a step takes at least, on one core
@@ -178,7 +178,7 @@ def _about(tasks: list[Task]) -> str:
 def _needs(estimates: list[_StackEstimate]) -> dict[str, int]:
     """Return what a job asks a cluster for."""
     return {
-        "threads": 1 if max(estimate.batch for estimate in estimates) < SMALL else 4,
+        "threads": 1 if max(estimate.batch for estimate in estimates) < MIN_ELEMENTS_FOR_THREADS else 4,
         "memory_mb": 2000 + math.ceil(2 * max(estimate.features for estimate in estimates) / 1e6),
         "minutes": 10 + math.ceil(SAFETY_FACTOR * sum(estimate.seconds for estimate in estimates) / 60),
         "gpus": int(estimates[0].stack[0].device == "cuda"),

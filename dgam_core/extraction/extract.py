@@ -25,7 +25,7 @@ from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
 from dgam_core.extraction.flow import flows
-from dgam_core.extraction.i3d import FEATURES, I3D
+from dgam_core.extraction.i3d import FEATURE_DIM, I3D
 from dgam_core.extraction.i3d_weights import read_weights
 from dgam_core.extraction.video import Frame, VideoFile, crop, frames, open_video
 from dgam_core.snippets import DataSet, Video
@@ -241,7 +241,7 @@ def _expected_count(video: VideoFile, rate: Fraction) -> int:
 
 
 def _write_part(path: Path, values: NDArray[np.float32]) -> None:
-    assert values.shape[1] == FEATURES
+    assert values.shape[1] == FEATURE_DIM
     with whole_file(path) as temporary:
         np.save(temporary, values)
 

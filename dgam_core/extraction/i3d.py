@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FEATURES = 1024
-# Frames a snippet and side of a picture, in pixels, come to whole numbers after five halvings only so.
-FRAMES, SIZE = 8, 32
-# Channels that leave each inception module: of the 1×1 convolution; of a reduction and the 3×3 convolution
+FEATURE_DIM = 1024
+# Frames per snippet and pixels per side must be multiples of these, to be whole numbers after all halvings.
+FRAMES_MULTIPLE, SIDE_MULTIPLE = 8, 32
+# Output channels of each inception module: of the 1×1 convolution; of a reduction and the 3×3 convolution
 # after it, twice; of the 1×1 convolution after pooling.
 INCEPTIONS = {
     "Mixed_3b": (64, (96, 128), (16, 32), 32),
@@ -26,7 +26,7 @@ INCEPTIONS = {
     "Mixed_5b": (256, (160, 320), (32, 128), 128),
     "Mixed_5c": (384, (192, 384), (48, 128), 128),
 }
-# A module's name → kernel and stride (frames, height, width) of the pooling that comes before it.
+# Module → kernel and stride (frames, height, width) of the pooling before it.
 POOLS = {
     "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
     "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
@@ -54,7 +54,7 @@ class FirstUnit(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, 64, T/2, H/2, W/2)."""
-        # TensorFlow, whose weights these are, pads one more at the end than at the start.
+        # TensorFlow, for which the weights were trained, pads one more at the end than at the start.
         return super().forward(F.pad(x, (2, 3) * 3)).relu_()
 
 
@@ -82,7 +82,7 @@ class I3D(nn.Module):
 
     Args:
         in_channels: 3 for RGB, 2 for flow.
-        num_classes: classes of the data set that it was trained on; 0 leaves its last layer out.
+        num_classes: classes of the data set that it was trained on; 0 for no last layer.
     """
 
     def __init__(self, in_channels: int, num_classes: int = 0) -> None:
@@ -111,15 +111,18 @@ class I3D(nn.Module):
         if (
             x.ndim != 5
             or x.shape[1] != self.in_channels
-            or any(n % m for n, m in zip(x.shape[2:], (FRAMES, SIZE, SIZE), strict=True))
+            or any(
+                n % m
+                for n, m in zip(x.shape[2:], (FRAMES_MULTIPLE, SIDE_MULTIPLE, SIDE_MULTIPLE), strict=True)
+            )
         ):
             raise ValueError(
                 f"frames of the shape {tuple(x.shape)}; it should be (B, {self.in_channels}, T, H, W), T a "
-                f"multiple of {FRAMES}, H and W of {SIZE}"
+                f"multiple of {FRAMES_MULTIPLE}, H and W of {SIDE_MULTIPLE}"
             )
         for name, module in self.named_children():
             if name in POOLS:
-                # With even sizes, a window that hangs over at the end is all that TensorFlow's padding adds.
+                # With even sizes, TensorFlow's padding adds only a window that hangs over at the end.
                 x = F.max_pool3d(x, *POOLS[name], ceil_mode=True)
             if name != "logits":
                 x = module(x)

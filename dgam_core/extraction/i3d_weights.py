@@ -1,4 +1,4 @@
-"""Weights of Inception-I3D in the forms in which people have them."""
+"""Weights of Inception-I3D, in the file formats in circulation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dgam_core.data.pickles import read_pickle, read_torch
 from dgam_core.errors import InputError
 from dgam_core.extraction.i3d import I3D, INCEPTIONS
 
-EPS = 1e-3  # of the batch normalization
-FIRST = ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")
-# Within an inception module: our name, which is that of the PyTorch port → that of the TensorFlow original.
+NORM_EPS = 1e-3  # of the batch normalization
+FIRST_UNITS = ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")
+# Within an inception module: the name in the PyTorch port, also used here → in the TensorFlow original.
 BRANCHES = {
     "b0": "Branch_0/Conv3d_0a_1x1",
     "b1a": "Branch_1/Conv3d_0a_1x1",
@@ -25,7 +25,7 @@ BRANCHES = {
     "b2b": "Branch_2/Conv3d_0b_3x3",
     "b3b": "Branch_3/Conv3d_0b_1x1",
 }
-UNITS = (*FIRST, *(f"{module}.{branch}" for module in INCEPTIONS for branch in BRANCHES))
+UNITS = (*FIRST_UNITS, *(f"{module}.{branch}" for module in INCEPTIONS for branch in BRANCHES))
 CHANNELS = {"rgb": 3, "flow": 2}
 
 
@@ -56,7 +56,7 @@ def read_weights(path: Path, stream: str) -> I3D:
     except ValueError as error:
         raise InputError(f"{path}: does not fit Inception-I3D ({error})") from None
     except KeyError as error:
-        raise InputError(f"{path}: lacks {error.args[0]!r}; it holds no weights of Inception-I3D") from None
+        raise InputError(f"{path}: lacks {error.args[0]!r}; these are not weights of Inception-I3D") from None
     channels = state["Conv3d_1a_7x7.weight"].shape[1]
     if channels != CHANNELS[stream]:
         raise InputError(
@@ -72,7 +72,7 @@ def read_weights(path: Path, stream: str) -> I3D:
 
 
 def _unit(values: Mapping[str, Tensor], unit: str, flax: bool) -> tuple[Tensor, Tensor]:
-    """Weights (out, in, t, h, w) and bias of a convolution, with its normalization."""
+    """Return weights (out, in, t, h, w) and bias of a convolution, its normalization folded in."""
     if flax:
         module, _, branch = unit.partition(".")
         at = f"{module}.{BRANCHES[branch]}" if branch else module
@@ -87,7 +87,7 @@ def _unit(values: Mapping[str, Tensor], unit: str, flax: bool) -> tuple[Tensor, 
         )
     if len(kernel) != variance.numel():
         raise ValueError(f"{unit} has {len(kernel)} channels and statistics of {variance.numel()}")
-    factor = torch.rsqrt(variance.flatten() + EPS) * (1.0 if scale is None else scale.flatten())
+    factor = torch.rsqrt(variance.flatten() + NORM_EPS) * (1.0 if scale is None else scale.flatten())
     return kernel * factor[:, None, None, None, None], shift.flatten() - mean.flatten() * factor
 
 
@@ -121,7 +121,7 @@ def _read_pt(path: Path) -> dict[str, Any]:
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Nested dictionaries as pairs of a dotted name and an array."""
+    """Return the arrays of nested dictionaries with dotted names."""
     if not isinstance(value, dict):
         return [(name, value.load() if hasattr(value, "load") else value)]
     return [

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from dgam_core.errors import InputError
 
-SIDE, CROP = 256, 224  # pixels of the shorter side, and of the square in its middle that I3D sees
-LOST = 0.1  # share of the promised duration that may be missing
+SHORTER_SIDE, CROP_SIDE = 256, 224  # pixels of a scaled frame, and of the square in its middle that I3D sees
+MAX_MISSING_SHARE = 0.1  # of the duration in the header
 
 Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class VideoFile:
-    """What a video file says of itself.
+    """The header of a video file.
 
     Attributes:
         path: the file.
-        fps: frames a second on average.
-        duration_s: its length, 0 where it does not say.
+        fps: frames per second on average.
+        duration_s: its length, 0 where the header has none.
     """
 
     path: Path
@@ -38,16 +38,16 @@ class VideoFile:
 
 
 def open_video(path: Path) -> VideoFile:
-    """Look into a video file without decoding it.
+    """Read the header of a video file.
 
     Raises:
-        InputError: the file is missing, is no video, or has a broken header.
+        InputError: the file is missing, is not a video, or has a broken header.
     """
     with _container(path) as container:
         stream = container.streams.video[0]
         fps = stream.average_rate or stream.guessed_rate
         if not fps:
-            raise InputError(f"{path}: does not say how many frames a second it has; convert it, say to .mp4")
+            raise InputError(f"{path}: does not say its frames per second; convert it, for instance to .mp4")
         if stream.duration is not None and stream.time_base is not None:
             duration_s = float(stream.duration * stream.time_base)
         else:
@@ -62,11 +62,11 @@ def frames(video: VideoFile, fps: Fraction) -> Iterator[Frame]:
 
     Args:
         video: the file.
-        fps: frames a second; where they are the file's own, each of its frames comes once.
+        fps: frames per second; at the rate of the file, each of its frames comes once.
     Yields:
         Frames, (H, W, 3) RGB, the smaller of H and W 256.
     Raises:
-        InputError: the file cannot be decoded, or ends long before the end that it promises.
+        InputError: the file cannot be decoded, or ends long before the duration in its header.
     """
     count, now, shown = 0, Fraction(0), None
     for seconds, frame in _decoded(video.path, video.fps):
@@ -76,7 +76,7 @@ def frames(video: VideoFile, fps: Fraction) -> Iterator[Frame]:
         now, shown = seconds, _scaled(frame)
     if shown is None:
         raise InputError(f"{video.path}: has no frames")
-    if now + 1 / video.fps < (1 - LOST) * video.duration_s:
+    if now + 1 / video.fps < (1 - MAX_MISSING_SHARE) * video.duration_s:
         raise InputError(
             f"{video.path}: ends after {float(now):.1f} s, but says that it lasts {video.duration_s:.1f} s; "
             "it is damaged, copy it again"
@@ -88,7 +88,7 @@ def frames(video: VideoFile, fps: Fraction) -> Iterator[Frame]:
 
 
 def _decoded(path: Path, fps: Fraction) -> Iterator[tuple[Fraction, Any]]:
-    """Frames with their time in seconds; 1/fps after the last one where the file has no time that rises."""
+    """Yield frames with their time in seconds; without a rising time, 1/fps after the last frame."""
     with _container(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -97,8 +97,8 @@ def _decoded(path: Path, fps: Fraction) -> Iterator[tuple[Fraction, Any]]:
             stamp = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             if stamp is not None and first is None:
                 first = stamp - now - 1 / fps
-            told = now if stamp is None or first is None else stamp - first
-            now = told if told > now else now + 1 / fps
+            stamp_s = now if stamp is None or first is None else stamp - first
+            now = stamp_s if stamp_s > now else now + 1 / fps
             yield now, frame
 
 
@@ -119,8 +119,8 @@ def _container(path: Path) -> Iterator[Any]:
 def _scaled(frame: Any) -> Frame:
     image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
     height, width = image.shape[:2]
-    scale = SIDE / min(height, width)
-    size = max(SIDE, round(width * scale)), max(SIDE, round(height * scale))
+    scale = SHORTER_SIDE / min(height, width)
+    size = max(SHORTER_SIDE, round(width * scale)), max(SHORTER_SIDE, round(height * scale))
     # Averaging over areas keeps fine patterns from flickering where pictures shrink.
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=how), dtype=np.uint8)
@@ -128,5 +128,5 @@ def _scaled(frame: Any) -> Frame:
 
 def crop(picture: NDArray[Any]) -> NDArray[Any]:
     """Cut a picture to the square in its middle that I3D sees, (H, W, channels) → (224, 224, channels)."""
-    top, left = (picture.shape[0] - CROP) // 2, (picture.shape[1] - CROP) // 2
-    return picture[top : top + CROP, left : left + CROP]
+    top, left = (picture.shape[0] - CROP_SIDE) // 2, (picture.shape[1] - CROP_SIDE) // 2
+    return picture[top : top + CROP_SIDE, left : left + CROP_SIDE]

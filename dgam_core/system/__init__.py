@@ -1,1 +1,1 @@
-"""Around files and machines: what any program like this needs, and nothing of the paper."""
+"""Files, processes and machines: what any program needs, nothing of the paper."""

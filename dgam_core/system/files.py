@@ -20,18 +20,18 @@ def whole_file(path: Path, size: int = 0) -> Iterator[Path]:
 
     Args:
         path: the file.
-        size: bytes that it will have at least; where the disk has no room for them, nothing is begun.
+        size: its least size in bytes; where the disk has no room for them, nothing is written.
     Raises:
         InputError: the folder of `path` does not exist.
-        OSError: it cannot be written: a full disk, a file system that is read-only.
+        OSError: the file cannot be written: a full disk, a file system that is read-only.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if (free := shutil.disk_usage(path.parent).free) < size:
-        what = f"needs {size / 1e9:.3g} GB, its disk has {free / 1e9:.3g} GB left"
-        raise OSError(errno.ENOSPC, what, str(path))
-    with _plain_errors(path):
+        message = f"needs {size / 1e9:.3g} GB, its disk has {free / 1e9:.3g} GB left"
+        raise OSError(errno.ENOSPC, message, str(path))
+    with _clear_disk_errors(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
@@ -47,13 +47,13 @@ def whole_file(path: Path, size: int = 0) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it takes the name `path` only when the block succeeds.
 
-    Where another process has made `path` in the meantime, its folder stays and ours is dropped.
+    Where another process has made `path` in the meantime, its folder stays and the new one is dropped.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     path = Path(path)
-    with _plain_errors(path):
+    with _clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
@@ -69,14 +69,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """Let a disk that is full or read-only show as such, whichever library meets it."""
+def _clear_disk_errors(path: Path) -> Iterator[None]:
+    """Raise the same OSError for a disk that is full or read-only, whichever library meets it."""
     try:
         yield
     except Exception as error:
-        # HDF5's and safetensors' errors name the system's error in their text alone.
-        found = re.search(r"errno = (\d+)|os error (\d+)", str(error))
-        number = int(found[1] or found[2]) if found else getattr(error, "errno", None)
+        # HDF5's and safetensors' errors name the system's error only in their text.
+        match = re.search(r"errno = (\d+)|os error (\d+)", str(error))
+        number = int(match[1] or match[2]) if match else getattr(error, "errno", None)
         if number not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
             raise
         raise OSError(number, f"cannot be written: {os.strerror(number)}", str(path)) from None

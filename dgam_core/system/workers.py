@@ -19,7 +19,7 @@ Context = TypeVar("Context")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_context: Any = None  # in a worker: what all its tasks share
+_context: Any = None  # in a worker: shared by all its tasks
 
 
 def side_by_side(
@@ -28,12 +28,12 @@ def side_by_side(
     """Apply a function to each of several tasks, in several processes where that helps.
 
     Args:
-        function: a module's function; it and what it takes and returns must be picklable.
-        context: what all tasks share; each process gets it once.
-        tasks: what they differ in.
-        workers: processes; they share the CPU's threads. With one, all is done here.
+        function: a function of a module; it, its arguments and results must be picklable.
+        context: shared by all tasks; each process gets it once.
+        tasks: the tasks.
+        workers: processes; they share the CPU's threads. With one, all work is done in this process.
     Yields:
-        A task and its result, as they are finished.
+        A task and its result, in the order in which they are finished.
     """
     if workers == 1 or len(tasks) < 2:
         for task in tasks:
@@ -49,9 +49,9 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
     """Apply a function to a stream of tasks, in several processes; a few tasks are taken in advance.
 
     Args:
-        function: a module's function; it and what it takes and returns must be picklable.
+        function: a function of a module; it, its arguments and results must be picklable.
         tasks: taken one by one, so that they need not fit into memory together.
-        workers: processes. With one, all is done here.
+        workers: processes. With one, all work is done in this process.
     Yields:
         The results, in the order of the tasks.
     """
@@ -70,7 +70,7 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
 
 @contextmanager
 def _pool(workers: int, module: str, context: Any) -> Iterator[ProcessPoolExecutor]:
-    """Start processes that share the CPU's threads; they end with the block, at once where it fails."""
+    """Start processes that share the CPU's threads; they end with the block, at once if it fails."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Forked from a process that has imported this package and done nothing else.
     processes = multiprocessing.get_context("forkserver")
@@ -83,7 +83,7 @@ def _pool(workers: int, module: str, context: Any) -> Iterator[ProcessPoolExecut
             for process in children:
                 process.terminate()
             executor.shutdown(wait=False, cancel_futures=True)
-            for process in children:  # each clears away what it has half written
+            for process in children:  # each removes its half-written files
                 process.join()
             raise
 
@@ -91,7 +91,7 @@ def _pool(workers: int, module: str, context: Any) -> Iterator[ProcessPoolExecut
 def _start(threads: int, context: Any) -> None:
     global _context
     _context = context
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
     signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(threads)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -106,7 +106,7 @@ def _leave_with_parent() -> None:
 
 
 def _stop(signum: int, frame: object) -> None:
-    raise SystemExit(1)  # unlike the signal alone, lets files that are half written be cleared away
+    raise SystemExit(1)  # unlike the signal alone, lets half-written files be removed
 
 
 def _in_context(function: Callable[[Any, Task], Result], task: Task) -> Result:
@@ -117,4 +117,4 @@ def _apply(function: Callable[[Task], Result], task: Task) -> Result:
     try:
         return function(task)
     except SystemExit:
-        os._exit(1)  # the pool would take it for a result and go on
+        os._exit(1)  # the pool would take the exception for a result and continue

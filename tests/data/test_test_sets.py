@@ -51,7 +51,7 @@ def test_lines_of_the_thumos14_kit(tmp_path):
     assert (tmp_path / "d.txt").read_text() == (
         "video_test_0000004 0.1 2.25 24 0.75\nvideo_test_0000006 3.0 4.0 26 0.001\n"
     )
-    with pytest.raises(InputError, match="the class 'swim' is none of the 20"):
+    with pytest.raises(InputError, match="the class 'swim' is not one of the 20"):
         test_sets.write_thumos(tmp_path / "e.txt", SegmentTable.from_rows([("v", "swim", 0, 1, 1)]))
     assert not (tmp_path / "e.txt").exists()
 

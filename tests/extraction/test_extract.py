@@ -131,9 +131,9 @@ def test_interrupted_work_goes_on(tmp_path, weights):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1, said
     assert said.endswith("dgam: interrupted; what was finished is kept\n")
-    kept = {path: path.stat().st_mtime_ns for path in parts.iterdir()}
-    assert 1 <= len(kept) < 8
-    assert all(np.load(path).shape == (1, 1024) for path in kept)
+    part_times = {path: path.stat().st_mtime_ns for path in parts.iterdir()}
+    assert 1 <= len(part_times) < 8
+    assert all(np.load(path).shape == (1, 1024) for path in part_times)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not parts.exists()

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dgam_core.extraction.flow import LIMIT, flows, tvl1
+from dgam_core.extraction.flow import MAX_FLOW, flows, tvl1
 
 
 def moving(count, dx, dy):
@@ -24,7 +24,7 @@ def test_flow_is_the_movement_right_and_down_over_twenty(dx, dy):
     flow = tvl1(tuple(moving(2, dx, dy)))
     assert flow.shape == (224, 224, 2)
     assert flow.dtype == np.float32
-    assert np.median(flow.reshape(-1, 2), axis=0) * LIMIT == pytest.approx([dx, dy], abs=0.15)
+    assert np.median(flow.reshape(-1, 2), axis=0) * MAX_FLOW == pytest.approx([dx, dy], abs=0.15)
 
 
 def test_large_movements_are_clipped(monkeypatch):
@@ -41,8 +41,8 @@ def test_each_frame_has_a_flow_and_the_last_moves_as_the_one_before():
     grey = moving(4, 2, 1)
     expected = [tvl1(pair) for pair in pairwise(grey)]
     for workers in (1, 2):
-        found = list(flows([np.repeat(picture[..., None], 3, axis=-1) for picture in grey], workers))
-        assert np.array_equal(found, [*expected, expected[-1]])
+        actual = list(flows([np.repeat(picture[..., None], 3, axis=-1) for picture in grey], workers))
+        assert np.array_equal(actual, [*expected, expected[-1]])
 
 
 def test_one_frame_has_none():

@@ -20,12 +20,12 @@ def test_features_are_those_of_the_plain_network(tmp_path):
     network = read_weights(tmp_path / "rgb.pt", "rgb")
     x = torch.rand(2, 3, 16, 64, 32, generator=generator) * 2 - 1
     expected = plain_i3d.features(state, x)
-    found = network(x)
-    assert found.shape == (2, 1024)
+    actual = network(x)
+    assert actual.shape == (2, 1024)
     assert expected.std() > 0.1 * expected.abs().mean()  # features differ, or the test would see little
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     head = state["logits.conv3d.weight"][:, :, 0, 0, 0]
-    torch.testing.assert_close(network.classify(found), found @ head.T + state["logits.conv3d.bias"])
+    torch.testing.assert_close(network.classify(actual), actual @ head.T + state["logits.conv3d.bias"])
 
 
 def test_channels_are_those_of_inception():
@@ -49,9 +49,9 @@ def test_real_weights_give_the_reference_features_and_classes(shared_data):
     reference = np.load(folder / "v_GGSY1Qvo990_reference.npz")
     network = read_weights(folder / "i3d_rgb_k400.npz", "rgb")
     video = open_video(folder / "v_GGSY1Qvo990.mp4")
-    found = np.concatenate(list(snippet_features(frames(video, video.fps), "rgb", network, 1)))
-    found, expected = torch.from_numpy(found), torch.from_numpy(reference["feat"])
-    assert found.shape == expected.shape == (22, 1024)
-    assert float(torch.cosine_similarity(found, expected).min()) > 0.999
-    logits = network.classify(found)
+    actual = np.concatenate(list(snippet_features(frames(video, video.fps), "rgb", network, 1)))
+    actual, expected = torch.from_numpy(actual), torch.from_numpy(reference["feat"])
+    assert actual.shape == expected.shape == (22, 1024)
+    assert float(torch.cosine_similarity(actual, expected).min()) > 0.999
+    logits = network.classify(actual)
     assert logits.argmax(1).tolist() == reference["k400_logits"].argmax(1).tolist()

@@ -34,9 +34,9 @@ def test_all_forms_come_to_the_same_network(tmp_path, network):
     with (tmp_path / "flow.ckpt").open("wb") as file:
         pickle.dump(nested(as_flax(network)), file)
     for name in ("flow_imagenet.pt", "flow.npz", "flow.ckpt"):
-        found = read_weights(tmp_path / name, "flow").state_dict()
+        actual = read_weights(tmp_path / name, "flow").state_dict()
         for key, values in network.state_dict().items():
-            torch.testing.assert_close(found[key], values, msg=f"{name} {key}")
+            torch.testing.assert_close(actual[key], values, msg=f"{name} {key}")
 
 
 def test_a_file_without_last_layer_gives_features(tmp_path, network):
@@ -60,7 +60,7 @@ def test_weights_that_do_not_fit_get_a_sentence(tmp_path, network):
     with pytest.raises(InputError, match="does not fit Inception-I3D"):
         read_weights(path, "flow")
     torch.save([1, 2], path)
-    with pytest.raises(InputError, match="holds no weights of Inception-I3D"):
+    with pytest.raises(InputError, match="these are not weights of Inception-I3D"):
         read_weights(path, "flow")
 
 

@@ -11,9 +11,9 @@ from dgam_core.extraction.video import _decoded, _scaled, crop, frames, open_vid
 from tests.extraction.videos import encode, picture
 
 
-def brightness(found):
+def brightness(actual):
     """The blue channel of `picture(i)` is 40 + i: which frame is it?"""
-    return [round(float(frame[..., 2].mean())) - 40 for frame in found]
+    return [round(float(frame[..., 2].mean())) - 40 for frame in actual]
 
 
 def test_every_frame_once_at_the_files_own_rate(tmp_path):
@@ -35,10 +35,10 @@ def test_every_frame_once_at_the_files_own_rate(tmp_path):
 )
 def test_frames_are_the_nearest_in_time(tmp_path, fps, expected):
     video = open_video(encode(tmp_path / "a.mp4", 40, fps=fps))
-    found = list(frames(video, Fraction(25)))
-    assert len(found) == round(40 / fps * 25)
-    own = [frame.mean() for frame in frames(video, video.fps)]
-    near = [int(np.abs(np.array(own) - frame.mean()).argmin()) for frame in found[:8]]
+    actual = list(frames(video, Fraction(25)))
+    assert len(actual) == round(40 / fps * 25)
+    brightnesses = [frame.mean() for frame in frames(video, video.fps)]
+    near = [int(np.abs(np.array(brightnesses) - frame.mean()).argmin()) for frame in actual[:8]]
     assert near == expected
 
 
@@ -46,10 +46,10 @@ def test_a_variable_rate_is_made_even(tmp_path):
     # 20 frames 40 ms apart, then 10 frames 80 ms apart: 0.8 s + 0.8 s.
     times = [40 * i for i in range(20)] + [800 + 80 * i for i in range(10)]
     video = open_video(encode(tmp_path / "a.mkv", 30, times=times))
-    found = brightness(frames(video, Fraction(25)))
-    assert len(found) == pytest.approx(40, abs=2)
-    assert found[10] == pytest.approx(10, abs=3)  # 0.4 s
-    assert found[30] == pytest.approx(25, abs=3)  # 1.2 s = 0.8 s + 5 · 80 ms
+    actual = brightness(frames(video, Fraction(25)))
+    assert len(actual) == pytest.approx(40, abs=2)
+    assert actual[10] == pytest.approx(10, abs=3)  # 0.4 s
+    assert actual[30] == pytest.approx(25, abs=3)  # 1.2 s = 0.8 s + 5 · 80 ms
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_a_picture_that_lies_on_its_side_is_turned():
         def to_ndarray(self, format):
             return image
 
-    found = _scaled(Frame())
-    assert found.shape == (512, 256, 3)
-    assert found[-100:].min() > 200
-    assert found[:100].max() < 50
+    actual = _scaled(Frame())
+    assert actual.shape == (512, 256, 3)
+    assert actual[-100:].min() > 200
+    assert actual[:100].max() < 50
 
 
 def test_the_crop_is_in_the_middle():
@@ -108,5 +108,5 @@ def test_time_stamps_that_are_missing_or_do_not_rise_are_made_even(stamps, monke
         yield SimpleNamespace(streams=SimpleNamespace(video=[stream]), decode=lambda _: shown)
 
     monkeypatch.setattr("dgam_core.extraction.video._container", container)
-    found = [(seconds, frame) for seconds, frame in _decoded(tmp_path, Fraction(25))]
-    assert found == [(Fraction(i, 25), frame) for i, frame in enumerate(shown)]
+    actual = [(seconds, frame) for seconds, frame in _decoded(tmp_path, Fraction(25))]
+    assert actual == [(Fraction(i, 25), frame) for i, frame in enumerate(shown)]

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from dgam_core.extraction.i3d import I3D, INCEPTIONS
-from dgam_core.extraction.i3d_weights import BRANCHES, EPS
+from dgam_core.extraction.i3d_weights import BRANCHES, NORM_EPS
 
 
 def picture(i, width=64, height=48):
-    """A smooth pattern that moves right by two pixels a frame."""
+    """A smooth pattern that moves right by two pixels per frame."""
     y, x = np.mgrid[:height, :width]
     wave = np.sin((x - 2 * i) / 5) * np.cos(y / 7)
     return np.stack([127 + 100 * wave, 127 - 60 * wave, np.full_like(wave, 40 + i % 100)], -1).astype(
@@ -58,7 +58,7 @@ def as_port(network):
             state[f"{unit}.conv3d.weight"] = values
             state[f"{unit}.bn.weight"] = torch.ones(len(values))
             state[f"{unit}.bn.running_mean"] = torch.zeros(len(values))
-            state[f"{unit}.bn.running_var"] = torch.full((len(values),), 1 - EPS)
+            state[f"{unit}.bn.running_var"] = torch.full((len(values),), 1 - NORM_EPS)
             state[f"{unit}.bn.num_batches_tracked"] = torch.tensor(0)
         else:
             state[f"{unit}.bn.bias"] = values

@@ -15,10 +15,10 @@ def multiply(context, task):
 
 
 def test_tasks_are_done_in_other_processes_that_share_the_threads():
-    found = dict(side_by_side(multiply, 10, [1, 2, 3], workers=2))
-    assert {task: result[0] for task, result in found.items()} == {1: 10, 2: 20, 3: 30}
-    assert os.getpid() not in {pid for _, pid, _ in found.values()}
-    assert {threads for _, _, threads in found.values()} == {max(1, (os.cpu_count() or 1) // 2)}
+    results = dict(side_by_side(multiply, 10, [1, 2, 3], workers=2))
+    assert {task: result[0] for task, result in results.items()} == {1: 10, 2: 20, 3: 30}
+    assert os.getpid() not in {pid for _, pid, _ in results.values()}
+    assert {threads for _, _, threads in results.values()} == {max(1, (os.cpu_count() or 1) // 2)}
 
 
 def test_with_one_worker_or_one_task_nothing_is_started():
@@ -54,15 +54,15 @@ def slow_square(task):
 
 
 def test_results_come_in_order_from_other_processes():
-    found = list(in_order(slow_square, range(6), workers=2))
-    assert [result for result, _ in found] == [0, 1, 4, 9, 16, 25]
-    assert os.getpid() not in {pid for _, pid in found}
+    results = list(in_order(slow_square, range(6), workers=2))
+    assert [result for result, _ in results] == [0, 1, 4, 9, 16, 25]
+    assert os.getpid() not in {pid for _, pid in results}
     assert [pid for _, pid in in_order(slow_square, range(1, 3), workers=1)] == [os.getpid()] * 2
 
 
 def test_tasks_are_taken_as_they_are_needed():
     taken = []
-    found = in_order(slow_square, (taken.append(i) or i for i in range(100)), workers=2)
-    next(found)
+    results = in_order(slow_square, (taken.append(i) or i for i in range(100)), workers=2)
+    next(results)
     assert len(taken) == 2 * 2 + 1
-    found.close()
+    results.close()

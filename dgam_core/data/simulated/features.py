@@ -61,7 +61,7 @@ class Appearance:
 
 @dataclass(frozen=True)
 class _Gains:
-    """How strong each part is in a stream; offset and scale as in the module's formula."""
+    """The gains of a stream; offset and scale as in the module's formula."""
 
     scene: float
     class_scene: float
@@ -80,7 +80,7 @@ GAINS = {
 
 @dataclass(frozen=True)
 class _Scale:
-    """How large a data set is: classes C, training videos, test videos, D."""
+    """The size of a data set: classes C, training videos, test videos, D."""
 
     num_classes: int
     num_train: int
@@ -89,7 +89,7 @@ class _Scale:
 
 
 THUMOS14_SCALES = {"demo": _Scale(20, 96, 96, 64), "paper": _Scale(20, 200, 210, 1024)}
-# At paper scale, the videos that can still be had; the paper used 4819 and 2383.
+# At paper scale, the videos that are still available; the paper used 4819 and 2383.
 ACTIVITYNET12_SCALES = {"demo": _Scale(10, 96, 96, 64), "paper": _Scale(100, 4441, 2198, 1024)}
 
 
@@ -130,7 +130,7 @@ def activitynet12(scale: str = "demo", seed: int = 0, appearance: Appearance | N
     return _data_set("activitynet12", source, classes, size, draw, seed, appearance or Appearance())
 
 
-# What the command line and the parameter `dataset` call them.
+# By their names on the command line and in the parameter `dataset`.
 DATA_SETS: dict[str, Callable[..., DataSet]] = {"thumos14": thumos14, "activitynet12": activitynet12}
 
 

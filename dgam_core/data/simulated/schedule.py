@@ -5,12 +5,12 @@ The numbers come from the annotations of THUMOS14 and ActivityNet1.2; lengths ar
 THUMOS14, a window on a renewal process: gap, action, gap, action, … Four traits of the annotations shape it.
 
 - Videos have a pace. Of the variance of the log gaps half lies between videos, so each has a factor of
-  its own; likewise for the log lengths of one class's actions. Without it no video would be dense.
+  its own; likewise for the log lengths of one class's actions. Without a pace no video would be dense.
 - The window opens within a gap and closes within one, as who cuts a video leaves some time around the
   actions. Long gaps are the likelier to be met; this is why the gaps at the two ends are the longest.
 - The longer a video's actions, the longer the video (correlation 0.3 of the logarithms).
-- Two classes a video are no chance: every CliffDiving is annotated as a Diving too, and bowling and
-  batting occur together. Any other pair is rare.
+- Two classes in a video are not a coincidence: every CliffDiving is annotated as a Diving too, and bowling
+  and batting occur together. Any other pair is rare.
 
 ActivityNet1.2, a division of the video: the share of action is drawn, then divided among the actions,
 and the rest among the gaps. Where the share is high there tends to be one action only.
@@ -52,7 +52,7 @@ THUMOS14_CLASSES: dict[str, tuple[float, float]] = {
     "ThrowDiscus": (0.79, 1.06),
     "VolleyballSpiking": (0.29, 0.77),
 }
-PART_OF = {"CliffDiving": "Diving"}  # every segment of the one is annotated as the other too
+PART_OF = {"CliffDiving": "Diving"}  # every segment of the first is annotated as the second too
 TOGETHER = {"CricketBowling": "CricketShot", "CricketShot": "CricketBowling"}
 TOGETHER_SHARE, ANY_PAIR_SHARE = 13 / 20, 4 / 160  # of the cricket videos; of the others
 
@@ -61,8 +61,8 @@ VIDEO_S = (20.0, 1600.0)  # the longest real video has 26 minutes
 PACE = 0.3  # correlation of a video's log length with the mean log length of its actions: 0.29, 0.35
 BETWEEN = 0.5  # share of the variance of log lengths and log gaps that lies between videos
 LOG_GAP_SD = 1.53  # within and between videos 1.08 each: 1.08² + 1.08² = 1.53²
-# The one number that is fitted, to 15 segments a video. What is measured, 1.48 between two actions, leaves
-# out the long gaps: those that an end of the video cuts, and those that leave it with one action.
+# The only fitted number, to 15 segments per video. The measured one, 1.48 between two actions, leaves out the
+# long gaps: those that an end of the video cuts, and those that leave it with one action.
 LOG_GAP_MEAN = 1.9
 
 # ActivityNet1.2's training videos at these percentiles; the ends are ours.
@@ -206,7 +206,7 @@ def _whole_snippets(duration_s: float) -> float:
 def _label(
     actions: list[Action], duration_s: float, sides: tuple[float, float], random: np.random.Generator
 ) -> Schedule:
-    """Say of each snippet what its middle shows; context is that of the nearest action."""
+    """Label each snippet by what its middle shows; context belongs to the nearest action."""
     num_snippets = round(duration_s / SNIPPET_S)
     kinds = np.full(num_snippets, Kind.BACKGROUND, dtype=np.uint8)
     class_idx = np.full(num_snippets, -1, dtype=np.int16)

@@ -141,3 +141,12 @@ def assert_same(data, original):
     for video in original.videos:
         for stream in data.streams:
             assert np.array_equal(data.load(stream, video.name), original.load(stream, video.name))
+
+
+def assert_round_trip(export, read, data, folder: Path):
+    (folder / "source").mkdir()
+    imported = through_store(
+        read(export(data, folder / "source"), fps=16, snippet_frames=16), folder / "x.h5"
+    )
+    assert (imported.fps, imported.snippet_frames, imported.simulated) == (16, 16, False)
+    assert_same(imported, data)

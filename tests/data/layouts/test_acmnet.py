@@ -3,15 +3,11 @@ import pytest
 
 from dgam_core.data.layouts.acmnet import read_acmnet
 from dgam_core.errors import InputError
-from tests.data.layouts.exports import assert_same, export_acmnet, through_store
+from tests.data.layouts.exports import assert_round_trip, export_acmnet
 
 
 def test_round_trip(tmp_path, wide):
-    (tmp_path / "source").mkdir()
-    data = read_acmnet(export_acmnet(wide, tmp_path / "source"), fps=16, snippet_frames=16)
-    data = through_store(data, tmp_path / "x.h5")
-    assert (data.fps, data.snippet_frames, data.simulated) == (16, 16, False)
-    assert_same(data, wide)
+    assert_round_trip(export_acmnet, read_acmnet, wide, tmp_path)
 
 
 def test_features_of_another_width_are_one_stream(tmp_path, tiny):

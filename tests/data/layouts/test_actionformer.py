@@ -2,15 +2,11 @@ import pytest
 
 from dgam_core.data.layouts.actionformer import read_actionformer
 from dgam_core.errors import InputError
-from tests.data.layouts.exports import assert_same, export_actionformer, through_store
+from tests.data.layouts.exports import assert_round_trip, assert_same, export_actionformer
 
 
 def test_round_trip(tmp_path, wide):
-    (tmp_path / "source").mkdir()
-    data = read_actionformer(export_actionformer(wide, tmp_path / "source"), fps=16, snippet_frames=16)
-    data = through_store(data, tmp_path / "x.h5")
-    assert (data.fps, data.snippet_frames, data.simulated) == (16, 16, False)
-    assert_same(data, wide)
+    assert_round_trip(export_actionformer, read_actionformer, wide, tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "prefix"), [("npy", "thumos_"), ("npz", ""), ("pt", "v_")])

@@ -6,15 +6,11 @@ import pytest
 from dgam_core.data.layouts.wtalc import read_wtalc, read_wtalc_annotations
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment
-from tests.data.layouts.exports import assert_same, export_wtalc, save_objects, through_store
+from tests.data.layouts.exports import assert_round_trip, export_wtalc, save_objects
 
 
 def test_round_trip(tmp_path, wide):
-    (tmp_path / "source").mkdir()
-    data = read_wtalc(export_wtalc(wide, tmp_path / "source"), fps=16, snippet_frames=16)
-    data = through_store(data, tmp_path / "x.h5")
-    assert (data.fps, data.snippet_frames, data.simulated) == (16, 16, False)
-    assert_same(data, wide)
+    assert_round_trip(export_wtalc, read_wtalc, wide, tmp_path)
 
 
 def test_half_precision_stays_half(tmp_path, wide):

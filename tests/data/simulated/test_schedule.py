@@ -49,8 +49,8 @@ def statistics(data, subset="train"):
 
 def over_seeds(name):
     """Statistic → its values at paper scale, (seeds, 6)."""
-    found = [statistics(features.DATA_SETS[name]("paper", seed)) for seed in range(SEEDS[name])]
-    return {key: np.array([one[key] for one in found]) for key in found[0]}
+    per_seed = [statistics(features.DATA_SETS[name]("paper", seed)) for seed in range(SEEDS[name])]
+    return {key: np.array([values[key] for values in per_seed]) for key in per_seed[0]}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def simulated():
     return {name: over_seeds(name) for name in SEEDS}
 
 
-def misses(name, simulated):
+def find_misses(name, simulated):
     """Statistics that differ from the measured ones by more than chance and the tolerance of the model.
 
     Chance: the real data set is one draw and the simulation a mean of K, so the difference has the standard
@@ -66,25 +66,25 @@ def misses(name, simulated):
     what training and test videos of THUMOS14 differ by (median share of action 0.23 and 0.26); but 50 %
     of the 5 % percentiles: how short the shortest and how empty the emptiest are is not modelled.
     """
-    found = []
+    misses = []
     for key, measured in MEASURED[name].items():
         values = simulated[key][:, : len(measured)]
         model = np.array([0.15, 0.5, 0.15, 0.15, 0.15, 0.15])[: len(measured)] * measured
         chance = 2 * values.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(values))
         wrong = np.abs(values.mean(axis=0) - measured) > model + chance
-        found += [(key, ("mean", *PERCENTILES)[i]) for i in np.flatnonzero(wrong)]
-    return found
+        misses += [(key, ("mean", *PERCENTILES)[i]) for i in np.flatnonzero(wrong)]
+    return misses
 
 
 @pytest.mark.parametrize("name", list(SEEDS))
 def test_times_have_the_measured_statistics(name, simulated):
-    assert misses(name, simulated[name]) == []
+    assert find_misses(name, simulated[name]) == []
 
 
 @pytest.mark.parametrize(("what", "value"), [("BETWEEN", 0.0), ("LOG_GAP_MEAN", 1.48)])
 def test_the_test_above_notices_what_is_missing(what, value, monkeypatch):
     monkeypatch.setattr(schedule, what, value)
-    assert misses("thumos14", over_seeds("thumos14")) != []
+    assert find_misses("thumos14", over_seeds("thumos14")) != []
 
 
 def test_lengths_vary_as_measured():
@@ -144,9 +144,9 @@ def test_snippets_show_what_the_annotations_say(name):
         middle_s = (np.arange(video.num_snippets) + 0.5) * data.snippet_s
         inside = np.zeros(video.num_snippets, dtype=bool)
         for s in video.segments:
-            own = (middle_s >= s.start_s) & (middle_s < s.end_s)
-            inside |= own
-            assert {s.label, "CliffDiving"} >= {data.classes[i] for i in class_idx[own]}
+            in_segment = (middle_s >= s.start_s) & (middle_s < s.end_s)
+            inside |= in_segment
+            assert {s.label, "CliffDiving"} >= {data.classes[i] for i in class_idx[in_segment]}
         assert np.array_equal(kinds == Kind.ACTION, inside)
         assert inside.any()
         assert np.array_equal(kinds == Kind.BACKGROUND, class_idx == -1)
@@ -181,9 +181,9 @@ def test_the_book_tells_what_is_simulated(name, simulated):
     title = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}[name]
     section = page.split(f"\n### {title}\n")[1].split("\n#")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if "|" in line]
-    told = {(row[0], row[1]): re.split(r"\s+", " ".join(row[2:]).strip()) for row in rows[2:]}
+    in_book = {(row[0], row[1]): re.split(r"\s+", " ".join(row[2:]).strip()) for row in rows[2:]}
     expected = {}
     for key, measured in MEASURED[name].items():
         expected[key, "measured"] = [f"{value:g}" for value in measured]
         expected[key, "simulated"] = shown(simulated[name][key].mean(axis=0))[: len(measured)]
-    assert told == expected
+    assert in_book == expected
