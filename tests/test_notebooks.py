@@ -106,31 +106,11 @@ def papermill(checkout: Path, name: str, *arguments: str):
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=600)
 
 
-QUICK = [
-    "-p",
-    "epochs",
-    "2",
-    "-p",
-    "warmup_epochs",
-    "1",
-    "-p",
-    "num_snippets",
-    "4",
-    "-p",
-    "latent_dim",
-    "2",
-    "-p",
-    "evaluation_interval",
-    "1",
-    "-p",
-    "workers",
-    "1",
-    "-p",
-    "batch_size",
-    "1",
-    "-p",
-    "seeds",
-] + ["[0, 1]"]
+QUICK_VALUES = {
+    **{"epochs": 2, "warmup_epochs": 1, "evaluation_interval": 1, "batch_size": 1},
+    **{"num_snippets": 4, "latent_dim": 2, "seeds": [0, 1], "workers": 1},
+}
+QUICK = [word for name, value in QUICK_VALUES.items() for word in ("-p", name, str(value))]
 # Variants of the settings that a notebook trains, and lines of its table per seed.
 SIZES = {
     "departures": (11, 21 * 3),  # variants, choices
