@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup book test test-slurm bench lint format reference lock clean browser
+.PHONY: help setup book test test-thorough test-slurm bench lint format reference lock clean browser
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -24,8 +24,11 @@ book: .venv/.stamp  ## run the notebooks of PROFILE (demo) and build the site in
 	@echo "open book/_build/html/index.html"
 
 test: book browser  ## run all tests: unit, notebooks, site
-	pytest -n auto --dist loadfile --doctest-modules --ignore tests/slurm tests dgam_core
-	pytest --nbval-lax notebooks
+	OMP_NUM_THREADS=1 pytest -n logical --dist loadgroup --no-loadscope-reorder --doctest-modules --nbval-lax \
+	  --ignore tests/slurm tests dgam_core notebooks/*.ipynb
+
+test-thorough: .venv/.stamp  ## kill whole batches at random, KILLS (10) times
+	KILLS=$(or $(KILLS),10) pytest -m thorough tests
 
 test-slurm: .venv/.stamp  ## run a batch on a SLURM cluster of one node, which root starts and stops
 	@command -v sbatch >/dev/null || { $(call install,slurm-wlm munge); } || echo "SLURM cannot be installed"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dgam_core.stack import along, linear, products
-
 MARGIN = 1e-6  # of attention from 0 and 1
 
 
@@ -21,42 +19,33 @@ class AttentionModule(nn.Module):
         self.fc2 = nn.Linear(hidden, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return attention in (0, 1), (..., T), of snippet features x, (..., T, D); R in front in a stack."""
-        (product,) = products(x, [self.fc1.weight])
-        return self.of_product(product)
-
-    def of_product(self, product: Tensor) -> Tensor:
-        """Return attention as `forward` does, of x·W1ᵀ, the features times the first layer's weights."""
-        hidden = (product + along(self.fc1.bias, product)).relu()
-        lam: Tensor = linear(hidden, self.fc2).sigmoid().squeeze(-1)
+        """Return attention in (0, 1), (..., T), of snippet features x, (..., T, D)."""
+        lam: Tensor = self.fc2(self.fc1(x).relu()).sigmoid().squeeze(-1)
         # A sigmoid rounds to 1 from 17 on; then no background would be left to average in Eq. (5).
         return lam.clamp(MARGIN, 1 - MARGIN)
 
 
-def pool_foreground(x: Tensor, lam: Tensor, offset: float | Tensor = 0.0) -> Tensor:
+def pool_foreground(x: Tensor, lam: Tensor, offset: float = 0.0) -> Tensor:
     """Attention-weighted temporal mean of the snippets, Eq. (4).
 
-    The mean is linear in the features, so w_cᵀx_fg is also the mean of w_cᵀx_t.
-
     Args:
-        x: snippet features, or w_cᵀx of each, (..., B, T, D), unitless.
-        lam: attention in [0, 1], (..., B, T).
+        x: snippet features, (B, T, D), unitless.
+        lam: attention in [0, 1], (B, T).
         offset: added to the denominator; departure 1.
     Returns:
-        Video feature x_fg, (..., B, D).
+        Video feature x_fg, (B, D).
     Raises:
-        ValueError: shapes disagree, or, on the CPU, a row of `lam` sums to zero.
+        ValueError: shapes disagree, or a row of `lam` sums to zero.
     """
     if x.shape[:-1] != lam.shape:
         raise ValueError(f"features {tuple(x.shape)} and attention {tuple(lam.shape)} disagree on (B, T)")
-    total = lam.sum(-1, keepdim=True) + offset  # Σ_t λ_t, (B, 1)
-    # On a GPU the answer would have to be waited for, in every step.
-    if total.device.type == "cpu" and (total == 0).any():
+    total = lam.sum(1, keepdim=True) + offset  # Σ_t λ_t, (B, 1)
+    if (total == 0).any():
         raise ValueError("the attention of a video sums to zero: its mean is not defined")
-    x_fg: Tensor = (lam.unsqueeze(-2) @ x).squeeze(-2) / total
+    x_fg: Tensor = (lam[..., None] * x).sum(1) / total
     return x_fg
 
 
-def pool_background(x: Tensor, lam: Tensor, offset: float | Tensor = 0.0) -> Tensor:
+def pool_background(x: Tensor, lam: Tensor, offset: float = 0.0) -> Tensor:
     """Temporal mean weighted by 1 − attention, Eq. (5); arguments as `pool_foreground`."""
     return pool_foreground(x, 1 - lam, offset)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
-
-from dgam_core.stack import along, products
 
 BACKGROUND = 0
 
@@ -29,47 +28,34 @@ class Classifier(nn.Module):
     def __init__(self, dim: int, num_classes: int, background: str = "first", bias: bool = False) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, num_classes + 1, bias=bias)
-        self._background_last = background == "last"
+        self.background = background
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return w_cᵀx + b_c before the softmax, (..., C + 1), of features x, (..., D).
-
-        In a stack there is an axis of runs in front, here and below.
-        """
-        return self.logits(self.tcam(x))
+        """Return w_cᵀx + b_c before the softmax, (..., C + 1), of features x, (..., D)."""
+        return self.tcam(x) + self.bias()
 
     def tcam(self, x: Tensor) -> Tensor:
         """Return w_cᵀx, without a bias, (..., C + 1), of features x, (..., D)."""
-        (product,) = products(x, [self.fc1.weight])
-        return self.of_product(product)
-
-    def of_product(self, product: Tensor) -> Tensor:
-        """Return what `tcam` does, of x·Wᵀ, the features times the weights as they are stored."""
-        return self._background_first(product)
-
-    def logits(self, tcam: Tensor) -> Tensor:
-        """Return w_cᵀx + b_c, (..., C + 1), of w_cᵀx."""
-        return tcam if self.fc1.bias is None else tcam + along(self.bias(), tcam)
+        return self._background_first(x @ self.fc1.weight.T)
 
     def bias(self) -> Tensor:
-        """Return b_c, (C + 1,), zero for a module without."""
-        return self._background_first(
-            self.fc1.weight.new_zeros(self.fc1.weight.shape[:-1]) if self.fc1.bias is None else self.fc1.bias
-        )
+        """Return b_c, (C + 1,), zero for a module without a bias."""
+        b = self.fc1.bias
+        return self._background_first(self.fc1.weight.new_zeros(self.fc1.out_features) if b is None else b)
 
     def _background_first(self, values: Tensor) -> Tensor:
-        return values.roll(1, -1) if self._background_last else values
+        return values.roll(1, -1) if self.background == "last" else values
 
 
 def foreground_tcam(logits: Tensor, present: Tensor, sigma_s: float) -> Tensor:
     """Foreground TCAM λ̂^fg, Eq. (13): smoothed probability of the video's class.
 
     Args:
-        logits: w_cᵀx_t, (..., B, T, C + 1).
-        present: which classes each video has, (B, C + 1) bool, the background's never set.
+        logits: w_cᵀx_t, (B, T, C + 1).
+        present: which classes each video has, (B, C + 1) bool, never the background.
         sigma_s: σ_s of the Gaussian filter, in snippets.
     Returns:
-        λ̂^fg in [0, 1], (..., B, T). The paper takes one class a video; of several, the most likely one
+        λ̂^fg in [0, 1], (B, T). The paper assumes one class per video; of several, the most likely one
         at each snippet counts.
     """
     p = logits.softmax(-1)
@@ -88,18 +74,12 @@ def gaussian_filter(signal: Tensor, sigma: float) -> Tensor:
         signal: (..., T).
         sigma: standard deviation in samples; the filter ends at 4σ, where its weight is below 4e-4.
     """
-    return signal @ _gaussian_matrix(signal.shape[-1], sigma, signal.dtype, signal.device)
+    return signal @ gaussian_matrix(signal.shape[-1], sigma, signal.dtype, signal.device).T
 
 
 @lru_cache(maxsize=8)
-def _gaussian_matrix(length: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The filter as a matrix, (T, T): at these lengths faster than a convolution."""
-    radius = int(4 * sigma + 0.5)
-    offset = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    weight = torch.exp(-0.5 * (offset / sigma) ** 2)
-    # (d c b a | a b c d | d c b a), folded as often as a short signal needs.
-    index = (torch.arange(length)[:, None] + torch.arange(-radius, radius + 1)) % (2 * length)
-    source = index.minimum(2 * length - 1 - index)
-    matrix = torch.zeros(length, length, dtype=torch.float64)
-    matrix.scatter_add_(1, source, (weight / weight.sum()).expand(length, -1))
-    return matrix.T.to(device, dtype)  # from sources to samples
+def gaussian_matrix(length: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the filter as a matrix, (T, T), whose column t is the response to an impulse at t."""
+    identity = torch.eye(length, dtype=torch.float64)
+    filtered = gaussian_filter1d(identity, sigma, axis=0, mode="reflect", truncate=4.0)
+    return torch.from_numpy(filtered).to(device, dtype)

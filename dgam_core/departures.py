@@ -72,7 +72,7 @@ DEPARTURES = (
     Departure(
         3,
         "prior shift r",
-        "r of the prior N(rλ1, I) is swept in Fig. 4; its default is unstated",
+        "r of the prior N(rλ·1, I) is varied in Fig. 4; its default is unstated",
         "r = 1",
         {},
     ),
@@ -130,7 +130,7 @@ DEPARTURES = (
         12,
         "crops and batches",
         "T snippets are drawn from each video in training",
-        "one draw serves 10 epochs, by a rule of its own, and an incomplete batch is left out",
+        "one draw serves 10 epochs, from parts that overlap, and an incomplete mini-batch is left out",
         {"crops": "overlapping", "crop_epochs": 10, "drop_last": True},
     ),
     Departure(
@@ -140,7 +140,7 @@ DEPARTURES = (
         14,
         "choice on the test set",
         "the mean of five runs",
-        "the best of up to 1200 looks at the test set, a look every 10 epochs",
+        "the best on the test set of up to 1200 checkpoints, one every 10 epochs",
         {"evaluation_interval": 10, "model_choice": "test_oracle"},
     ),
     Departure(
@@ -240,7 +240,7 @@ def effective_beta(settings: Settings, dim: int) -> float:
     """Return the β of Eq. (10) that gives the same optimum as these settings, for features of size D.
 
     Means over D features and Z latent dimensions make it β·D / Z: 0.1 is 0.8 at D = 1024 and Z = 128,
-    and a sweep of Z (Table 6) is a sweep of β (Table 7) as well.
+    and a sweep of Z (Table 6) is then a sweep of β (Table 7) as well.
     """
     if settings.cvae_per == "snippet":
         return settings.beta

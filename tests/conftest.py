@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import signal
@@ -19,6 +20,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A shell ignores SIGINT in what it starts in the background, and children inherit that; tests interrupt some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+BY_TEST = ("tests/test_workflow.py", "tests/test_notebooks.py")  # long, and independent of each other
+LONGEST_FIRST = (*BY_TEST, "tests/site/", "notebooks/")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest; keep a file's tests, which share fixtures, on one process."""
+
+    def place(item):
+        return [not item.nodeid.startswith(start) for start in LONGEST_FIRST]
+
+    items.sort(key=place)
+    for item in items:
+        if not item.nodeid.startswith(BY_TEST):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 def outputs_of(attention, tcam) -> Outputs:
@@ -108,4 +126,5 @@ def small_disk(tmp_path):
     if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("mounting a small file system is not allowed here")
     yield folder
+    gc.collect()  # closes the stores that a caught exception still refers to
     subprocess.run(["umount", folder], check=True)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from pytest import approx
 
-from dgam_core import stages
 from dgam_core.attention import pool_background, pool_foreground
 from dgam_core.classifier import background_tcam, foreground_tcam
 from dgam_core.departures import CLASS0_BUG, DEPARTURES, difference, effective_beta, preset
@@ -16,10 +15,11 @@ from dgam_core.experiments.inference import load_test_features
 from dgam_core.experiments.variants import switch
 from dgam_core.model import new_model
 from dgam_core.settings import Settings
-from dgam_core.stages import warmup
-from dgam_core.training import train
+from dgam_core.stages import stage_a, stage_b, warmup
+from dgam_core.training import fused, train
+from dgam_core.training.batches import load_training_data
+from dgam_core.training.fit import Fit
 from dgam_core.training.trained import Job
-from tests import plain
 
 CPU = torch.device("cpu")
 BY_NUMBER = {departure.number: departure for departure in DEPARTURES}
@@ -41,8 +41,8 @@ def both_stages(settings, batch, warmup=0.5, stream="rgb"):
     """Losses of both stages on the batch, from the same first weights and the same z."""
     s = settings.for_stream(stream)
     model = new_model(D, 2, s, seed=0)
-    a = plain.stage_a(model, *batch, s, warmup, torch.Generator().manual_seed(0))
-    b = plain.stage_b(model, *batch, s, warmup, torch.Generator().manual_seed(0))
+    a = stage_a(model, *batch, s, warmup, torch.Generator().manual_seed(0))
+    b = stage_b(model, *batch, s, warmup, torch.Generator().manual_seed(0))
     return a, b, model
 
 
@@ -79,8 +79,8 @@ def test_01_the_pooling_offset_shrinks_the_foreground(settings, batch):
 
 
 def test_01_the_offset_is_not_there_in_a_test(settings, tiny):
-    model = new_model(D, 2, on(settings, 1).for_stream("rgb"), seed=0)
-    data = train.load_training_data(tiny, "rgb", CPU)
+    model = fused.stack(new_model(D, 2, on(settings, 1).for_stream("rgb"), seed=0), 1)
+    data = load_training_data(tiny, "rgb", CPU)
     variants = (settings, on(settings, 1))
     losses = [train.classification_loss(model, data, s.for_stream("rgb")) for s in variants]
     assert losses[0] == losses[1]
@@ -95,7 +95,7 @@ def test_02_the_background_moves_to_the_last_row_and_nothing_else_does(settings,
     with torch.no_grad():  # with its rows in the other order, it is the same classifier
         last.classifier.fc1.weight.copy_(rows[[1, 2, 0]])
     before, after = (
-        plain.stage_a(model, *batch, s, 1.0, torch.Generator().manual_seed(0)) for model in (first, last)
+        stage_a(model, *batch, s, 1.0, torch.Generator().manual_seed(0)) for model in (first, last)
     )
     for name in before:
         assert before[name].item() == approx(after[name].item())
@@ -159,7 +159,7 @@ def test_09_a_bias_that_no_tcam_has_and_a_guide_for_the_attention_alone(settings
         model.classifier.fc1.bias.copy_(torch.tensor([5.0, -5.0, 0.0]))
         model.attention.fc2.bias.fill_(5.0)  # above both maps, where the guide is not flat
     x, target = batch
-    out = plain.stage_a(model, x, target, s, 1.0, torch.Generator().manual_seed(0))
+    out = stage_a(model, x, target, s, 1.0, torch.Generator().manual_seed(0))
     lam = model.attention(x)
     with_bias = pool_foreground(x, lam) @ model.classifier.fc1.weight.T + model.classifier.fc1.bias
     l_fg = -(target * with_bias.log_softmax(-1)).sum(-1).mean()
@@ -178,13 +178,13 @@ def test_09_a_bias_that_no_tcam_has_and_a_guide_for_the_attention_alone(settings
 def test_10_a_stage_can_have_several_passes_before_the_other(settings, tiny, monkeypatch):
     order = []
     for stage in ("a", "b"):
-        real = getattr(stages, f"stage_{stage}_losses")
+        real = getattr(fused, f"stage_{stage}_losses")
 
         def listening(*x, real=real, stage=stage):
             order.append(stage)
             return real(*x)
 
-        monkeypatch.setattr(train, f"stage_{stage}_losses", listening)
+        monkeypatch.setattr(fused, f"stage_{stage}_losses", listening)
     trained(tiny, settings.model_copy(update={"stage_passes": 3, "epochs": 2, "held_out": 0.0}))
     assert "".join(order) == "bbbaaa" * 2  # one batch a pass
 
@@ -193,9 +193,9 @@ def test_11_adam_has_another_beta_1(settings, tiny, monkeypatch):
     seen = []
     real = torch.optim.Adam
     monkeypatch.setattr(torch.optim, "Adam", lambda p, **kw: seen.append(kw) or real(p, **kw))
-    data = train.load_training_data(tiny, "rgb", CPU)
+    data = load_training_data(tiny, "rgb", CPU)
     for s in (settings, on(settings, 11)):
-        train.Fit(data, [s.for_stream("rgb")], 0, CPU)
+        Fit(data, [s.for_stream("rgb")], 0, CPU)
     assert [arguments["betas"] for arguments in seen] == [(0.9, 0.999)] * 2 + [(0.8, 0.999)] * 2
     assert [arguments["lr"] for arguments in seen] == [0.001] * 4
     assert set(difference(on(settings, 11), settings)) == {"adam_beta1", "epochs"}
@@ -205,8 +205,8 @@ def draws(data, settings, epochs):
     """Batches of each epoch, videos and the snippets drawn; the training videos are five copies of two."""
     videos = tuple(replace(data.videos[i % 2], name=f"c{i}") for i in range(5))
     features = {"rgb": {f"c{i}": data.features["rgb"][f"v{i % 2}"] for i in range(5)}}
-    loaded = train.load_training_data(replace(data, videos=videos, features=features), "rgb", CPU)
-    fit = train.Fit(loaded, [settings.for_stream("rgb")], 0, CPU)
+    loaded = load_training_data(replace(data, videos=videos, features=features), "rgb", CPU)
+    fit = Fit(loaded, [settings.for_stream("rgb")], 0, CPU)
     found = []
     for _ in range(epochs):
         fit.epoch()

@@ -52,6 +52,18 @@ def table(record: Record, about: str) -> str:
     return "\n".join(lines)
 
 
+def sizes(record: Record) -> str:
+    """Return the time of the fused form, relative to the direct one, over sizes of the data, in Markdown."""
+    rows = [row for row in record["rows"] if row["about"] == "sizes"]
+    if not rows:
+        return "*not measured*; `make bench` adds it."
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for group, own in groupby(rows, key=lambda row: row["group"]):
+        lines.append(f"| {group} | {' | '.join(row['note'] for row in own)} |")
+    return "\n".join(lines)
+
+
 def pair_s(record: Record) -> dict[str, float]:
     """Return the seconds that a pair of steps of a run takes on a CPU and, if it was measured, on a GPU."""
     found = {(row["group"], row["name"]): float(row["seconds"]) for row in record["rows"]}
@@ -103,16 +115,17 @@ def costs(record: Record, profile: str) -> str:
 
 
 class Benchmarks(SphinxDirective):
-    """What was measured: about training, gpu, evaluation or extraction; without that, where and how."""
+    """What was measured about training, sizes, gpu, evaluation or extraction; without that, where and how."""
 
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Make the sentence or the table."""
         record = read(self)
-        return self.parse_text_to_nodes(
-            table(record, self.arguments[0]) if self.arguments else machine(record)
-        )
+        if not self.arguments:
+            return self.parse_text_to_nodes(machine(record))
+        (about,) = self.arguments
+        return self.parse_text_to_nodes(sizes(record) if about == "sizes" else table(record, about))
 
 
 class Costs(SphinxDirective):

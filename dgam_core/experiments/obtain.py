@@ -20,10 +20,10 @@ from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.run_store import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
-from dgam_core.stages import stack_key
-from dgam_core.system.leases import leases
+from dgam_core.system.leases import Leases
 from dgam_core.system.machine import choose_device
 from dgam_core.system.workers import side_by_side
+from dgam_core.training.fused import stack_key
 from dgam_core.training.processes import ALONE, Group
 from dgam_core.training.train import report_nothing, train
 from dgam_core.training.trained import Job, Progress
@@ -36,7 +36,8 @@ MAX_STACK_RUNS = 16
 MAX_STACK_ACTIVATIONS = 2**25
 LEFTOVER_AGE_S = 3 * 24 * 3600.0  # unfinished work that nobody has touched for this long is removed
 SHOWN_LOSSES = ("fg", "bg", "guide", "re", "cvae")  # in the line of progress
-POLL_INTERVAL_S = 1.0  # for the runs that another process trains
+LEASES = ".leases"  # folder of a run store
+POLL_INTERVAL_S = 1.0  # between two tries of the leases of another process
 
 
 def obtain(
@@ -59,7 +60,10 @@ def obtain(
         if (folder / spec.digest).is_dir():
             warnings.warn(f"{folder / spec.digest}: is damaged and is trained again", stacklevel=2)
     epochs = sum(stack[0].settings.total_epochs for stack in put_together(missing))
-    with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
+    with (
+        tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line,
+        Leases(folder / LEASES) as waiting,
+    ):
         if missing:
             _remove_leftovers(folder)
         while missing:
@@ -73,8 +77,14 @@ def obtain(
             before, missing = missing, _missing(folder, missing)
             if missing == before:
                 line.set_postfix_str("another process trains the rest")
-                time.sleep(POLL_INTERVAL_S)
+                _wait(waiting, missing)
     return [read(folder / spec.digest) for spec in specs]
+
+
+def _wait(leases: Leases, specs: Sequence[Spec]) -> None:
+    """Wait until no process holds the lease on one of the runs: it is finished, or its process has ended."""
+    while not any(leases.is_free(spec.digest) for spec in specs):
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -124,7 +134,7 @@ def follow(group: Group, data: DataSet, device: torch.device) -> None:
     """Train along with a leader that obtains runs, until it tells nothing: `group.tell(None)`."""
     while (told := group.tell(None)) is not None:
         stream, runs, seed, unfinished = told
-        train(Job(data, stream, runs, seed, device), keep=unfinished, group=group)
+        train(Job(data, stream, runs, seed, device), state_folder=unfinished, group=group)
 
 
 def obtain_models(
@@ -159,8 +169,8 @@ def _show(line: tqdm[Any], losses: Mapping[str, Tensor]) -> None:
 def _train_and_write(context: tuple[Path, DataSet, Progress, Group], stack: Stack) -> None:
     """Train those runs of a stack that no other process is training."""
     folder, data, progress, group = context
-    with leases(folder / ".leases") as held:
-        own = [spec for spec in stack if held.acquire(spec.digest)]
+    with Leases(folder / LEASES) as leases:
+        own = [spec for spec in stack if leases.acquire(spec.digest)]
         own = _missing(folder, own)  # another process may have finished and given its lease back
         if not own:
             return

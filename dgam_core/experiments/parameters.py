@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from dgam_core import departures
 from dgam_core.departures import Benchmark, Preset
 from dgam_core.errors import InputError
 from dgam_core.settings import Settings
-from dgam_core.system.checked import parse
+from dgam_core.system.checked import parse, value_of_text
 
 Value = bool | int | float | str  # of a setting that is swept
 BENCHMARKS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
@@ -150,7 +149,7 @@ def read_parameters(namespace: Mapping[str, Any], sweep: Collection[str] = ()) -
         for name, value in namespace.items()
         if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out")
     }
-    experiment = parse(Experiment, values, where="parameters")
+    experiment = parse(Experiment, values, "parameters")
     given = [name for name, _ in experiment.sweep]
     if given and not sweep:
         raise InputError(f"parameters: sweep: this notebook tries no values, of {', '.join(given)} or others")
@@ -163,7 +162,4 @@ def read_parameters(namespace: Mapping[str, Any], sweep: Collection[str] = ()) -
 def _from_text(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(("[", "{")):
         return value
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value  # refused as text, with the text in the sentence
+    return value_of_text(value)

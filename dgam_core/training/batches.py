@@ -15,17 +15,17 @@ from torch import Tensor
 
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video, checked_features
-from dgam_core.stages import Batch, send
 from dgam_core.system.machine import free_bytes
+from dgam_core.training.fused import Batch, send
 from dgam_core.training.processes import ALONE, Group, Part
 
-# Share of the memory that is free which features may take; beyond it they stay in the store.
-SHARE = 0.5
-# Setting `matmul` → the type to which features are rounded, and with them the weights that they meet.
+# Largest share of the free memory that features may take; larger ones stay in the store.
+MAX_MEMORY_SHARE = 0.5
+# Setting `matmul` → the type to which features, and the weights they are multiplied by, are rounded.
 ROUNDED = {"bfloat16": torch.bfloat16}
-ELSEWHERE = -(2**40)  # start of a video that another process holds
+HELD_ELSEWHERE = -(2**40)  # start of a video that another process holds
 
-Chosen = tuple[Tensor, Tensor]  # videos, (B,), and their snippets, (B, T)
+Selection = tuple[Tensor, Tensor]  # indices of videos, (B,), and of their snippets, (B, T)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TrainingData:
         count: snippets of each video, (N,), on the CPU.
         dim: D.
         read: reads the features of a video by its index, (T, D), where they stay in the store.
-        held: which videos this process has the features of, (N,), on the CPU; None where it has all.
+        held: whether this process has the features of each video, (N,), on the CPU; None if it has all.
         rounded: type to which the features of a batch are rounded, but not ‖x‖²; None if they are not.
     """
 
@@ -67,10 +67,10 @@ class TrainingData:
             read=lambda i: read(int(videos[i])),
         )
 
-    def batches(self, chosen: Iterable[Chosen]) -> Iterator[Batch]:
-        """Return some videos' snippets, batch by batch; from the store, the next one is read in advance.
+    def batches(self, chosen: Iterable[Selection]) -> Iterator[Batch]:
+        """Return selected snippets, batch by batch; from the store, the next batch is read in advance.
 
-        On several processes, a batch has those of its videos that this one holds.
+        On several processes, a batch has those of its videos that this process holds.
         """
         if self.features is not None:
             yield from self._resident(list(chosen))
@@ -85,21 +85,21 @@ class TrainingData:
                 yield ahead.popleft().result()
 
     def _part(self, videos: Tensor) -> Part | None:
-        """Which of a batch's videos are here."""
+        """Return which videos of a batch this process holds."""
         if self.held is None:
             return None
         rows = self.held[videos].nonzero()[:, 0]
         share = len(rows) / len(videos)
         return Part(rows if len(rows) else rows.new_zeros(1), len(videos), share)
 
-    def _resident(self, chosen: list[Chosen]) -> Iterator[Batch]:
+    def _resident(self, chosen: list[Selection]) -> Iterator[Batch]:
         assert self.features is not None
         assert self.norm is not None
         parts = [self._part(videos) for videos, _ in chosen]
         here = [pair if part is None else _rows(pair, part) for pair, part in zip(chosen, parts, strict=True)]
-        # One transfer for all batches: a step on a GPU then waits for nothing.
+        # One transfer for all batches, so that no step on a GPU has to wait.
         sizes, device = [len(videos) for videos, _ in here], self.features.device
-        # What is not here starts nowhere, and counts nothing.
+        # A video that is held elsewhere has a negative start and weight zero.
         places = torch.cat([self.start[videos, None] + index for videos, index in here]).clamp_(min=0)
         targets = self.target[send(torch.cat([videos for videos, _ in here]), device)]
         batches = zip(
@@ -119,7 +119,7 @@ class TrainingData:
         return Batch(rounded, x.square().sum(-1), self.target[send(videos, device)], part)
 
 
-def _rows(pair: Chosen, part: Part) -> Chosen:
+def _rows(pair: Selection, part: Part) -> Selection:
     return pair[0][part.rows], pair[1][part.rows]
 
 
@@ -143,15 +143,15 @@ def load_training_data(
     count = torch.tensor([video.num_snippets for video in videos])
     held = torch.arange(len(videos)) % group.size == group.rank
     own = torch.where(held, count, 0)
-    start = torch.where(held, own.cumsum(0) - own, ELSEWHERE)
+    start = torch.where(held, own.cumsum(0) - own, HELD_ELSEWHERE)
     dim, total = data.dim(stream), int(own.sum())
     first = data.load(stream, videos[0].name)
     dtype = rounded or (torch.float16 if first.dtype == np.float16 else torch.float32)
     features = norm = None
-    if total * dim * dtype.itemsize <= SHARE * free_bytes(device) / group.on_host:
+    if total * dim * dtype.itemsize <= MAX_MEMORY_SHARE * free_bytes(device) / group.on_host:
         features = torch.empty(total, dim, dtype=dtype, device=device)
         norm = torch.empty(total, device=device)
-    # Read once even where they stay in the store: a value that is not finite shows now and not after hours.
+    # Read once even where features stay in the store: so that bad values show now, not after hours.
     mine = held.nonzero()[:, 0].tolist()
     found = checked_features(data, stream, [videos[i] for i in mine])
     for i, (video, values) in zip(mine, found, strict=True):

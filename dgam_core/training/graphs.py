@@ -1,6 +1,6 @@
-"""Training steps as CUDA graphs: what a step launches is recorded once and from then on started as a whole.
+"""Training steps as CUDA graphs: the kernels of a step are recorded once and then launched together.
 
-A step is some hundred kernels, of which most take a GPU less time than a program needs to launch one.
+A step has some hundred kernels, and most of them run for less time than a program needs to launch one.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from dgam_core.stages import Batch, Factors
+from dgam_core.training.fused import Batch, Factors
 
-# Steps of each shape before one is recorded, in which libraries choose and set up what they launch.
+# Steps of each batch size before one is recorded; in these, libraries choose and set up their kernels.
 WARM_UP = 3
 
 Losses = dict[str, Tensor]
@@ -24,12 +24,12 @@ Take = Callable[[Batch, Factors], Losses]
 
 
 class Replayed:
-    """A training step that does what `take` does, but launches it as a graph, one for each size of batch.
+    """A training step that does the same as `take` but is launched as a graph, one for each batch size.
 
     Args:
-        take: takes the step and returns its losses; from one call to the next, all that it reads and writes
-            besides its arguments stays at the same place.
-        generator: the source of what is random in it.
+        take: takes the step and returns its losses. What it reads and writes besides its arguments stays
+            at the same addresses from call to call.
+        generator: the source of its randomness.
     """
 
     def __init__(self, take: Take, generator: torch.Generator) -> None:
@@ -41,15 +41,15 @@ class Replayed:
         """Take a step.
 
         Args:
-            batch: as `take` wants it.
-            factors: as `take` wants it; what is in it does not change from call to call.
+            batch: the argument of `take`.
+            factors: the argument of `take`; the values in one object never change.
         Returns:
-            The losses; the next call may write over them.
+            The losses; the next call may overwrite them.
         """
         size = len(batch.x)
         if self._taken[size] < WARM_UP:
             self._taken[size] += 1
-            with aside():
+            with on_side_stream():
                 return self._take(batch, factors)
         if size not in self._recorded:
             self._recorded[size] = _Recorded(self._take, batch, factors, self._generator)
@@ -58,7 +58,7 @@ class Replayed:
 
 class _Recorded:
     def __init__(self, take: Take, batch: Batch, factors: Factors, generator: torch.Generator) -> None:
-        # A graph reads from where it read when it was recorded.
+        # A graph reads from the addresses that it read from when it was recorded.
         self._batch = Batch(batch.x.clone(), batch.norm.clone(), batch.target.clone())
         self._factors = Factors(**{name: value.clone() for name, value in _tensors(factors).items()})
         self._latest: Factors | None = None
@@ -80,25 +80,25 @@ def _tensors(of: Batch | Factors) -> dict[str, Tensor]:
 
 
 @contextmanager
-def aside() -> Iterator[None]:
-    """Launch what is in the block on a stream of its own, between what was launched before and what will be.
+def on_side_stream() -> Iterator[None]:
+    """Launch the work of the block on a side stream, in order with the work before and after it.
 
-    CUDA wants it of what comes before a recording.
+    CUDA requires warm-up work before a capture to run on a side stream.
     """
     stream, main = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(main)
     with torch.cuda.stream(stream), warnings.catch_warnings():
-        # An optimizer that can be recorded warns of steps that are not.
+        # An optimizer that can be captured warns about steps that are not.
         warnings.filterwarnings("ignore", message=".*capturable=True")
         yield
     main.wait_stream(stream)
 
 
 def record(body: Callable[[], Losses], generator: torch.Generator) -> Callable[[], Losses]:
-    """Record what `body` launches, without doing it, and return a function that does it."""
+    """Capture the kernels that `body` launches, without running them; return a function that does."""
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)
-    # A reader of the next batch may meanwhile ask for memory in a thread of its own.
+    # Meanwhile a thread that reads the next batch may allocate memory.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         losses = body()
 

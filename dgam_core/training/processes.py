@@ -1,4 +1,4 @@
-"""One training on several processes: each holds some of the videos, and their gradients add up."""
+"""Training on several processes: each holds some of the videos, and their gradients are summed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Part:
     """Which videos of a batch a process computes on.
 
     Attributes:
-        rows: their places in the batch, (B',). A process that holds none computes on one that counts
-            nothing, so that all draw the same random numbers.
+        rows: their places in the batch, (B',). A process that holds none of the videos computes on one video
+            of weight zero, so that all processes draw the same random numbers.
         total: B.
-        share: B' / B; 0 where it holds none.
+        share: B' / B; 0 where the process holds none.
     """
 
     rows: Tensor
@@ -37,9 +37,9 @@ class Group:
     """The processes that train together.
 
     Attributes:
-        rank: which of them this one is; 0 leads, and writes.
-        size: how many there are.
-        on_host: how many of them share this machine's memory.
+        rank: number of this process; 0 is the leader, which writes the results.
+        size: number of processes.
+        on_host: number of processes that share this machine's memory.
     """
 
     rank: int = 0
@@ -58,7 +58,7 @@ class Group:
             tensor.copy_(part.view_as(tensor))
 
     def tell(self, value: Any) -> Any:
-        """Return what the leader's `value` is."""
+        """Return the leader's `value`."""
         if self.size == 1:
             return value
         box = [value]
@@ -67,7 +67,7 @@ class Group:
 
     @contextmanager
     def agreeing(self) -> Iterator[None]:
-        """Let bad input that one process meets in the block stop all of them, with its sentence."""
+        """Let an `InputError` that one process meets in the block stop all processes, with its sentence."""
         sentence = None
         try:
             yield
@@ -85,7 +85,7 @@ ALONE = Group()
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
-    """Join the processes that torchrun started, for as long as the block lasts.
+    """Join the processes that torchrun started until the block ends.
 
     Args:
         device: where to train; of several GPUs, each process takes one.

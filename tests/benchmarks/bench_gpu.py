@@ -5,20 +5,21 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from dgam_core import classifier
 from dgam_core.data import store
 from dgam_core.data.simulated.features import thumos14
-from dgam_core.stack import matmul
 from dgam_core.training import batches
-from dgam_core.training.train import Fit
+from dgam_core.training.fit import Fit
+from dgam_core.training.fused import matmul
 from tests.benchmarks.bench_training import (
     SCALES,
+    at_scale,
     fastest,
+    fused_pair,
     matmul_rate,
-    package_pair,
-    plain_pair,
+    operations,
+    readable_pair,
     settings_of,
     waited_for,
 )
@@ -81,10 +82,15 @@ def data():
 @pytest.fixture(scope="module")
 def rates():
     """Floating-point operations and bytes of a pair of steps of the stack, and what the device can do."""
-    step = package_pair(SCALE, RUNS, DEVICE)
-    with FlopCounterMode(display=False) as operations, Traffic() as traffic:
+    step = at_scale(fused_pair, SCALE, RUNS, DEVICE)
+    with Traffic() as traffic:
         step()
-    return operations.get_total_flops(), traffic.total, matmul_rate(SCALES[SCALE][2], DEVICE), copy_rate()
+    return (
+        operations(SCALES[SCALE], settings_of(SCALE), RUNS),
+        traffic.total,
+        matmul_rate(SCALES[SCALE][2], DEVICE),
+        copy_rate(),
+    )
 
 
 GROUP = f"A pair of steps for each of {RUNS} runs, {SCALE} scale, on a GPU"
@@ -96,7 +102,7 @@ def test_plain(benchmark, implementation, monkeypatch):
     released = "released" in implementation
     if released:
         monkeypatch.setattr(classifier, "gaussian_filter", on_the_host)
-    step = plain_pair(SCALE, DEVICE, from_host=released, guide_detach=True)
+    step = at_scale(readable_pair, SCALE, DEVICE, released, guide_detach=True)
     benchmark.pedantic(waited_for(step, DEVICE), rounds=7, warmup_rounds=3)
     benchmark.extra_info["share"] = 1 / RUNS
 
@@ -109,10 +115,10 @@ def test_recorded_stack(benchmark, data, rates, arithmetic):
     peak = run_epochs(benchmark, fit, arithmetic)
     pairs = sum(len(videos) for videos, _ in fit.batches) / SCALES[SCALE][0]
     benchmark.extra_info["share"] = pairs
-    operations, traffic, of_matmul, of_copy = rates
+    products, traffic, of_matmul, of_copy = rates
     seconds = benchmark.stats.stats.min / pairs
     benchmark.extra_info["note"] = (
-        f"{operations / seconds / of_matmul:.0%} of the rate of float32 products, "
+        f"{products / seconds / of_matmul:.0%} of the rate of float32 products, "
         f"{traffic / seconds / of_copy:.0%} of the rate of copies, {peak / 1e9:.1f} GB"
     )
 
@@ -125,7 +131,7 @@ def test_epoch(benchmark, data, runs, place, tmp_path, monkeypatch):
     if place == "store":
         store.write(tmp_path / "x.h5", data)
         data = store.read(tmp_path / "x.h5")
-        monkeypatch.setattr(batches, "SHARE", 0.0)
+        monkeypatch.setattr(batches, "MAX_MEMORY_SHARE", 0.0)
     peak = run_epochs(benchmark, fit_of(data, runs))
     benchmark.extra_info["share"] = runs
     hours = PAPER * settings_of(SCALE).total_epochs * benchmark.stats.stats.min / runs / 3600

@@ -15,7 +15,7 @@ import yaml
 from dgam_core.cli.main import cli
 from dgam_core.data import store
 from dgam_core.errors import InputError
-from tests.cli.test_main import DGAM, refused
+from tests.cli.command import DGAM, refused
 from tests.conftest import ROOT
 
 

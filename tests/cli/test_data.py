@@ -1,4 +1,4 @@
-"""The commands that make, show and export data sets, run as a user runs them."""
+"""The commands that make, show and export data sets."""
 
 import json
 from dataclasses import replace
@@ -9,8 +9,8 @@ import numpy as np
 from dgam_core.data import store
 from dgam_core.data.layouts.basnet import read_basnet
 from dgam_core.data.simulated.features import thumos14
-from tests.cli.test_main import dgam
-from tests.data.layouts.test_common import export_basnet, export_dgam
+from tests.cli.command import dgam
+from tests.data.layouts.exports import export_basnet, export_dgam
 from tests.extraction.videos import encode
 
 
@@ -83,8 +83,8 @@ def test_from_videos_to_detections(tmp_path, weights, params):
     for i, (subset, label) in enumerate(
         [("train", "jump"), ("train", "run"), ("test", "jump"), ("test", "run")]
     ):
-        encode(tmp_path / f"v{i}.mp4", 80 + 16 * i)
-        row = {"label": label} | ({"segment": [0.5, 2]} if subset == "test" else {})
+        encode(tmp_path / f"v{i}.mp4", 32 + 8 * i)
+        row = {"label": label} | ({"segment": [0.5, 1.5]} if subset == "test" else {})
         database[f"v{i}"] = {"subset": subset, "annotations": [row]}
     (tmp_path / "gt.json").write_text(json.dumps({"database": database}))
     videos = [f"v{i}.mp4" for i in range(4)]
@@ -98,14 +98,14 @@ def test_from_videos_to_detections(tmp_path, weights, params):
     assert dgam("evaluate", "d.json", "gt.json", cwd=tmp_path).returncode == 0
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["v2.png", "v3.png"]
 
-    encode(tmp_path / "new.mp4", 200)
+    encode(tmp_path / "new.mp4", 48)
     assert dgam("extract", "new.mp4", *with_rgb, "--out", "new.h5", cwd=tmp_path).returncode == 0
     assert dgam("inspect", "new.h5", cwd=tmp_path).returncode == 0
     done = dgam("localize", "run", "new.h5", "--out", "n.json", "--pictures", "pictures", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "n.json").read_text())["results"].get("new", [])
     assert {row["label"] for row in found} <= {"jump", "run"}
-    assert all(0 <= row["segment"][0] < row["segment"][1] <= 8 for row in found)
+    assert all(0 <= row["segment"][0] < row["segment"][1] <= 1.92 for row in found)
     assert (tmp_path / "pictures" / "new.png").is_file()
 
 

@@ -1,4 +1,4 @@
-"""The `dgam` command, run as a user runs it."""
+"""The `dgam` command: what it says, leaves and returns."""
 
 import json
 import os
@@ -6,10 +6,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,23 +16,8 @@ from pytest import approx
 
 from dgam_core.data import store
 from dgam_core.data.simulated.features import DATA_SETS
-from tests.data.layouts.test_common import export_basnet, export_dgam
-
-DGAM = Path(sys.executable).parent / "dgam"
-
-
-def dgam(*arguments, cwd=None):
-    return subprocess.run([DGAM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=300)
-
-
-def refused(*arguments, cwd=None):
-    """Run a command that must fail on its input; return its one sentence."""
-    done = dgam(*arguments, cwd=cwd)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("dgam: ")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
+from tests.cli.command import DGAM, dgam, dgam_process, refused
+from tests.data.layouts.exports import export_basnet, export_dgam
 
 
 def test_from_features_to_map(tmp_path, tiny, params):
@@ -133,6 +116,11 @@ def test_wrong_usage_gets_one_sentence(tmp_path):
         )
 
 
+def test_the_process_of_the_command_says_one_sentence_too():
+    assert "No such command 'frob'" in refused("frob", run=dgam_process)
+    assert "none.h5: no such file" in refused("inspect", "none.h5", run=dgam_process)
+
+
 def test_help_for_everything():
     assert dgam().returncode == 2
     commands = ("", "import", "simulate", "inspect", "train", "localize", "evaluate")
@@ -148,7 +136,7 @@ def test_odd_detections_are_counted_in_a_warning(tmp_path):
     )
     rows = [{"label": label, "score": 1, "segment": [0, 1]} for label in ("x", "z")]
     (tmp_path / "d.json").write_text(json.dumps({"results": {"v": rows, "u": rows[:1]}}))
-    done = dgam("evaluate", "d.json", "g.json", "--json", cwd=tmp_path)
+    done = dgam_process("evaluate", "d.json", "g.json", "--json", cwd=tmp_path)
     assert done.returncode == 0
     assert "1 detections lie in videos outside the ground truth" in done.stderr
     assert "1 detections have labels without ground truth" in done.stderr
@@ -232,7 +220,7 @@ def test_a_terminated_import_leaves_nothing(tmp_path):
 def test_an_interrupted_training_goes_on_with_the_missing_stream(tmp_path, tiny, params):
     store.write(tmp_path / "tiny.h5", tiny)
     content = yaml.safe_load(params.read_text())
-    params.write_text(yaml.safe_dump(content | {"epochs": 300}))
+    params.write_text(yaml.safe_dump(content | {"epochs": 150}))
     command = [DGAM, "train", "tiny.h5", "--params", params, "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
@@ -278,6 +266,6 @@ def test_a_read_only_folder_gets_one_sentence_and_can_be_read(tmp_path, tiny, pa
     done = dgam("simulate", "thumos14", "small/y.h5", "--scale", "demo", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     params.write_text(params.read_text().replace("epochs: 3", "epochs: 4"))
-    done = dgam("train", "small/x.h5", "--params", params, "--out", "small/run", cwd=tmp_path)
+    done = dgam_process("train", "small/x.h5", "--params", params, "--out", "small/run", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "Read-only file system" in done.stderr

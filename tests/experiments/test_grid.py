@@ -6,7 +6,7 @@ from dgam_core.errors import InputError
 from dgam_core.experiments import grid, obtain, places, variants
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.system.checked import parse
-from tests.cli.test_main import dgam, refused
+from tests.cli.command import dgam, refused
 
 
 def experiment_of(project, sweep):

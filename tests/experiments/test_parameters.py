@@ -89,11 +89,6 @@ def test_wrong_parameters_get_a_sentence(change, sentence):
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_parameter_is_named():
-    with pytest.raises(InputError, match="here: the parameter 'seeds' is missing"):
-        parse(Experiment, {"profile": "demo", "dataset": "x"}, "here")
-
-
 def test_a_notebooks_parameters_are_its_plain_variables():
     namespace = GIVEN | {
         "epochs": 7,
@@ -112,26 +107,6 @@ def test_a_notebooks_parameters_are_its_plain_variables():
         read_parameters(namespace | {"seeds": "[3, 4"})
     with pytest.raises(InputError, match="parameters: unknown parameter 'epoch'; did you mean 'epochs'"):
         read_parameters(namespace | {"epoch": 7})
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (None, "cannot be read: No such file or directory"),
-        (b"\xff", "cannot be read: not a text file"),
-        (b"a: [", "is not valid YAML"),
-        (b"- a", "should hold names and values"),
-        (b"1: a", "should hold names and values"),
-    ],
-)
-def test_yaml_files_that_cannot_be_used(tmp_path, content, sentence):
-    path = tmp_path / "x.yaml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError) as error:
-        read_yaml(path)
-    assert str(error.value).startswith(f"{path}: {sentence}")
-    assert "\n" not in str(error.value)
 
 
 def test_one_setting_is_swept_and_its_values_are_checked():

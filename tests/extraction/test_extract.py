@@ -12,7 +12,7 @@ import torch
 from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.extraction.extract import Extractor, snippet_features
-from tests.cli.test_main import DGAM
+from tests.cli.command import DGAM
 from tests.extraction import plain_extract
 from tests.extraction.videos import as_port, encode, random_network
 
@@ -22,7 +22,7 @@ def extractor(weights, fps=25, workers=1):
 
 
 def test_two_streams_of_a_video_as_the_plain_loop_has_them(tmp_path, weights):
-    path = encode(tmp_path / "clip.mp4", 37)  # two snippets and five frames more
+    path = encode(tmp_path / "clip.mp4", 34, width=52)  # two snippets and two frames more
     extractor(weights, workers=2).extract([path], tmp_path / "x.h5", None)
     data = store.read(tmp_path / "x.h5")
     assert data.streams == ("flow", "rgb")
@@ -65,8 +65,8 @@ def test_videos_that_fail_do_not_take_the_others_with_them(tmp_path, weights, mo
     with pytest.raises(InputError) as error:
         rgb.extract([short, good], tmp_path / "x.h5", None)
     assert str(error.value) == (
-        f"{short}: has 0.36 s; a snippet needs 16 frames at 25 fps (1 of 2 videos failed; what the others "
-        "gave is kept)"
+        f"{short}: has 0.36 s; a snippet needs 16 frames at 25 fps (1 of 2 videos failed; the features "
+        "of the others are kept)"
     )
     assert not (tmp_path / "x.h5").exists()
     assert len(list((tmp_path / "x.h5.parts").iterdir())) == 1
@@ -119,7 +119,7 @@ def test_the_videos_own_rate_must_be_one(tmp_path, weights):
 
 
 def test_interrupted_work_goes_on(tmp_path, weights):
-    paths = [encode(tmp_path / f"v{i}.mp4", 64) for i in range(4)]
+    paths = [encode(tmp_path / f"v{i}.mp4", 16, width=52) for i in range(4)]
     command = [DGAM, "extract", *paths, "--weights", f"rgb={weights['rgb']}", "--out", tmp_path / "x.h5"]
     command += ["--weights", f"flow={weights['flow']}", "--workers", "2"]
     parts = tmp_path / "x.h5.parts"
@@ -133,13 +133,13 @@ def test_interrupted_work_goes_on(tmp_path, weights):
     assert said.endswith("dgam: interrupted; what was finished is kept\n")
     kept = {path: path.stat().st_mtime_ns for path in parts.iterdir()}
     assert 1 <= len(kept) < 8
-    assert all(np.load(path).shape == (4, 1024) for path in kept)
+    assert all(np.load(path).shape == (1, 1024) for path in kept)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not parts.exists()
     data = store.read(tmp_path / "x.h5")
     store.verify(data)
-    assert [len(data.load("flow", f"v{i}")) for i in range(4)] == [4] * 4
+    assert [len(data.load("flow", f"v{i}")) for i in range(4)] == [1] * 4
 
 
 def test_snippets_are_few_at_a_time(tmp_path):

@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 def place(request, monkeypatch):
     """Where the features are."""
     if request.param == "store":
-        monkeypatch.setattr(batches, "SHARE", 0.0)
+        monkeypatch.setattr(batches, "MAX_MEMORY_SHARE", 0.0)
     return request.param
 
 
@@ -64,7 +64,7 @@ def test_training_from_the_store_gives_the_same_bits(tiny, settings, tmp_path, m
     data = store.read(tmp_path / "x.h5")
     s = settings.training.for_stream("rgb").model_copy(update={"matmul": matmul})
     (resident,) = train.train(Job(data, "rgb", [s], 0, CPU))
-    monkeypatch.setattr(batches, "SHARE", 0.0)
+    monkeypatch.setattr(batches, "MAX_MEMORY_SHARE", 0.0)
     (streamed,) = train.train(Job(data, "rgb", [s], 0, CPU))
     assert all(torch.equal(resident.weights[name], value) for name, value in streamed.weights.items())
     assert np.array_equal(resident.checkpoints.held_out, streamed.checkpoints.held_out)

@@ -9,8 +9,9 @@ import torch
 from dgam_core.data import store
 from dgam_core.experiments import run_store
 from dgam_core.training import batches, graphs, train
+from dgam_core.training.fit import Fit
 from dgam_core.training.trained import Job
-from tests.cli.test_main import dgam
+from tests.cli.command import dgam
 from tests.training.test_processes import torchrun
 
 pytestmark = [
@@ -49,7 +50,7 @@ def test_features_in_the_store_give_the_same_numbers(tiny, s, tmp_path, monkeypa
     store.write(tmp_path / "x.h5", tiny)
     data = store.read(tmp_path / "x.h5")
     resident = trained(data, s, "cuda")
-    monkeypatch.setattr(batches, "SHARE", 0.0)
+    monkeypatch.setattr(batches, "MAX_MEMORY_SHARE", 0.0)
     streamed = trained(data, s, "cuda")
     for name, values in resident.weights.items():
         torch.testing.assert_close(values, streamed.weights[name], rtol=1e-4, atol=1e-6)
@@ -65,9 +66,9 @@ def of_three_and_one(tiny, s, epochs):
 def test_recorded_steps_give_the_numbers_of_steps_launched_one_by_one(tiny, s, monkeypatch):
     data, stack = of_three_and_one(tiny, s, 12)
     loaded = batches.load_training_data(data, "rgb", CUDA)
-    recorded = train.Fit(loaded, stack, 0, CUDA)
+    recorded = Fit(loaded, stack, 0, CUDA)
     monkeypatch.setattr(graphs, "WARM_UP", 1000)
-    single = train.Fit(loaded, stack, 0, CUDA)
+    single = Fit(loaded, stack, 0, CUDA)
     for _ in range(12):
         single.epoch()
     monkeypatch.undo()
@@ -83,7 +84,7 @@ def test_recorded_steps_give_the_numbers_of_steps_launched_one_by_one(tiny, s, m
 
 def test_the_program_waits_for_nothing_within_an_epoch(tiny, s):
     data, stack = of_three_and_one(tiny, s, 12)
-    fit = train.Fit(batches.load_training_data(data, "rgb", CUDA), stack, 0, CUDA)
+    fit = Fit(batches.load_training_data(data, "rgb", CUDA), stack, 0, CUDA)
     for _ in range(graphs.WARM_UP + 1):
         fit.epoch()
     torch.cuda.set_sync_debug_mode("error")
@@ -94,7 +95,7 @@ def test_the_program_waits_for_nothing_within_an_epoch(tiny, s):
 
 
 def test_a_training_goes_on_from_what_was_kept(tiny, s, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "KEEP_S", 0.0)
+    monkeypatch.setattr(train, "STATE_INTERVAL_S", 0.0)
     data, stack = of_three_and_one(tiny, s, 12)
     whole = train.train(Job(data, "rgb", stack, 0, CUDA))
 
@@ -106,7 +107,7 @@ def test_a_training_goes_on_from_what_was_kept(tiny, s, tmp_path, monkeypatch):
     count = []
     with pytest.raises(KeyboardInterrupt):
         train.train(Job(data, "rgb", stack, 0, CUDA), stop, tmp_path)
-    again = train.train(Job(data, "rgb", stack, 0, CUDA), keep=tmp_path)
+    again = train.train(Job(data, "rgb", stack, 0, CUDA), state_folder=tmp_path)
     for run, other in zip(whole, again, strict=True):
         for name, values in run.weights.items():
             torch.testing.assert_close(values, other.weights[name], rtol=1e-5, atol=1e-7)

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dgam_core.training import graphs, train
-from dgam_core.training.batches import TrainingData
-from dgam_core.training.train import Fit, load_training_data
+from dgam_core.training import fit as fitting
+from dgam_core.training import graphs
+from dgam_core.training.batches import TrainingData, load_training_data
+from dgam_core.training.fit import Fit
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,7 @@ def said(monkeypatch):
 
     @contextmanager
     def aside():
-        said.append("aside")
+        said.append("on_side_stream")
         yield
 
     def record(body, generator):
@@ -35,7 +36,7 @@ def said(monkeypatch):
 
         return replay
 
-    monkeypatch.setattr(graphs, "aside", aside)
+    monkeypatch.setattr(graphs, "on_side_stream", aside)
     monkeypatch.setattr(graphs, "record", record)
     return said
 
@@ -60,7 +61,7 @@ def test_replayed_steps_see_each_batch_and_each_epochs_factors(tiny, settings, s
     for name, values in plain.curves().items():
         assert (values == replayed.curves()[name]).all(), name
     # Two stages and two sizes, a step of each an epoch: the first three are launched one by one.
-    assert (said.count("aside"), said.count("record"), said.count("replay")) == (12, 4, 24)
+    assert (said.count("on_side_stream"), said.count("record"), said.count("replay")) == (12, 4, 24)
 
 
 def test_what_was_restored_is_recorded_anew(tiny, settings, said):
@@ -75,7 +76,7 @@ def test_what_was_restored_is_recorded_anew(tiny, settings, said):
 def test_an_epoch_asks_a_device_for_no_value(settings, monkeypatch):
     """PyTorch's device "meta" has shapes, no values: asking for one is an error, and so is mixing devices."""
     meta = torch.device("meta")
-    monkeypatch.setattr(train, "_generator", lambda *_: torch.Generator())
+    monkeypatch.setattr(fitting, "_generator", lambda *_: torch.Generator())
     adam = torch.optim.Adam
     monkeypatch.setattr(torch.optim, "Adam", lambda *a, fused, capturable, **k: adam(*a, **k))
     count = torch.tensor([6, 7, 8, 9])

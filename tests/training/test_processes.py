@@ -16,64 +16,61 @@ from dgam_core.errors import InputError
 from dgam_core.experiments import run_store
 from dgam_core.training import train
 from dgam_core.training.batches import load_training_data
+from dgam_core.training.fit import Fit
+from dgam_core.training.fused import Factors
 from dgam_core.training.processes import ALONE, processes
 from dgam_core.training.trained import Job
-from tests.cli.test_main import DGAM, dgam
+from tests.cli.command import DGAM, dgam
 from tests.conftest import ROOT
 
 TORCHRUN = Path(sys.executable).parent / "torchrun"
 CPU = torch.device("cpu")
 
-# What one of the processes does in most tests; it leaves what it came to.
-GRADIENTS = """
+# What each of two processes does; the first leaves what it came to. The last training is cut off.
+SCRIPT = """
 import sys
 from pathlib import Path
 import torch
 from dgam_core.data import store
-from dgam_core.training import processes, train
 from dgam_core.settings import TrainingSettings
+from dgam_core.training import batches, processes, train
 from dgam_core.training.trained import Job
-from dgam_core.training.batches import load_training_data
 from tests.training.test_processes import gradients
 torch.set_num_threads(1)
-torch.set_default_dtype(torch.float64)
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
-with processes.processes(torch.device("cpu")) as (group, device):
-    found = gradients(store.read(Path("x.h5")), settings, device, group)
-    if group.rank == 0:
-        torch.save(found, "found.pt")
-"""
-TRAINING = """
-import sys
-from pathlib import Path
-import torch
-from dgam_core.data import store
-from dgam_core.training import processes, train
-from dgam_core.settings import TrainingSettings
-from dgam_core.training.trained import Job
-torch.set_num_threads(1)
-settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
-runs = [settings, settings.model_copy(update={"beta": 0.5})]
-train.KEEP_S = 0.0
-keep = Path("kept") if len(sys.argv) > 1 else None
-stop_at = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+data = store.read(Path("x.h5"))
+train.STATE_INTERVAL_S = 0.0
+def trained(device, group, progress=train.report_nothing, keep=None):
+    job = Job(data, "rgb", [settings, settings.model_copy(update={"beta": 0.5})], 0, device)
+    found = train.train(job, progress, keep, group)
+    return [(run.weights, run.curves, run.checkpoints.held_out, run.checkpoints.weights) for run in found]
 seen = []
-def progress(losses):
+def stop(losses):
     seen.append(1)
-    if len(seen) == stop_at:
+    if len(seen) == 4:
         sys.exit(3)
 with processes.processes(torch.device("cpu")) as (group, device):
-    found = train.train(Job(store.read(Path("x.h5")), "rgb", runs, 0, device), progress, keep, group)
+    if not Path("kept").exists():
+        torch.set_default_dtype(torch.float64)
+        found = {"gradients": gradients(data, settings, device, group)}
+        torch.set_default_dtype(torch.float32)
+        found["memory"] = trained(device, group)
+        batches.MAX_MEMORY_SHARE, share = 0, batches.MAX_MEMORY_SHARE
+        found["store"] = trained(device, group)
+        batches.MAX_MEMORY_SHARE = share
+        if group.rank == 0:
+            torch.save(found, "found.pt")
+        trained(device, group, stop, Path("kept"))
+    found = trained(device, group, keep=Path("kept"))
     if group.rank == 0:
-        left = [(run.weights, run.curves, run.checkpoints.held_out, run.checkpoints.weights) for run in found]
-        torch.save(left, "found.pt")
+        torch.save(found, "resumed.pt")
 """
 
 
-def together(folder, script, *arguments, count=2):
-    """Run a script on several processes; return its status and what it said."""
-    (folder / "script.py").write_text(script)
-    command = [TORCHRUN, "--standalone", "--nproc-per-node", str(count), "script.py", *arguments]
+def together(folder):
+    """Run the script on two processes; return its status and what it said."""
+    (folder / "script.py").write_text(SCRIPT)
+    command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "script.py"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stderr
@@ -88,7 +85,7 @@ def gradients(data, settings, device, group):
         norm=everything.norm.double(),
         target=everything.target.double(),
     )
-    fit = train.Fit(everything, [settings, settings.model_copy(update={"beta": 0.5})], 0, device, group)
+    fit = Fit(everything, [settings, settings.model_copy(update={"beta": 0.5})], 0, device, group)
     found = []
     # One that only the first process holds, one of unequal shares, and all.
     for videos in ([0], [0, 2, 1], [3, 1, 0, 2]):
@@ -96,8 +93,8 @@ def gradients(data, settings, device, group):
         fit.batches = [(torch.tensor(videos), index.repeat(len(videos), 1))]
         for stage in ("a", "b"):
             fit._adams[stage] = Keeper(fit.model.stage_parameters(stage))
-            factors = train.Factors.stack(
-                [train.Factors.of(run, 1.0, 5, everything.dim) for run in fit._runs], everything.target
+            factors = Factors.stack(
+                [Factors.of(run, 1.0, 5, everything.dim) for run in fit._runs], everything.target
             )
             sums = {}
             with fit.model.only_updating(stage):
@@ -133,18 +130,28 @@ def folder(tmp_path, tiny, settings):
     return tmp_path, s
 
 
-def test_gradients_and_losses_are_those_of_one_process(folder):
+@pytest.fixture
+def compared(folder, tmp_path_factory):
+    """The settings, the folder, and what two processes came to, started for the first test that asks."""
     path, s = folder
-    status, said = together(path, GRADIENTS)
-    assert status == 0, said
-    found = torch.load(path / "found.pt")
+    shared = tmp_path_factory.getbasetemp() / "two_processes"
+    if not shared.exists():
+        status, said = together(path)
+        assert status != 0
+        assert "exitcode  : 3" in said, said
+        path.rename(shared)
+    return shared, s, torch.load(shared / "found.pt", weights_only=False)
+
+
+def test_gradients_and_losses_are_those_of_one_process(compared):
+    path, s, found = compared
     torch.set_default_dtype(torch.float64)
     try:
         expected = gradients(store.read(path / "x.h5"), s, CPU, ALONE)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert len(found) == len(expected) == 6
-    for (here, losses), (there, others) in zip(found, expected, strict=True):
+    assert len(found["gradients"]) == len(expected) == 6
+    for (here, losses), (there, others) in zip(found["gradients"], expected, strict=True):
         assert len(here) == len(there) > 0
         for a, b in zip(here, there, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
@@ -152,37 +159,28 @@ def test_gradients_and_losses_are_those_of_one_process(folder):
             torch.testing.assert_close(value, others[name], rtol=1e-10, atol=1e-12)
 
 
-def alike(found, expected):
-    for (weights, curves, held_out, looks), run in zip(found, expected, strict=True):
+@pytest.mark.parametrize("where", ["memory", "store"])
+def test_a_training_comes_to_what_one_process_comes_to(compared, where):
+    path, s, found = compared
+    runs = [s, s.model_copy(update={"beta": 0.5})]
+    trained = train.train(Job(store.read(path / "x.h5"), "rgb", runs, 0, CPU))
+    for (weights, curves, held_out, checkpoints), run in zip(found[where], trained, strict=True):
         for name, value in run.weights.items():
             torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-5)
         for name, values in run.curves.items():
             np.testing.assert_allclose(curves[name], values, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(held_out, run.checkpoints.held_out, rtol=1e-4)
         for name, value in run.checkpoints.weights.items():
-            torch.testing.assert_close(looks[name], value, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(checkpoints[name], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("where", ["memory", "store"])
-def test_a_training_comes_to_what_one_process_comes_to(folder, where):
-    path, s = folder
-    limit = "from dgam_core.training import batches; batches.SHARE = 0\n" if where == "store" else ""
-    status, said = together(path, limit + TRAINING)
-    assert status == 0, said
-    both = [s, s.model_copy(update={"beta": 0.5})]
-    expected = train.train(Job(store.read(path / "x.h5"), "rgb", both, 0, CPU))
-    alike(torch.load(path / "found.pt", weights_only=False), expected)
-
-
-def test_a_training_that_was_cut_off_goes_on(folder):
-    path, _ = folder
-    assert together(path, TRAINING)[0] == 0
-    whole = torch.load(path / "found.pt", weights_only=False)
-    assert together(path, TRAINING, "4")[0] != 0
+def test_a_training_that_was_cut_off_goes_on(compared):
+    path, _, found = compared
     assert torch.load(path / "kept/first.pt", weights_only=True)["epochs"] == 3
-    assert together(path, TRAINING, "1000")[0] == 0
-    again = torch.load(path / "found.pt", weights_only=False)
-    for (weights, *_), (others, *_) in zip(whole, again, strict=True):
+    status, said = together(path)
+    assert status == 0, said
+    resumed = torch.load(path / "resumed.pt", weights_only=False)
+    for (weights, *_), (others, *_) in zip(found["memory"], resumed, strict=True):
         assert all(torch.equal(value, others[name]) for name, value in weights.items())
 
 

@@ -1,0 +1,589 @@
+"""The losses of `stages` with their gradients, computed fast, for one run or for a stack of runs.
+
+A stack of R runs has weights of its own for each run, (R, O, I), and sees one batch. A step computes the
+losses and, by the chain rule written out, the gradients together, without a graph of operations:
+
+- Whatever multiplies the features does so in as few products as possible. Pooling and classifier are both
+  linear, so the pooled w_cᵀx_t stand for w_cᵀx_fg, and no x_fg is computed.
+- With the decoder's last layer x̂ = W·h + b, the losses need ‖x − x̂‖², not x̂. Where D is large,
+  ‖x − W·h − b‖² = ‖x‖² − 2·bᵀx + ‖b‖² + hᵀ(WᵀW·h + 2·Wᵀb − 2·Wᵀx) replaces arrays as large as the features.
+- In stage (a), W_z·z = W_z·ε + λ·r·W_z·1: the gradient reaches λ without passing z.
+- A batch passes in pieces of a few videos, whose activations stay in the processor's cache.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from dgam_core.attention import MARGIN
+from dgam_core.classifier import Classifier, gaussian_matrix
+from dgam_core.model import Model
+from dgam_core.settings import TrainingSettings, scalar
+from dgam_core.training.processes import Part
+
+# Settings in which the runs of a stack may differ; they enter the losses as factors.
+PER_RUN = (
+    "alpha", "beta", "cvae_per", "cvae_weight", "fg_weight", "gamma_guide", "gamma_re", "gamma_re_per",
+    "pool_offset_bg", "pool_offset_fg", "prior_shift", "sigma", "warmup_epochs", "warmup_re", "warmup_step",
+)  # fmt: skip
+# Hidden activations of a piece of a batch on the CPU: its arrays then fit in the second-level caches.
+PIECE = 2**20
+# oneDNN's float32 products, which `linear` does not use: from LARGE multiplications on, twice as fast on AMD.
+ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
+LARGE = 2**22
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def stack_key(settings: TrainingSettings) -> TrainingSettings:
+    """Return what runs must have in common to train as a stack: equal keys may."""
+    plain = {name: TrainingSettings.model_fields[name].default for name in PER_RUN}
+    # A run without L_re has no stage (b).
+    return settings.model_copy(update=plain | {"gamma_re": float(bool(settings.gamma_re))})
+
+
+def stack(module: Module, runs: int) -> Module:
+    """Return a stack of R copies of a module of a single run."""
+    stacked = copy.deepcopy(module)
+    for layer in stacked.modules():
+        for name, values in layer.named_parameters(recurse=False):
+            setattr(layer, name, nn.Parameter(values.detach().expand(runs, *values.shape).clone()))
+    return stacked
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device, without waiting for it to arrive there."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+@contextmanager
+def matmul(arithmetic: str) -> Iterator[None]:
+    """Let products of matrices on CUDA be rounded to TF32 within the block if `arithmetic` is "tf32"."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = arithmetic == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What `PER_RUN` comes to in an epoch: a number per run, (R,).
+
+    Attributes:
+        fg_weight: weight of L_fg.
+        alpha: α, weight of L_bg.
+        gamma_re: γ1 with its warm-up.
+        gamma_guide: γ2.
+        offset_fg: what is added to the denominator of Eq. (4).
+        offset_bg: what is added to the denominator of Eq. (5).
+        r: r of the prior.
+        sigma: σ.
+        log_p_weight: weight of −log p in Eq. (10).
+        beta: β, weight of the KL divergence in Eq. (10).
+        cvae_weight: weight of L_CVAE, its warm-up.
+    """
+
+    fg_weight: Tensor
+    alpha: Tensor
+    gamma_re: Tensor
+    gamma_guide: Tensor
+    offset_fg: Tensor
+    offset_bg: Tensor
+    r: Tensor
+    sigma: Tensor
+    log_p_weight: Tensor
+    beta: Tensor
+    cvae_weight: Tensor
+
+    @classmethod
+    def of(cls, s: TrainingSettings, warmup: float, T: int, D: int) -> Factors:
+        """Return the factors of a single run, (); some settings weigh means over T snippets or D features.
+
+        Args:
+            s: settings, resolved for the stream.
+            warmup: what `stages.warmup` returns.
+            T: snippets drawn from a video.
+            D: size of the features.
+        """
+        gamma_re = (warmup if s.warmup_re else 1.0) * scalar(s.gamma_re)
+        elements = s.cvae_per == "element"
+        values = {
+            "fg_weight": scalar(s.fg_weight),
+            "alpha": s.alpha,
+            "gamma_re": gamma_re / (T * D if s.gamma_re_per == "element" else 1),
+            "gamma_guide": s.gamma_guide,
+            "offset_fg": s.pool_offset_fg,
+            "offset_bg": s.pool_offset_bg,
+            "r": s.prior_shift,
+            "sigma": s.sigma,
+            "log_p_weight": 1 / D if elements else 1.0,
+            "beta": s.beta / (s.latent_dim if elements else 1),
+            "cvae_weight": warmup * s.cvae_weight,
+        }
+        return cls(**{name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
+
+    @classmethod
+    def stack(cls, runs: Sequence[Factors], like: Tensor) -> Factors:
+        """Put the factors of single runs together, (R,), with the type and the device of `like`."""
+        rows = [torch.stack([getattr(run, field.name) for run in runs]) for field in fields(cls)]
+        return cls(*send(torch.stack(rows).to(like.dtype), like.device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of videos.
+
+    Attributes:
+        x: snippet features, (B, T, D), rounded or not.
+        norm: ‖x‖² of each snippet, (B, T).
+        target: label distribution, (B, C + 1).
+        part: which videos of a batch on several processes these are; None on one.
+    """
+
+    x: Tensor
+    norm: Tensor
+    target: Tensor
+    part: Part | None = None
+
+
+Losses = dict[str, Tensor]
+Gradients = list[Tensor]
+
+
+def stage_a_losses(
+    model: Model, batch: Batch, s: TrainingSettings, f: Factors, generator: torch.Generator
+) -> Losses:
+    """Losses of `stages.stage_a` for each run of a stack.
+
+    Args:
+        model: a stack of runs; attention and classifier get gradients.
+        batch: what they learn from.
+        s: settings, resolved for the stream; of those in `PER_RUN` it only counts which weights are zero.
+            A loss of weight zero counts as zero.
+        f: the factors of each run.
+        generator: source of z, the same for all runs.
+    Returns:
+        Each loss by name, (R,); "total" is the one to minimize.
+    """
+    noise = _noise(batch, s, generator) if s.gamma_re else None
+    with torch.no_grad():
+        losses, gradients = _sum(
+            _stage_a(model, piece, s, f, len(batch.x)) for piece in _pieces(model, batch, noise)
+        )
+        l_d = f.fg_weight * losses["fg"] + f.alpha * losses["bg"]  # Eq. (6)
+        loss = l_d + f.gamma_re * losses["re"] + f.gamma_guide * losses["guide"]  # Eq. (16)
+    return losses | {"total": _attach(loss, gradients, model.stage_parameters("a"))}
+
+
+def stage_b_losses(
+    model: Model, batch: Batch, s: TrainingSettings, f: Factors, generator: torch.Generator
+) -> Losses:
+    """Losses of `stages.stage_b` for each run of a stack; the CVAE gets gradients.
+
+    Arguments and result as in `stage_a_losses`.
+    """
+    noise = _noise(batch, s, generator)
+    with torch.no_grad():
+        losses, gradients = _sum(
+            _stage_b(model, piece, f, batch.norm.numel()) for piece in _pieces(model, batch, noise)
+        )
+        losses["cvae"] = -f.log_p_weight * losses["log_likelihood"] + f.beta * losses["kl"]  # Eq. (10)
+        loss = f.cvae_weight * losses["cvae"]
+        scale = f.cvae_weight * f.log_p_weight / (batch.norm.numel() * s.num_samples * f.sigma**2)
+        gradients = [_per_run(scale, gradient) * gradient for gradient in gradients]
+    return losses | {"total": _attach(loss, gradients, model.stage_parameters("b"))}
+
+
+@torch.no_grad()
+def classification_losses(model: Model, batch: Batch) -> Tensor:
+    """L_fg of Eq. (6), (R,), of each run of a stack, pooled without an offset as in a test."""
+    hidden, tcam = _products(batch.x, _attention_and_classifier(model))
+    lam, _ = _attention(model, hidden.relu_())
+    b, T = batch.norm.shape
+    lam, tcam = lam.view(-1, b, 1, T), tcam.reshape(len(tcam), b, T, -1)
+    logits = (lam @ tcam / lam.sum(-1, keepdim=True)).squeeze(2)
+    bias = model.classifier.fc1.bias
+    log_p = (logits if bias is None else logits + bias[:, None]).log_softmax(-1)
+    return -(_as_stored(model.classifier, batch.target) * log_p).sum(-1).mean(-1)
+
+
+# ---- one piece of a batch ----
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some videos of a batch, and ε, (L, b·T, Z)."""
+
+    x: Tensor
+    norm: Tensor
+    target: Tensor
+    noise: Tensor | None
+
+
+def _noise(batch: Batch, s: TrainingSettings, generator: torch.Generator) -> Tensor:
+    """ε, (L, B, T, Z); on several processes, the rows that one process would draw for these videos."""
+    B, T = batch.norm.shape
+    shape = (s.num_samples, batch.part.total if batch.part else B, T, s.latent_dim)
+    noise = torch.randn(shape, generator=generator, device=batch.norm.device, dtype=batch.target.dtype)
+    return noise[:, batch.part.rows] if batch.part else noise
+
+
+def _pieces(model: Model, batch: Batch, noise: Tensor | None) -> Iterator[Piece]:
+    """Cut a batch on the CPU into pieces of a few videos."""
+    B, T = batch.norm.shape
+    runs, hidden, _ = model.attention.fc1.weight.shape
+    count = 1
+    if batch.x.device.type == "cpu":
+        count = min(B, -(-runs * hidden * B * T // PIECE))
+    parts = [values.chunk(count) for values in (batch.x, batch.norm, batch.target)]
+    noises = [None] * len(parts[0]) if noise is None else noise.chunk(count, 1)
+    for x, norm, target, eps in zip(*parts, noises, strict=True):
+        yield Piece(x, norm, target, None if eps is None else eps.flatten(1, 2))
+
+
+def _sum(pieces: Iterator[tuple[Losses, Gradients]]) -> tuple[Losses, Gradients]:
+    """Add up losses and gradients of the pieces of a batch."""
+    losses, gradients = next(pieces)
+    for more_losses, more in pieces:
+        losses = {name: value + more_losses[name] for name, value in losses.items()}
+        for gradient, another in zip(gradients, more, strict=True):
+            gradient.add_(another)
+    return losses, gradients
+
+
+def _stage_a(model: Model, piece: Piece, s: TrainingSettings, f: Factors, B: int) -> tuple[Losses, Gradients]:
+    """Contribution of some videos to the losses of stage (a) and their gradients."""
+    (b, T, D), fc1, fc2 = piece.x.shape, model.attention.fc1, model.attention.fc2
+    decoder = _Decoder(model, D, trains=False) if s.gamma_re else None
+    weights = _attention_and_classifier(model) + (decoder.products() if decoder else [])
+    hidden, tcam, *xw = _products(piece.x, weights)
+    lam, raw = _attention(model, hidden.relu_())
+    R = len(lam)
+    target = _as_stored(model.classifier, piece.target)
+    videos = lam.view(R, b, T), tcam.reshape(R, b, T, -1)
+    l_d, d_lam, d_tcam, d_bias = _discriminative(*videos, model.classifier, target, f, B)
+    zero = lam.new_zeros(R)
+    losses = {"fg": l_d[0], "bg": torch.where(f.alpha == 0, zero, l_d[1]), "re": zero, "guide": zero}
+    if s.gamma_guide:
+        losses["guide"] = _guide(*videos, model.classifier, target, s, f, B, d_lam, d_tcam)
+    d_lam = d_lam.view(R, -1)
+    if decoder and piece.noise is not None:
+        losses["re"] = decoder.reconstruction(piece, lam, xw, f, B, d_lam)
+    d_logit = d_lam.mul_(raw).mul_(1 - raw).masked_fill_(raw != lam, 0.0).unsqueeze(-1)  # of the sigmoid
+    d_w2, d_b2 = _weight_gradient(d_logit, hidden), d_logit.sum(1)
+    d_hidden = _relu_gradient(d_logit * fc2.weight, hidden)
+    d_w1, d_w = _product_gradients(piece.x, [d_hidden, d_tcam.flatten(1, 2)], fc1.weight.dtype)
+    return losses, [d_w1, d_hidden.sum(1), d_w2, d_b2, d_w, *([] if d_bias is None else [d_bias])]
+
+
+def _discriminative(
+    lam: Tensor, tcam: Tensor, classifier: Classifier, target: Tensor, f: Factors, B: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """L_fg and L_bg of Eq. (6), (2, R), and gradients of L_d for λ, w_cᵀx_t and b_c."""
+    weights = torch.stack([lam, 1 - lam], 2)  # (R, b, 2, T): of foreground and background
+    total = weights.sum(-1, keepdim=True)
+    total = total + torch.stack([f.offset_fg, f.offset_bg], -1)[:, None, :, None]
+    pooled = weights @ tcam / total  # Eq. (4, 5), times w_c
+    bias = classifier.fc1.bias
+    log_p = (pooled if bias is None else pooled + bias[:, None, None]).log_softmax(-1)
+    background = torch.zeros_like(target)
+    background[:, _background(classifier)] = 1
+    targets = torch.stack([target, background], 1)
+    l_d = -(targets * log_p).sum((1, 3)).T / B
+    d_logits = log_p.exp().mul_(targets.sum(-1, keepdim=True)).sub_(targets)
+    d_logits *= torch.stack([f.fg_weight, f.alpha], -1)[:, None, :, None] / B
+    d_sums = d_logits / total
+    d_weights = d_sums @ tcam.mT - (d_sums * pooled).sum(-1, keepdim=True)  # (R, b, 2, T)
+    d_bias = None if bias is None else d_logits.sum((1, 2))
+    return l_d, d_weights[:, :, 0] - d_weights[:, :, 1], weights.mT @ d_sums, d_bias
+
+
+def _guide(
+    lam: Tensor,
+    tcam: Tensor,
+    classifier: Classifier,
+    target: Tensor,
+    s: TrainingSettings,
+    f: Factors,
+    B: int,
+    d_lam: Tensor,
+    d_tcam: Tensor,
+) -> Tensor:
+    """L_guide of Eq. (15), (R,); its gradients are added to `d_lam` and `d_tcam`."""
+    T, background = lam.shape[-1], _background(classifier)
+    G = gaussian_matrix(T, s.sigma_tcam, lam.dtype, lam.device)
+    p = tcam.softmax(-1)
+    of_class, chosen = (p * (target > 0)[:, None]).max(-1)
+    of_background = p[..., background]
+    maps = torch.stack([of_class, 1 - of_background])
+    distance = lam - maps @ G.T  # Eq. (13, 14)
+    l_guide = distance.abs().sum((0, 2, 3)) / (B * T)
+    d_distance = distance.sign_() * (f.gamma_guide / (B * T))[:, None, None]
+    d_lam += d_distance.sum(0)
+    if not s.guide_detach:
+        d_class, d_action = d_distance.neg_() @ G
+        mean = of_class * d_class + maps[1] * d_action
+        d_tcam.addcmul_(p, (d_action - mean).unsqueeze(-1))
+        d_tcam[..., background].sub_(of_background * d_action)
+        d_tcam.scatter_add_(-1, chosen.unsqueeze(-1), (of_class * d_class).unsqueeze(-1))
+    return torch.where(f.gamma_guide == 0, 0.0, l_guide)
+
+
+def _stage_b(model: Model, piece: Piece, f: Factors, snippets: int) -> tuple[Losses, Gradients]:
+    """Contribution of some videos to the losses of stage (b) and their gradients.
+
+    The gradients are those of the total divided by the factor of ½‖x − x̂‖² in it; σ²·L·β is then that of KL.
+    """
+    D, encoder = piece.x.shape[-1], model.cvae.encoder
+    decoder = _Decoder(model, D, trains=True)
+    attention, noise = model.attention.fc1, piece.noise
+    assert noise is not None
+    first = encoder.fc1.weight
+    weights = [(attention.weight, attention.bias), (first[..., :-1], encoder.fc1.bias)]
+    hidden, h1, *xw = _products(piece.x, weights + decoder.products())
+    lam, _ = _attention(model, hidden.relu_())
+    h1.addcmul_(lam.unsqueeze(-1), first[:, None, :, -1]).relu_()
+    h2 = _affine(h1, encoder.fc2.weight, encoder.fc2.bias).relu_()
+    mu, log_var = (posterior := _affine(h2, encoder.fc3.weight, encoder.fc3.bias)).chunk(2, -1)
+    scale = (0.5 * log_var).exp_()
+    z = torch.addcmul(mu.unsqueeze(1), scale.unsqueeze(1), noise)  # (R, L, n, Z)
+    squared, d_z, of_decoder = decoder.train(piece, lam, z, xw)
+
+    shift = mu - _per_run(f.r, mu) * lam.unsqueeze(-1)
+    variance = scale.square()
+    kl = 0.5 * (variance.sum((1, 2)) + shift.square().sum((1, 2)) - (1 + log_var).sum((1, 2)))
+    ratio = _per_run(f.beta * f.sigma**2 * len(noise) / f.log_p_weight, mu)
+    d_posterior = torch.empty_like(posterior)
+    d_mu, d_log_var = d_posterior.chunk(2, -1)
+    torch.addcmul(d_z.sum(1), shift, ratio, out=d_mu)
+    variance.sub_(1).mul_(ratio).addcmul_(d_z.mul_(noise).sum(1), scale)
+    torch.mul(variance, 0.5, out=d_log_var)
+    d_h2 = _relu_gradient(_affine(d_posterior, encoder.fc3.weight.mT), h2)
+    d_h1 = _relu_gradient(_affine(d_h2, encoder.fc2.weight.mT), h1)
+    (d_x_column,) = _product_gradients(piece.x, [d_h1], first.dtype)
+    d_first = torch.cat([d_x_column, _weight_gradient(d_h1, lam.unsqueeze(-1))], -1)
+    constant = D / 2 * (2 * math.pi * f.sigma**2).log() * lam.shape[1]
+    log_p = -squared / (2 * f.sigma**2 * len(noise)) - constant
+    return {"log_likelihood": log_p / snippets, "kl": kl / snippets}, [
+        d_first,
+        d_h1.sum(1),
+        _weight_gradient(d_h2, h1),
+        d_h2.sum(1),
+        _weight_gradient(d_posterior, h2),
+        d_posterior.sum(1),
+        *of_decoder,
+    ]
+
+
+class _Decoder:
+    """f_ψ(λ, z) = W·h + b, and the squared distance of the features from it.
+
+    Args:
+        model: a stack of runs.
+        D: size of the features.
+        trains: whether the decoder itself gets gradients.
+    """
+
+    def __init__(self, model: Model, D: int, trains: bool) -> None:
+        self.fc1, self.fc2 = model.cvae.decoder.fc1, model.cvae.decoder.fc2
+        self.W, self.b = model.cvae.decoder.fc3.weight, model.cvae.decoder.fc3.bias  # (R, D, K), (R, D)
+        self.of_lam, self.of_z = self.fc1.weight[..., 0], self.fc1.weight[..., 1:]
+        K = self.W.shape[-1]
+        # The expanded square replaces one product with W by two with K×K matrices if W learns, else by one.
+        self.expands = (2 * K if trains else K) < D
+
+    def products(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Return the weights that the features are multiplied by, if any."""
+        return [(self.W.mT, None)] if self.expands else []
+
+    def train(
+        self, piece: Piece, lam: Tensor, z: Tensor, xw: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Gradients]:
+        """Return Σ‖x − x̂‖², (R,), and half its gradients for z, (R, L, n, Z), and the decoder's weights."""
+        L = z.shape[1]
+        flat = z.flatten(1, 2)
+        lams = lam.repeat(1, L).unsqueeze(-1)
+        g1 = _affine(flat, self.of_z, self.fc1.bias)
+        g1.addcmul_(lams, self.of_lam[:, None]).relu_()
+        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
+        squared, d_g2, of_last = self._distance(piece, g2, L, xw, trains=True)
+        d_g2 = _relu_gradient(d_g2, g2)
+        d_g1 = _relu_gradient(_affine(d_g2, self.fc2.weight.mT), g1)
+        d_z = _affine(d_g1, self.of_z.mT)
+        d_first = torch.cat([_weight_gradient(d_g1, lams), _weight_gradient(d_g1, flat)], -1)
+        of_second = [_weight_gradient(d_g2, g1), d_g2.sum(1)]
+        return squared.sum((1, 2)), d_z.view(z.shape), [d_first, d_g1.sum(1), *of_second, *of_last]
+
+    def reconstruction(
+        self, piece: Piece, lam: Tensor, xw: Sequence[Tensor], f: Factors, B: int, d_lam: Tensor
+    ) -> Tensor:
+        """Return L_re of Eq. (11), (R,), and add its gradient to `d_lam`, (R, n)."""
+        noise = piece.noise
+        assert noise is not None
+        L, D = len(noise), piece.x.shape[-1]
+        v = f.r[:, None] * self.of_z.sum(-1) + self.of_lam  # what λ is multiplied by, through z and directly
+        (g1,) = _products(noise, [(self.of_z, self.fc1.bias)])
+        g1.addcmul_(lam.repeat(1, L).unsqueeze(-1), v[:, None]).relu_()
+        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
+        squared, d_g2, _ = self._distance(piece, g2, L, xw, trains=False)
+        log_p = -squared / _per_run(2 * f.sigma**2, squared)
+        constant = math.log(L) + D / 2 * (2 * math.pi * f.sigma**2).log()
+        l_re = (constant * lam.shape[1] - log_p.logsumexp(1).sum(-1)) / B
+        if L > 1:
+            d_g2 *= log_p.softmax(1).view(len(lam), -1, 1)
+        d_g1 = _relu_gradient(_affine(_relu_gradient(d_g2, g2), self.fc2.weight.mT), g1)
+        d_lams = (d_g1 @ v.unsqueeze(-1)).view(len(lam), L, -1)
+        d_lam += d_lams.sum(1) * (f.gamma_re / (B * f.sigma**2))[:, None]
+        return l_re
+
+    def _distance(
+        self, piece: Piece, h: Tensor, L: int, xw: Sequence[Tensor], trains: bool
+    ) -> tuple[Tensor, Tensor, Gradients]:
+        """Return ‖x − x̂‖², (R, L, n), and half its gradients for h and, if asked for, for W and b."""
+        x, W, b = piece.x.flatten(0, 1), self.W, self.b
+        R, n = len(h), len(x)
+        if not xw:
+            error = _affine(h, W, b)
+            error.view(R, L, n, -1).sub_(x)
+            squared = torch.linalg.vector_norm(error, dim=-1).square().view(R, L, n)
+            of_last = [_weight_gradient(error, h), error.sum(1)] if trains else []
+            return squared, _affine(error, W.mT), of_last
+        wb = (b.unsqueeze(1) @ W).squeeze(1)  # Wᵀb, (R, K)
+        gram = W.mT @ W
+        offset = (wb[:, None] - xw[0]).unsqueeze(1)  # (R, 1, n, K)
+        d_h = _affine(h, gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
+        squared = ((d_h + offset) * h.view(d_h.shape)).sum(-1)
+        total = x.sum(0, dtype=b.dtype)  # Σx, of which only Σ‖x‖² − 2·bᵀΣx + n‖b‖² is needed
+        outer = piece.norm.sum() - 2 * (b @ total) + n * b.square().sum(-1)
+        squared += _per_run(outer / n, squared)
+        of_last = []
+        if trains:
+            sums = h.sum(1)
+            (xh,) = _product_gradients(x, [h.view(R, L, n, -1).sum(1)], b.dtype)  # (R, K, D)
+            of_last = [
+                W @ _weight_gradient(h, h) + b.unsqueeze(-1) * sums.unsqueeze(1) - xh.mT,
+                (W @ sums.unsqueeze(-1)).squeeze(-1) + L * (n * b - total),
+            ]
+        return squared, d_h.view(h.shape), of_last
+
+
+# ---- arithmetic ----
+
+
+def _attention_and_classifier(model: Model) -> list[tuple[Tensor, Tensor | None]]:
+    fc1 = model.attention.fc1
+    return [(fc1.weight, fc1.bias), (model.classifier.fc1.weight, None)]
+
+
+def _attention(model: Model, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """λ, (R, n), of the hidden layer, (R, n, H), with and without its margin."""
+    raw = _affine(hidden, model.attention.fc2.weight, model.attention.fc2.bias).squeeze(-1).sigmoid_()
+    return raw.clamp(MARGIN, 1 - MARGIN), raw
+
+
+def _background(classifier: Classifier) -> int:
+    return -1 if classifier.background == "last" else 0
+
+
+def _as_stored(classifier: Classifier, target: Tensor) -> Tensor:
+    """Labels, the background first, in the order of the classifier's weights."""
+    return target.roll(-1, -1) if classifier.background == "last" else target
+
+
+def _per_run(value: Tensor, like: Tensor) -> Tensor:
+    """Append axes of length 1 to a value per run, (R,), up to those of `like`."""
+    return value.view(-1, *(1,) * (like.ndim - 1))
+
+
+def _relu_gradient(gradient: Tensor, output: Tensor) -> Tensor:
+    """Zero a gradient, in place, where a ReLU's output is zero."""
+    torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=gradient)
+    return gradient
+
+
+def _affine(h: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
+    """h·Wᵀ + b of each run, (R, n, O), of (R, n, I)."""
+    if len(W) == 1:
+        return _linear(h[0], W[0], None if b is None else b[0]).unsqueeze(0)
+    return torch.bmm(h, W.mT) if b is None else torch.baddbmm(b.unsqueeze(1), h, W.mT)
+
+
+def _weight_gradient(gradient: Tensor, h: Tensor) -> Tensor:
+    """Σ over snippets of gradient·hᵀ, (R, O, I)."""
+    if len(h) > 1:
+        return torch.bmm(gradient.mT, h)
+    return _transposed_product(gradient[0], h[0]).unsqueeze(0)
+
+
+def _products(x: Tensor, weights: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+    """x·W_iᵀ + b_i, (R, n, O_i), of what all runs share, (..., I); W_i is rounded to the type of x."""
+    x, own = x.flatten(0, -2), weights[0][0].dtype
+    R = len(weights[0][0])
+    if R == 1:
+        return [_linear(x, W[0], None if b is None else b[0], own).unsqueeze(0) for W, b in weights]
+    rows = [W.flatten(0, 1) for W, _ in weights]
+    product = _linear(x, torch.cat(rows), None, own)
+    found = []
+    for part, (_, b) in zip(torch.split(product, [len(W) for W in rows], 1), weights, strict=True):
+        values = part.view(len(x), R, -1)
+        found.append((values.clone() if b is None else values + b).transpose(0, 1).contiguous())
+    return found
+
+
+def _product_gradients(x: Tensor, gradients: Sequence[Tensor], own: torch.dtype) -> list[Tensor]:
+    """Gradients of `_products` for its weights, (R, O_i, I)."""
+    x = x.flatten(0, -2)
+    if len(gradients[0]) == 1:
+        return [_transposed_product(g[0].to(x.dtype), x).to(own).unsqueeze(0) for g in gradients]
+    columns = [gradient.transpose(0, 1).flatten(1) for gradient in gradients]
+    rows = _transposed_product(torch.cat(columns, 1).to(x.dtype), x).to(own)
+    parts = torch.split(rows, [values.shape[1] for values in columns])
+    return [part.view(len(g), g.shape[-1], -1) for part, g in zip(parts, gradients, strict=True)]
+
+
+def _linear(h: Tensor, W: Tensor, b: Tensor | None = None, own: torch.dtype | None = None) -> Tensor:
+    """h·Wᵀ + b, (n, O), of (n, I); W is rounded to the type of h, and the result has the type `own`."""
+    if ONEDNN and h.dtype == torch.float32 and h.device.type == "cpu" and h.numel() * len(W) > LARGE:
+        # Of arrays with gaps, as a block of columns is, oneDNN makes a hundred times slower products.
+        h, W = (values if values.mT.is_contiguous() else values.contiguous() for values in (h, W))
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(h, W, b, "none", [], "")
+        return product
+    if own is None or h.dtype == own:
+        return linear(h, W, b)
+    product = linear(h, W.to(h.dtype)).to(own)
+    return product if b is None else product.add_(b)
+
+
+def _transposed_product(g: Tensor, h: Tensor) -> Tensor:
+    """gᵀ·h, (O, I), of (n, O) and (n, I)."""
+    if g.shape[1] > h.shape[1]:
+        return _linear(h.mT, g.mT).mT
+    return _linear(g.mT, h.mT)
+
+
+class _Attached(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, gradients: Gradients, *parameters: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return total.clone()
+
+    @staticmethod
+    def backward(ctx: Any, of_total: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(_per_run(of_total, gradient) * gradient for gradient in ctx.gradients)
+
+
+def _attach(total: Tensor, gradients: Gradients, parameters: Sequence[Tensor]) -> Tensor:
+    """Return a loss per run, (R,), whose gradients are known already."""
+    attached: Tensor = _Attached.apply(total, gradients, *parameters)  # type: ignore[no-untyped-call]
+    return attached
