@@ -16,10 +16,9 @@
 # %% [markdown]
 # # Departures: what the text does not say
 #
-# The authors' released code departs from the paper's text in many places, and readers of this field cannot tell
-# which of its numbers come from the method and which from those places. Here each departure is a named setting. This
-# notebook starts from the paper's text, switches each departure on alone, then all of them, and shows what each
-# does to localization.
+# The authors' released code departs from the paper's text in many places, and readers cannot tell which numbers come
+# from the method and which from the departures. Here each departure is a named setting. This notebook starts from the
+# paper's text, switches on each departure alone, then all of them, and shows what each does to localization.
 
 # %% tags=["parameters", "hide-input"]
 # `dataset` is a store's file or simulated:thumos14; what is not set here comes from the preset
@@ -65,9 +64,9 @@ models = study.train()
 # %% [markdown]
 # ## Localization and evaluation
 #
-# The main number is that of the last epoch, but for departure 14 and for all of them together: there the choice on the
-# test set is part of the procedure. What the other [model choices](../model_choice.md) give stands beside it. The paper
-# has no such table; nothing here is to be compared with a published number.
+# The main number is the mAP of the last epoch, except for departure 14 and for all departures together, where the choice
+# on the test set is part of the procedure. The other [model choices](../model_choice.md) stand beside it. The paper
+# has no such table; no number on this page is to be compared with a published one.
 
 # %%
 scores = study.score(models)

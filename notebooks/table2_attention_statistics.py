@@ -126,7 +126,7 @@ study.save_figure(figure)
 
 # %% tags=["hide-input"]
 claimed = {
-    "|att − gt| / |gt|": "Less is attended to that is not action",
+    "|att − gt| / |gt|": "Attention covers less that is not action",
     "|gt − att| / |gt|": "Less action is missed",
     "|(cls − gt) ∩ not att| / |gt|": "More of the classifier's false positives are filtered out",
 }

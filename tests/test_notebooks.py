@@ -114,24 +114,12 @@ def papermill(checkout: Path, name: str, *arguments: str):
         return CliRunner().invoke(cli.papermill, arguments_of(name, *arguments))
 
 
-QUICK = [
-    *("-p", "epochs", "2", "-p", "warmup_epochs", "1", "-p", "num_snippets", "4", "-p", "latent_dim", "2"),
-    *(
-        "-p",
-        "evaluation_interval",
-        "1",
-        "-p",
-        "seeds",
-        "[0, 1]",
-        "-p",
-        "workers",
-        "1",
-        "-p",
-        "batch_size",
-        "1",
-    ),
-]
-# Runs that a notebook needs (variants of the settings) and lines of its table a seed.
+QUICK_VALUES = {
+    **{"epochs": 2, "warmup_epochs": 1, "evaluation_interval": 1, "batch_size": 1},
+    **{"num_snippets": 4, "latent_dim": 2, "seeds": [0, 1], "workers": 1},
+}
+QUICK = [word for name, value in QUICK_VALUES.items() for word in ("-p", name, str(value))]
+# Variants of the settings that a notebook trains, and lines of its table per seed.
 SIZES = {
     "departures": (11, 21 * 3),  # variants, choices
     "figure1_confusion": (2, 2 * 2 * 2),  # kinds, models, streams
@@ -153,11 +141,11 @@ def test_a_notebook_runs_on_a_store(path, checkout, tiny):
     store.write(checkout / "tiny.h5", tiny)
     done = papermill(checkout, path.stem, "-p", "dataset", "tiny.h5", *QUICK)
     assert done.exit_code == 0, done.output
-    own = checkout / "results/demo/figures/tiny"
-    files = {file.name for file in own.iterdir()}
+    figures = checkout / "results/demo/figures/tiny"
+    files = {file.name for file in figures.iterdir()}
     assert files >= {f"{path.stem}.{kind}" for kind in ("csv", "svg", "png")}
     assert all(name.startswith(path.stem) for name in files)
-    header, *table = (own / f"{path.stem}.csv").read_text().splitlines()
+    header, *table = (figures / f"{path.stem}.csv").read_text().splitlines()
     assert header.endswith(",provenance")
     assert len(table) == lines * 2  # seeds
     assert all(line.endswith(",simulated") for line in table)
@@ -166,7 +154,7 @@ def test_a_notebook_runs_on_a_store(path, checkout, tiny):
     assert "no reference for these parameters" in (checkout / "out.ipynb").read_text()
 
 
-def test_what_varies_the_simulator_says_that_a_store_will_not_do(checkout, tiny):
+def test_what_varies_the_simulator_refuses_a_store(checkout, tiny):
     store.write(checkout / "tiny.h5", tiny)
     done = papermill(checkout, "confusion_phase", "-p", "dataset", "tiny.h5", *QUICK)
     assert done.exit_code == 1

@@ -9,15 +9,6 @@ from dgam_core.system.checked import parse
 from tests.cli.command import dgam, refused
 
 
-@pytest.fixture
-def project(tmp_path, tiny, settings, monkeypatch):
-    for name in ("params", "dgam_core"):
-        (tmp_path / name).mkdir()
-    store.write(tmp_path / "tiny.h5", tiny)
-    monkeypatch.chdir(tmp_path)
-    return settings.model_dump() | {"profile": "p", "dataset": "tiny.h5", "seeds": [0, 1], "device": "cpu"}
-
-
 def experiment_of(project, sweep):
     return parse(Experiment, project | {"sweep": sweep}, "here")
 
@@ -26,9 +17,9 @@ def test_every_combination_is_a_point_in_the_order_of_the_file(project):
     experiment = experiment_of(project, {"beta": [0.5, 0.1], "classifier_bias": [True, False]})
     points = experiment.grid()
     assert list(points) == [(0.5, True), (0.5, False), (0.1, True), (0.1, False)]
-    assert [(own.beta, own.classifier_bias) for own in points.values()] == list(points)
+    assert [(point.beta, point.classifier_bias) for point in points.values()] == list(points)
     text = experiment_of(project, {"gamma_re_per": ["element", "video"]})
-    assert [own.gamma_re_per for own in text.grid().values()] == ["element", "video"]
+    assert [point.gamma_re_per for point in text.grid().values()] == ["element", "video"]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +60,8 @@ def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
     means = [point.mean for point in ranking]
     assert means == sorted(means, reverse=True)
     last = scores[(scores["choice"] == "last") & (scores["tiou"] == 0.5)]
-    own = last[(last["beta"] == 0.5) & (last["attention_threshold"] == 0.3)]["map"]
-    assert ranking[0.5, 0.3].mean == pytest.approx(100 * own.mean())
+    at_point = last[(last["beta"] == 0.5) & (last["attention_threshold"] == 0.3)]["map"]
+    assert ranking[0.5, 0.3].mean == pytest.approx(100 * at_point.mean())
 
 
 def test_what_a_notebook_has_trained_is_not_trained_again(project, monkeypatch):

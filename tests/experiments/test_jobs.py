@@ -18,19 +18,19 @@ def experiment(tmp_path, tiny, settings):
 
 
 def test_what_notebooks_share_is_trained_once(tmp_path, experiment):
-    both = {"table4_ablation": experiment, "table1_module_swap": experiment, "one_of_my_own": experiment}
-    found = jobs.make_plan(tmp_path / "runs", both)
-    digests = [jobs.Task.of(row).spec.digest for job in found["jobs"].values() for row in job["runs"]]
+    experiments = {"table4_ablation": experiment, "table1_module_swap": experiment, "another": experiment}
+    plan = jobs.make_plan(tmp_path / "runs", experiments)
+    digests = [jobs.Task.of(row).spec.digest for job in plan["jobs"].values() for row in job["runs"]]
     assert len(digests) == len(set(digests)) == 4 * 2 * 2  # rows, of which Table 1 has two; seeds, streams
-    assert len(found["jobs"]) == 1  # they are small
-    (job,) = found["jobs"]
-    assert found["jobs"][job]["about"] == f"16 runs on {experiment.dataset}, flow and rgb, seeds 0, 1"
-    assert found["notebooks"] == {
+    assert len(plan["jobs"]) == 1  # they are small
+    (job,) = plan["jobs"]
+    assert plan["jobs"][job]["about"] == f"16 runs on {experiment.dataset}, flow and rgb, seeds 0, 1"
+    assert plan["notebooks"] == {
         "table4_ablation": [job],
         "table1_module_swap": [job],
-        "one_of_my_own": [],
+        "another": [],
     }
-    assert json.loads(json.dumps(found)) == found
+    assert json.loads(json.dumps(plan)) == plan
 
 
 def test_only_what_is_missing_is_planned(tmp_path, experiment):
@@ -78,8 +78,8 @@ def test_the_runs_of_the_phase_diagram_say_how_their_data_are_simulated(tmp_path
     values = {"profile": "p", "dataset": "simulated:thumos14", "seeds": (0,), "workers": 1}
     sweep = {"confusion": [0.3, 0.7], "separation": [1.0]}
     experiment = Experiment.model_validate(settings.model_dump() | values | {"sweep": sweep})
-    found = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
-    tasks = [jobs.Task.of(row) for job in found["jobs"].values() for row in job["runs"]]
+    plan = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
+    tasks = [jobs.Task.of(row) for job in plan["jobs"].values() for row in job["runs"]]
     appearances = [task.appearance for task in tasks]
     assert appearances.count(Appearance(confusion=0.3)) == 2  # without and with L_re, RGB
     assert appearances.count(Appearance()) == 2

@@ -77,7 +77,7 @@ def test_the_oracle_alone_sees_the_test_annotations(scorer, models, experiment, 
         blind.chosen(model, experiment, "test_oracle")
 
 
-def test_a_score_is_kept_and_belongs_to_its_question(scorer, models, experiment, monkeypatch):
+def test_a_score_is_cached_and_belongs_to_its_question(scorer, models, experiment, monkeypatch):
     first = scorer.scores(models["x", 0], experiment)
     monkeypatch.setattr(scorer, "_score", None)
     assert scorer.scores(models["x", 0], experiment) == first
@@ -108,9 +108,9 @@ def test_the_table_has_a_line_for_every_model_choice_and_threshold(scorer, model
 def test_the_last_checkpoint_equals_the_run(scorer, models, experiment):
     outputs = scorer.chosen_outputs(models["x", 0], experiment, "last")
     again = scorer.outputs(models["x", 0], {"rgb": -1, "flow": -1}, experiment)
-    for stream, found in outputs.items():
-        for name in found:
-            assert np.array_equal(found[name].attention, again[stream][name].attention)
+    for stream, videos in outputs.items():
+        for name, video in videos.items():
+            assert np.array_equal(video.attention, again[stream][name].attention)
 
 
 def test_results_have_a_place_for_scores(tmp_path, monkeypatch, experiment):

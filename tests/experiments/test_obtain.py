@@ -99,13 +99,12 @@ def test_large_runs_make_small_stacks_on_the_cpu(tiny, settings):
 
 def test_what_trains_together_is_written_apart(tmp_path, tiny, settings, trainings):
     data = replace(tiny, digest="d")
-    both = [
-        run_store.specify(data, "rgb", 0, settings.model_copy(update={"beta": b}), CPU) for b in (0.1, 0.5)
-    ]
-    found = obtain.obtain(tmp_path, tiny, both)
+    variants = [settings.model_copy(update={"beta": beta}) for beta in (0.1, 0.5)]
+    specs = [run_store.specify(data, "rgb", 0, variant, CPU) for variant in variants]
+    first, second = obtain.obtain(tmp_path, tiny, specs)
     assert trainings.count == 1
-    assert [run.settings.beta for run in found] == [0.1, 0.5]
-    assert not np.array_equal(found[0].trained.curves["cvae"], found[1].trained.curves["cvae"])
+    assert (first.settings.beta, second.settings.beta) == (0.1, 0.5)
+    assert not np.array_equal(first.trained.curves["cvae"], second.trained.curves["cvae"])
 
 
 def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs, trainings):
@@ -215,16 +214,16 @@ if __name__ == "__main__":
     obtain.train = counted
     data = read(Path("x.h5"))
     experiment = Experiment(profile="p", dataset="d", seeds=(0, 1, 2, 3), epochs=60, num_snippets=64)
-    found = obtain.obtain_models(Path("runs"), data, {"x": experiment}, experiment)
-    assert len(found) == 4
+    models = obtain.obtain_models(Path("runs"), data, {"x": experiment}, experiment)
+    assert len(models) == 4
 """
 
 
 def test_two_processes_asked_for_the_same_share_it_and_do_it_once(tmp_path, tiny):
     store.write(tmp_path / "x.h5", tiny)
     (tmp_path / "script.py").write_text(TWICE)
-    both = [subprocess.Popen([sys.executable, "script.py", name], cwd=tmp_path) for name in "ab"]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    processes = [subprocess.Popen([sys.executable, "script.py", name], cwd=tmp_path) for name in "ab"]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
     trained = (tmp_path / "trained.txt").read_text()
     assert len(trained) == 8  # 4 seeds, 2 streams
     assert set(trained) == {"a", "b"}

@@ -163,12 +163,12 @@ def test_the_sweeps_of_the_papers_sizes_are_the_papers(path):
 
 
 def test_notebooks_of_a_profile_share_their_runs():
-    own = {"sweep", "benchmark", "dataset"}  # of a table or figure
+    particular = {"sweep", "benchmark", "dataset"}  # of a table or figure
     for path in FILES:
         if path.stem.startswith(("table", "figure")):
             values, shared = (read_yaml(p) for p in (path, path.with_name("table4_ablation.yaml")))
-            assert {k: v for k, v in values.items() if k not in own} == (
-                {k: v for k, v in shared.items() if k not in own}
+            assert {k: v for k, v in values.items() if k not in particular} == (
+                {k: v for k, v in shared.items() if k not in particular}
             ), path
 
 

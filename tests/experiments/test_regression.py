@@ -12,7 +12,7 @@ def experiment():
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def checkout(tmp_path, monkeypatch):
     for name in ("params", "dgam_core"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
@@ -27,19 +27,19 @@ def write(monkeypatch, *arguments):
     return lines
 
 
-def test_a_number_is_compared_within_twice_its_standard_error(here, monkeypatch, experiment, tiny):
+def test_a_number_is_compared_within_twice_its_standard_error(checkout, monkeypatch, experiment, tiny):
     # sd 2, standard error 2 / √3 = 1.155, tolerance 2.309, kept as 2.3
     assert write(monkeypatch, "x", experiment, tiny, {"mAP": [8, 10, 12]}) == ["mAP: as the reference"]
-    kept = yaml.safe_load((here / "params/reference.yaml").read_text())
-    assert kept["x"]["mAP"] == {"mean": 10.0, "tolerance": approx(2.3)}
-    for shift, verdict in ((2.2, "as the reference"), (2.4, "12.4 is not within 2.3 of the reference, 10")):
+    written = yaml.safe_load((checkout / "params/reference.yaml").read_text())
+    assert written["x"]["mAP"] == {"mean": 10.0, "tolerance": approx(2.3)}
+    for shift, result in ((2.2, "as the reference"), (2.4, "12.4 is not within 2.3 of the reference, 10")):
         values = {"mAP": [8 + shift, 10 + shift, 12 + shift]}
-        assert regression.compare("x", experiment, tiny, values) == [f"mAP: {verdict}"]
+        assert regression.compare("x", experiment, tiny, values) == [f"mAP: {result}"]
     assert regression.compare("x", experiment, tiny, {"loss": [1]}) == ["loss: has no reference"]
 
 
-def test_the_verdict_is_the_same_wherever_it_runs_and_void_for_other_parameters(
-    here, monkeypatch, experiment, tiny
+def test_the_result_is_the_same_on_every_machine_and_void_for_other_parameters(
+    checkout, monkeypatch, experiment, tiny
 ):
     assert regression.compare("x", experiment, tiny, {"a": [1]}) == ["no reference for these parameters"]
     write(monkeypatch, "x", experiment, tiny, {"a": [1, 2]})
@@ -50,7 +50,7 @@ def test_the_verdict_is_the_same_wherever_it_runs_and_void_for_other_parameters(
     assert regression.compare("y", experiment, tiny, {"a": [1]}) == ["no reference for these parameters"]
 
 
-def test_writing_keeps_the_references_of_other_notebooks(here, monkeypatch, experiment, tiny):
+def test_writing_keeps_the_references_of_other_notebooks(checkout, monkeypatch, experiment, tiny):
     write(monkeypatch, "x", experiment, tiny, {"a": [1, 2]})
     write(monkeypatch, "y", experiment, tiny, {"b": [3, 4]})
     write(monkeypatch, "x", experiment, tiny, {"a": [5, 6]})
@@ -58,7 +58,7 @@ def test_writing_keeps_the_references_of_other_notebooks(here, monkeypatch, expe
     assert regression.compare("x", experiment, tiny, {"a": [5, 6]}) == ["a: as the reference"]
 
 
-def test_numbers_that_do_not_vary_keep_four_digits(here, monkeypatch, experiment, tiny):
+def test_numbers_that_do_not_vary_keep_four_digits(checkout, monkeypatch, experiment, tiny):
     write(monkeypatch, "x", experiment, tiny, {"a": [1234.5]})
     assert regression.compare("x", experiment, tiny, {"a": [1235.0]}) == ["a: as the reference"]
     assert regression.compare("x", experiment, tiny, {"a": [1238.0]}) != ["a: as the reference"]

@@ -35,24 +35,24 @@ def test_a_checkpoint_predicts_what_its_weights_say(tmp_path, tiny, prefix, bias
     torch.save(weights, tmp_path / "rgb.pth")
     trained, settings = released_weights.read_checkpoint(tmp_path / "rgb.pth")
     features = load_test_features(tiny, "rgb", preset("released", "thumos14"), CPU)
-    found = predict(restore(trained.weights, settings), features)["v2"]
+    outputs = predict(restore(trained.weights, settings), features)["v2"]
     w = {name.removeprefix("module."): value.double() for name, value in weights.items()}
     x = features["v2"].double()
     hidden = (x @ w["att_head.fc1.weight"].T + w["att_head.fc1.bias"]).clamp(min=0)
     lam = torch.sigmoid(hidden @ w["att_head.fc2.weight"].T + w["att_head.fc2.bias"])[:, 0]
-    assert np.allclose(found.attention, lam, atol=1e-5)
+    assert np.allclose(outputs.attention, lam, atol=1e-5)
     scores = x @ w["clf_head.fc1.weight"].T
-    assert np.allclose(found.tcam, scores[:, [2, 0, 1]], atol=1e-5)  # the background, last there, first here
+    assert np.allclose(outputs.tcam, scores[:, [2, 0, 1]], atol=1e-5)  # the background, last there
     if bias:
-        assert np.allclose(found.bias, w["clf_head.fc1.bias"][[2, 0, 1]])
+        assert np.allclose(outputs.bias, w["clf_head.fc1.bias"][[2, 0, 1]])
 
 
 def test_the_background_can_be_first(tmp_path, tiny):
     torch.save(theirs(), tmp_path / "rgb.pth")
     trained, settings = released_weights.read_checkpoint(tmp_path / "rgb.pth", background="first")
     x = {"v": torch.ones(1, 5)}
-    found = predict(restore(trained.weights, settings), x)["v"]
-    assert np.allclose(found.tcam[0], theirs()["clf_head.fc1.weight"].sum(1), atol=1e-5)
+    outputs = predict(restore(trained.weights, settings), x)["v"]
+    assert np.allclose(outputs.tcam[0], theirs()["clf_head.fc1.weight"].sum(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("change", [{}, {"background": "last", "classifier_bias": True}])
