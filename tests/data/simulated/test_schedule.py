@@ -14,14 +14,14 @@ PERCENTILES = (5, 25, 50, 75, 95)
 # Measured on the annotations of the training videos: mean, then percentiles, as many as are known.
 MEASURED = {
     "thumos14": {
-        "segments a video": [15.0, 1, 3, 8, 19, 54],
+        "segments per video": [15.0, 1, 3, 8, 19, 54],
         "segment (s)": [4.04, 0.7, 1.5, 2.9, 5.5, 9.7],
         "video (s)": [209, 31, 81, 151, 229, 700],
         "share of action": [0.29, 0.06, 0.15, 0.23, 0.38, 0.76],
         "gap (s)": [7.8, 0.2, 1.0, 3.2, 8.6, 32.9],
     },
     "activitynet12": {
-        "segments a video": [1.48],
+        "segments per video": [1.48],
         "segment (s)": [50.0, 2.5, 9.1, 29.5, 74.5, 167],
         "video (s)": [117, 18, 62, 111, 171, 225],
         "share of action": [0.64, 0.12, 0.44, 0.70, 0.88, 1.0],
@@ -35,7 +35,7 @@ def statistics(data, subset="train"):
     videos = data.subset(subset)
     spans = [sorted({(s.start_s, s.end_s) for s in video.segments}) for video in videos]
     values = {
-        "segments a video": [len(video.segments) for video in videos],
+        "segments per video": [len(video.segments) for video in videos],
         "segment (s)": [s.end_s - s.start_s for video in videos for s in video.segments],
         "video (s)": [video.duration_s for video in videos],
         "share of action": [
