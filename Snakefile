@@ -9,14 +9,15 @@ import json
 import os
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
+
+from dgam_core.system.checked import read_yaml, value_of_text
 
 # A sweep of one's own, a file of params/sweeps, stands for a profile with nothing else.
 SWEEP = config.get("sweep")
 if SWEEP:
     FILES = {SWEEP: f"params/sweeps/{SWEEP}.yaml"}
-    PROFILE = yaml.safe_load(Path(FILES[SWEEP]).read_text())["profile"]
+    PROFILE = read_yaml(FILES[SWEEP])["profile"]
 else:
     PROFILE = config.get("profile", "demo")
     FILES = {path.stem: str(path) for path in sorted(Path("params", PROFILE).glob("*.yaml"))}
@@ -24,7 +25,7 @@ CELL_S = config.get("cell_timeout", 3600)
 OWN = ("profile", "sweep", "cell_timeout", "layout", "source")
 # What is in a list, `--config 'seeds=[0, 1]'`, comes as text.
 PARAMETERS = {
-    name: [yaml.safe_load(str(item)) for item in value] if isinstance(value, list) else value
+    name: [value_of_text(str(item)) for item in value] if isinstance(value, list) else value
     for name, value in config.items()
     if name not in OWN
 }
@@ -35,7 +36,7 @@ PLAN = f"{RESULTS}/plan_{SWEEP}.json" if SWEEP else f"{RESULTS}/plan.json"
 if not FILES:
     profiles = sorted({path.parent.name for path in Path("params").glob("*/*.yaml")} - {"sweeps"})
     raise WorkflowError(f"params/{PROFILE} has no parameters; profiles: {', '.join(profiles)}")
-DATASETS = {name: (yaml.safe_load(Path(path).read_text()) | config)["dataset"] for name, path in FILES.items()}
+DATASETS = {name: (read_yaml(path) | config)["dataset"] for name, path in FILES.items()}
 STORES = {name: [dataset] for name, dataset in DATASETS.items() if not dataset.startswith("simulated:")}
 for name, (dataset,) in STORES.items():
     if not config.get("layout") and not Path(dataset).is_file():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from dgam_core.settings import Settings, Strict
 
@@ -72,7 +72,7 @@ DEPARTURES = (
     Departure(
         3,
         "prior shift r",
-        "r of the prior N(rλ1, I) is swept in Fig. 4; its default is unstated",
+        "r of the prior N(rλ·1, I) is varied in Fig. 4; its default is unstated",
         "r = 1",
         {},
     ),
@@ -130,7 +130,7 @@ DEPARTURES = (
         12,
         "crops and batches",
         "T snippets are drawn from each video in training",
-        "one draw serves 10 epochs, by a rule of its own, and an incomplete batch is left out",
+        "one draw serves 10 epochs, from parts that overlap, and an incomplete mini-batch is left out",
         {"crops": "overlapping", "crop_epochs": 10, "drop_last": True},
     ),
     Departure(
@@ -140,7 +140,7 @@ DEPARTURES = (
         14,
         "choice on the test set",
         "the mean of five runs",
-        "the best of up to 1200 looks at the test set, a look every 10 epochs",
+        "the best on the test set of up to 1200 checkpoints, one every 10 epochs",
         {"evaluation_interval": 10, "model_choice": "test_oracle"},
     ),
     Departure(
@@ -230,40 +230,6 @@ def preset(name: Preset, benchmark: Benchmark) -> Settings:
     return Settings(**values)
 
 
-AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
-def switch(settings: AnySettings, departure: Departure, benchmark: Benchmark) -> AnySettings:
-    """Return `settings` with one departure as in the released code."""
-    return settings.model_copy(update=dict(departure.values(benchmark)))
-
-
-def one_by_one(base: AnySettings, benchmark: Benchmark) -> dict[str, AnySettings]:
-    """Return `base` with each departure alone, with all, and with all and the bug of class 0.
-
-    The length of training and the number of looks stay as in `base`. Departures in which both presets
-    agree on the benchmark have nothing to switch and are left out.
-
-    Args:
-        base: where to start.
-        benchmark: "thumos14" or "activitynet12".
-    Returns:
-        Name of the variant → settings; the first, "base", is where to start.
-    """
-    length = {name: getattr(base, name) for name in ("epochs", "evaluation_interval")}
-    variants = {"base": base}
-    every = base
-    for departure in DEPARTURES:
-        if departure.values(benchmark):
-            alone = switch(base, departure, benchmark).model_copy(update=length)
-            variants[f"{departure.number} {departure.title}"] = alone
-        if departure.number != CLASS0_BUG:
-            every = switch(every, departure, benchmark).model_copy(update=length)
-    variants[f"all but {CLASS0_BUG}"] = every
-    variants[f"all and {CLASS0_BUG}"] = every.model_copy(update={"released_class0_bug": True})
-    return variants
-
-
 def difference(settings: Strict, other: Strict) -> dict[str, tuple[Any, Any]]:
     """Return setting of `other` → (its value here, its value there) where the two differ."""
     pairs = {name: (getattr(settings, name), getattr(other, name)) for name in type(other).model_fields}
@@ -274,7 +240,7 @@ def effective_beta(settings: Settings, dim: int) -> float:
     """Return the β of Eq. (10) that gives the same optimum as these settings, for features of size D.
 
     Means over D features and Z latent dimensions make it β·D / Z: 0.1 is 0.8 at D = 1024 and Z = 128,
-    and a sweep of Z (Table 6) is a sweep of β (Table 7) as well.
+    and a sweep of Z (Table 6) is then a sweep of β (Table 7) as well.
     """
     if settings.cvae_per == "snippet":
         return settings.beta

@@ -1,12 +1,12 @@
-"""From attention to detections (section 3.5): threshold, segments, scores, fusion of the streams, NMS.
+"""From attention to detections (sections 3.5 and 4.2): segments, their scores, fusion of the streams, NMS.
 
-A video's time line is cut into cells, one a snippet or, with departure 19, several. Cell i covers
-[i, i + 1]. What the paper and the released code do on it differs in five places, each a setting.
+The time line of a video has N cells, one per snippet or, with departure 19, several; cell i is [i, i + 1].
+Where the released code departs from the paper, a setting chooses between the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +24,12 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What localization needs of a test video from one stream (section 3.5).
+    """Outputs of the attention and the classification module of one stream for a test video of N snippets.
 
     Attributes:
         attention: λ, (N,) in [0, 1].
         tcam: w_cᵀx of each snippet, (N, C + 1), the background first.
-        bias: b_c, (C + 1,), zero for a classifier without.
+        bias: b_c, (C + 1,), zero for a classifier without a bias.
     """
 
     attention: NDArray[np.float32]
@@ -38,131 +38,107 @@ class Outputs:
 
     @property
     def logits(self) -> NDArray[np.float32]:
-        """What enters the softmax of p_θ, (N, C + 1)."""
+        """Arguments of the softmax of p_θ, w_cᵀx + b_c, (N, C + 1)."""
         return self.tcam + self.bias
+
+
+def video_classes(attention: Floats, logits: Floats, threshold: float) -> Indices:
+    """Classes to localize in a video: those of a softmax probability above `threshold`, else the likeliest.
+
+    Args:
+        attention: λ, (N,).
+        logits: w_cᵀx + b_c, (N, C + 1).
+        threshold: of the probability.
+    Returns:
+        Columns of `logits`; the background, column 0, is never among them.
+    """
+    total = max(attention.sum(), np.finfo(np.float64).tiny)
+    p = softmax(attention @ logits / total)[1:]
+    likely = np.flatnonzero(p > threshold)
+    return 1 + (likely if len(likely) else p.argmax(keepdims=True))
 
 
 def find_segments(signal: Floats, threshold: float) -> Floats:
     """Maximal runs of cells whose value exceeds `threshold` (t_att).
 
     Returns:
-        Segments (S, 2) on the time line [0, N].
+        Segments [t_s, t_e] on the time line [0, N], (S, 2).
 
     >>> find_segments(np.array([0.9, 0.8, 0.1, 0.7]), 0.5).tolist()
     [[0.0, 2.0], [3.0, 4.0]]
     """
-    above = np.concatenate([[False], signal > threshold, [False]])
-    return np.flatnonzero(above[1:] != above[:-1]).reshape(-1, 2).astype(np.float64)
+    is_above = np.concatenate([[False], signal > threshold, [False]])
+    return np.flatnonzero(is_above[1:] != is_above[:-1]).reshape(-1, 2).astype(np.float64)
 
 
 def weighted_means(weight: Floats, values: Floats, segments: Floats) -> Floats:
-    """Weighted means of the cells within segments.
+    """Weighted mean of the cells within each segment.
 
-    With attention as weight and w_cᵀx as values these are the class scores s(t_s, t_e, c) before the
-    softmax of attention-pooled segments (section 3.5): the classifier is linear, so the score of the
-    pooled features is the pooled score of the snippets.
+    With attention as the weight and w_cᵀx as the values it is s(t_s, t_e, c), the class score before the
+    softmax of attention-pooled features (section 3.5): the classifier is linear, so the score of the pooled
+    features is the pooled score of the snippets.
 
     Args:
         weight: (N,), not negative.
         values: (N,).
-        segments: (S, 2) on the time line; a cell that an end cuts through counts in part.
+        segments: (S, 2) on the time line; a cell that lies partly within a segment counts in part.
     Returns:
-        (S,); 0 for a segment outside the time line or of no weight.
+        (S,); 0 for a segment outside the time line or without weight.
     """
     area, total = _integrals(np.stack([weight * values, weight]), segments.clip(0, len(weight)))
-    out: Floats = np.divide(area, total, out=np.zeros(len(segments)), where=total > 0)
-    return out
+    means: Floats = np.divide(area, total, out=np.zeros(len(segments)), where=total > 0)
+    return means
 
 
-def _integrals(steps: Floats, segments: Floats) -> Floats:
-    """Integrals of step functions, (F, N), one value a cell, over segments within [0, N], (S, 2); (F, S).
+def _integrals(values: Floats, segments: Floats) -> Floats:
+    """Integrals of step functions, one value per cell, (F, N), over segments within [0, N], (S, 2); (F, S).
 
-    Each segment is summed by itself: differences of one running sum would lose what is small beside it.
+    Each segment is summed by itself: in differences of one running sum, small values would be lost.
     """
     start, end = segments.T
     first, last = np.ceil(start).astype(np.int64), np.floor(end).astype(np.int64)  # whole cells between
-    padded = np.concatenate([steps, np.zeros((len(steps), 1))], axis=1)
+    padded = np.concatenate([values, np.zeros((len(values), 1))], axis=1)
     bounds = np.stack([first, np.maximum(first, last)], 1).reshape(-1)
     whole = np.add.reduceat(padded, bounds, axis=1)[:, ::2] * (last > first)
-    left = np.minimum(first, end) - start  # of the cell that the start cuts through
-    right = np.where(last >= first, end - last, 0.0)  # of the one that the end does, if it is another
+    left = np.minimum(first, end) - start  # part of the cell that contains the start
+    right = np.where(last >= first, end - last, 0.0)  # part of the cell that contains the end, if another
     result: Floats = whole + padded[:, np.floor(start).astype(np.int64)] * left + padded[:, last] * right
     return result
 
 
 def surroundings(segments: Floats, rule: str) -> tuple[Floats, Floats]:
-    """Context before and after segments: a quarter of their length each, Eq. (17).
+    """Stretches of time before and after each segment, Eq. (17).
 
     Args:
-        segments: (S, 2) on the time line.
-        rule: "quarter", or "cells" for ⌊length / 4⌋ + 1 cells, departure 18.
+        segments: [t_s, t_e] on the time line, (S, 2).
+        rule: "quarter" for (t_e − t_s) / 4, or "cells" for ⌊(t_e − t_s) / 4⌋ + 1 cells, departure 18.
     Returns:
         (S, 2) each; they may reach beyond the time line.
     """
-    start, end = segments.T
-    width = (end - start) / 4 if rule == "quarter" else (end - start) // 4 + 1
-    return np.stack([start - width, start], 1), np.stack([end, end + width], 1)
+    t_s, t_e = segments.T
+    width = (t_e - t_s) / 4 if rule == "quarter" else (t_e - t_s) // 4 + 1
+    return np.stack([t_s - width, t_s], 1), np.stack([t_e, t_e + width], 1)
 
 
 def segment_scores(weight: Floats, values: Floats, segments: Floats, eta: float, context: str) -> Floats:
-    """Scores less η times those of the surroundings, Eq. (17).
+    """Score s* of each segment, which its surroundings lower, Eq. (17).
 
-    Arguments and result as in `weighted_means`; `context` as in `surroundings`. What of the surroundings
-    lies beyond the video's ends counts nothing.
+    Arguments and result as in `weighted_means`; `context` is the rule of `surroundings`, of which only the
+    part within the time line counts.
     """
-    windows = np.concatenate([segments, *surroundings(segments, context)])
-    inner, before, after = np.split(weighted_means(weight, values, windows), 3)
-    return inner - eta * before - eta * after
-
-
-def video_classes(attention: Floats, logits: Floats, threshold: float) -> Indices:
-    """Classes a video is searched for: softmax probability above `threshold`, or else the likeliest one.
-
-    Args:
-        attention: λ, (N,).
-        logits: w_cᵀx + b_c, (N, C + 1).
-        threshold: least probability.
-    Returns:
-        Columns of `logits`; the background, column 0, is never among them.
-    """
-    total = max(attention.sum(), np.finfo(np.float64).tiny)
-    p = softmax(attention @ logits / total)[1:]
-    chosen = np.flatnonzero(p > threshold)
-    return 1 + (chosen if len(chosen) else p.argmax(keepdims=True))
-
-
-def nms(segments: Floats, scores: Floats, threshold: float) -> Indices:
-    """Greedy non-maximum suppression in time.
-
-    Args:
-        segments: (S, 2) in any unit.
-        scores: (S,).
-        threshold: a segment whose tIoU with a better kept one exceeds this is dropped.
-    Returns:
-        Indices of the kept segments, best first; of equal scores the first in order wins.
-
-    >>> nms(np.array([[0.0, 4.0], [1.0, 4.0], [6.0, 8.0]]), np.array([0.5, 0.9, 0.7]), 0.5).tolist()
-    [1, 2]
-    """
-    order = np.argsort(-scores, kind="stable")
-    overlap = tiou(segments[:, None], segments[None])
-    kept: list[int] = []
-    alive = np.ones(len(segments), dtype=bool)
-    for i in order:
-        if alive[i]:
-            kept.append(int(i))
-            alive &= overlap[i] <= threshold + TOLERANCE  # half is half at any length of the video
-    return np.array(kept, dtype=np.int64)
+    s_of = np.concatenate([segments, *surroundings(segments, context)])
+    s, s_before, s_after = np.split(weighted_means(weight, values, s_of), 3)
+    return s - eta * s_before - eta * s_after
 
 
 def interpolate(values: Floats, factor: int) -> Floats:
-    """Cut each cell into `factor`, departure 19: values at 0, 1/factor, … of the first cell, and so on.
+    """Cut each cell into `factor` cells, departure 19: the values at 0, 1/factor, … of it.
 
-    Between the cells' values lie straight lines; the last one goes on beyond the last value.
+    The values lie on straight lines between those of the cells; the last line is continued.
 
     Args:
         values: (N, ...).
-        factor: new cells an old one.
+        factor: new cells per cell.
     Returns:
         (N·factor, ...).
 
@@ -171,16 +147,16 @@ def interpolate(values: Floats, factor: int) -> Floats:
     """
     if factor == 1 or len(values) == 1:
         return np.repeat(values, factor, axis=0)
-    steps = np.diff(values, axis=0)
-    steps = np.concatenate([steps, steps[-1:]])[:, None]
-    share = (np.arange(factor) / factor).reshape(-1, *[1] * (values.ndim - 1))
-    result: Floats = (values[:, None] + share * steps).reshape(len(values) * factor, *values.shape[1:])
+    slope = np.diff(values, axis=0)
+    slope = np.concatenate([slope, slope[-1:]])[:, None]
+    position = (np.arange(factor) / factor).reshape(-1, *[1] * (values.ndim - 1))
+    result: Floats = (values[:, None] + position * slope).reshape(len(values) * factor, *values.shape[1:])
     return result
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """What one stream proposes for a video, P segments.
+    """Proposals for a video, P segments.
 
     Attributes:
         segments: as fractions of the video, (P, 2).
@@ -192,99 +168,119 @@ class Proposals:
     scores: Floats
     classes: Indices
 
+    @classmethod
+    def joined(cls, parts: Sequence[Proposals]) -> Proposals:
+        """Put proposals together."""
+        columns = zip(*((part.segments, part.scores, part.classes) for part in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
 
-def propose(own: Outputs, other: Outputs, settings: LocalizationSettings) -> Proposals:
-    """Find one stream's proposals in a video.
+
+def propose(outputs: Outputs, other: Outputs, settings: LocalizationSettings) -> Proposals:
+    """Find and score one stream's segments in a video (section 3.5).
 
     Args:
-        own: outputs of the stream.
-        other: outputs of the other stream, or of the same one where there is none; only the released
-            code's score looks at them.
+        outputs: outputs of the stream.
+        other: outputs of the other stream, or of the same one where there is none; only the released code's
+            score depends on them.
         settings: settings, resolved for the stream.
     """
-    lam = own.attention.astype(np.float64)
-    logits = own.logits.astype(np.float64)
+    lam, logits = outputs.attention.astype(np.float64), outputs.logits.astype(np.float64)
     classes = video_classes(lam, logits, settings.class_threshold)
     if settings.released_class0_bug and classes.tolist() == [1]:
         classes = classes[:0]  # the released code asks whether any class *index* is not zero
 
-    def cells(values: Floats) -> Floats:
-        return interpolate(values, settings.upsampling)
+    def gated(stream: Outputs) -> Floats:
+        product: Floats = lam[:, None] * expit(stream.tcam[:, classes].astype(np.float64))
+        return product  # λσ(TCAM_c)
 
-    weighted = lam[:, None] * expit(own.tcam[:, classes].astype(np.float64))  # λσ(TCAM_c)
-    attention = cells(lam)
+    fine_lam = interpolate(lam, settings.upsampling)
     if settings.proposals == "attention":
-        signal = np.repeat(attention[:, None], len(classes), axis=1)
+        signal = np.repeat(fine_lam[:, None], len(classes), axis=1)
     else:
-        signal = 0.8 * cells(weighted) + 0.2 * attention[:, None] ** 2
+        signal = 0.8 * interpolate(gated(outputs), settings.upsampling) + 0.2 * fine_lam[:, None] ** 2
     if settings.proposal_sigma:
         signal = gaussian_filter1d(signal, settings.proposal_sigma, axis=0)
     if settings.score == "attention_pooled":
-        weight, values = attention.clip(min=0), cells(logits[:, classes])  # the last cells may go below 0
+        weight = fine_lam.clip(min=0)  # the continued line may fall below 0
+        values = interpolate(logits[:, classes], settings.upsampling)
     else:
-        cross = lam[:, None] * expit(other.tcam[:, classes].astype(np.float64))
-        share = scalar(settings.score_mix)
-        mixed = share * weighted + (1 - share) * cross
-        weight, values = np.ones(len(attention)), attention[:, None] * cells(mixed)
+        a = scalar(settings.score_mix)
+        mixed = a * gated(outputs) + (1 - a) * gated(other)  # the λ of this stream in both
+        weight, values = np.ones(len(fine_lam)), fine_lam[:, None] * interpolate(mixed, settings.upsampling)
 
-    thresholds = np.atleast_1d(np.asarray(settings.attention_threshold, dtype=np.float64))
-    found = [Proposals(np.zeros((0, 2)), np.zeros(0), classes[:0])]
+    parts = [Proposals(np.zeros((0, 2)), np.zeros(0), classes[:0])]
     for k, c in enumerate(classes):
-        for threshold in thresholds:
-            segments = find_segments(signal[:, k], threshold)
+        for t_att in np.atleast_1d(np.asarray(settings.attention_threshold, dtype=np.float64)):
+            segments = find_segments(signal[:, k], t_att)
             if settings.released_class0_bug and segments.tolist() == [[0.0, 1.0]]:
                 continue  # the same question, asked of the cells above the threshold
             scores = segment_scores(weight, values[:, k], segments, settings.eta, settings.context)
-            found.append(Proposals(segments / len(attention), scores, np.full(len(segments), c)))
-    return _join(found)
+            parts.append(Proposals(segments / len(fine_lam), scores, np.full(len(segments), c)))
+    return Proposals.joined(parts)
 
 
-def _join(parts: list[Proposals]) -> Proposals:
-    return Proposals(
-        np.concatenate([part.segments for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.classes for part in parts]),
-    )
+def nms(segments: Floats, scores: Floats, threshold: float) -> Indices:
+    """Greedy non-maximum suppression in time.
+
+    Args:
+        segments: (S, 2) in any unit.
+        scores: (S,).
+        threshold: a segment whose tIoU with a better one that is kept exceeds this is dropped.
+    Returns:
+        Indices of the kept segments, the highest score first; of equal scores the first in order wins.
+
+    >>> nms(np.array([[0.0, 4.0], [1.0, 4.0], [6.0, 8.0]]), np.array([0.5, 0.9, 0.7]), 0.5).tolist()
+    [1, 2]
+    """
+    # The tolerance: a tIoU of one half is one half whatever the length of the video.
+    suppresses = tiou(segments[:, None], segments[None]) > threshold + TOLERANCE
+    is_alive = np.ones(len(segments), dtype=bool)
+    kept_idx: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        if is_alive[i]:
+            kept_idx.append(int(i))
+            is_alive &= ~suppresses[i]
+    return np.array(kept_idx, dtype=np.int64)
 
 
-def fuse(parts: list[Proposals], settings: LocalizationSettings) -> Proposals:
-    """Put the streams' proposals together and thin each class by NMS (section 4.2)."""
-    joint = _join(parts)
-    kept = []
-    for c in np.unique(joint.classes):
-        own = np.flatnonzero(joint.classes == c)
+def fuse(parts: Sequence[Proposals], settings: LocalizationSettings) -> Proposals:
+    """Put the proposals of the streams together and apply NMS to each class (section 4.2)."""
+    joined = Proposals.joined(parts)
+    order = [np.zeros(0, dtype=np.int64)]
+    for c in np.unique(joined.classes):
+        of_class = np.flatnonzero(joined.classes == c)
         if settings.nms_classes == "all" or sum(c in part.classes for part in parts) > 1:
-            own = own[nms(joint.segments[own], joint.scores[own], settings.nms_tiou)]
-        kept.append(own)
-    order = np.concatenate([np.zeros(0, dtype=np.int64), *kept])
-    return Proposals(joint.segments[order], joint.scores[order], joint.classes[order])
+            of_class = of_class[nms(joined.segments[of_class], joined.scores[of_class], settings.nms_tiou)]
+        order.append(of_class)
+    rows = np.concatenate(order)
+    return Proposals(joined.segments[rows], joined.scores[rows], joined.classes[rows])
 
 
 def detect(
     data: DataSet, outputs: Mapping[str, Mapping[str, Outputs]], settings: LocalizationSettings
 ) -> SegmentTable:
-    """Localize actions in all test videos; what reaches beyond a video's end is cut off.
+    """Localize actions in all test videos; detections are clipped at the end of the video.
 
     Args:
         data: the data set, for times and names.
-        outputs: stream → video → that stream's outputs; one stream alone will do.
+        outputs: stream → video → outputs of that stream; one stream alone is allowed.
         settings: thresholds and weights.
     """
     rows: list[tuple[str, str, float, float, float]] = []
     streams = sorted(outputs)
-    resolved = {stream: settings.for_stream(stream) for stream in streams}
+    per_stream = {stream: settings.for_stream(stream) for stream in streams}
     snippet_s = settings.assumed_snippet_s or data.snippet_s
     for video in data.subset("test"):
-        # The other stream of two; of one, itself.
+        # The reversed streams pair each of two with the other, and a single one with itself.
         parts = [
-            propose(outputs[own][video.name], outputs[other][video.name], resolved[own])
-            for own, other in zip(streams, reversed(streams), strict=True)
+            propose(outputs[stream][video.name], outputs[other][video.name], per_stream[stream])
+            for stream, other in zip(streams, reversed(streams), strict=True)
         ]
-        found = fuse(parts, settings)
-        seconds = to_seconds(found.segments, 1, video.num_snippets, snippet_s).clip(max=video.duration_s)
+        fused = fuse(parts, settings)
+        bounds_s = to_seconds(fused.segments, 1, video.num_snippets, snippet_s).clip(max=video.duration_s)
         rows += [
             (video.name, data.classes[c - 1], float(start_s), float(end_s), float(score))
-            for (start_s, end_s), score, c in zip(seconds, found.scores, found.classes, strict=True)
-            if start_s < end_s  # an assumed length of a snippet can place it beyond the end
+            for (start_s, end_s), score, c in zip(bounds_s, fused.scores, fused.classes, strict=True)
+            if start_s < end_s  # an assumed snippet length can place a segment beyond the end
         ]
     return SegmentTable.from_rows(rows)

@@ -1,4 +1,4 @@
-"""The losses: one pure function per equation.
+"""The losses, one pure function per equation (sections 3.2 to 3.4).
 
 Every function averages over the videos of the batch; the equations are written for one video.
 `stages` puts the losses together.

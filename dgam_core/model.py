@@ -1,4 +1,4 @@
-"""The modules of Fig. 3 as one model of a stream, and what it says of the test videos."""
+"""The modules of Fig. 3 (section 3.4) as one model of a stream, and what it says of the test videos."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,11 @@ class SegmentTable:
 
     def __len__(self) -> int:
         return len(self.start_s)
+
+    @property
+    def bounds_s(self) -> NDArray[np.float64]:
+        """Start and end in seconds, (S, 2), as `tiou` takes them."""
+        return np.stack([self.start_s, self.end_s], axis=1)
 
     @classmethod
     def from_rows(cls, rows: Iterable[tuple[str, str, float, float, float]]) -> Self:
@@ -91,3 +96,13 @@ def tiou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - overlap
     out: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return out
+
+
+def runs(values: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the maximal runs of equal values among (N,), N > 0, as first and one past last index, (R, 2).
+
+    >>> runs(np.array([3, 3, 5])).tolist()
+    [[0, 2], [2, 3]]
+    """
+    bounds = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
+    return np.stack([bounds[:-1], bounds[1:]], axis=1)

@@ -1,7 +1,8 @@
-"""Settings of the method: frozen, strict, one field a choice, each with its source (sections 3 and 4.2).
+"""Settings of the method: frozen, strict, one field per choice, each with its source (sections 3 and 4.2).
 
-The defaults are the paper's. Where it leaves a value open, the docstring says "unstated" and what the
-default rests on; where the released code does otherwise, it gives the number of the departure.
+The defaults are the paper's. A docstring gives a field's meaning, its unit ("in snippets"), its equations,
+where the default is from if the paper leaves the value open ("unstated"), and the number of the departure
+that is about it. The book's table of settings is made of these.
 """
 
 from __future__ import annotations
@@ -67,84 +68,88 @@ class TrainingSettings(Strict):
     """Everything that training depends on, apart from the data, the stream and the seed."""
 
     attention_hidden: Count = 256
-    """Hidden units of the attention module; unstated, the released code's (24)."""
+    """Hidden units of the attention module; unstated, the released code's; departure 24."""
     cvae_hidden: Count = 128
-    """Hidden units of the encoder and the decoder; unstated, the released code's (24)."""
+    """Hidden units of the encoder and of the decoder; unstated, the released code's; departure 24."""
     latent_dim: Count = 128
-    """Size Z of the latent code; the peak of Table 6 (24)."""
+    """Z, size of the latent code, Eq. (9); the peak of Table 6; departure 24."""
     background: Literal["first", "last"] = "first"
-    """Place of the background among the classifier's weights; class 0 in the paper (2)."""
+    """Place of the background among the classifier's weights, Eq. (6); departure 2."""
     classifier_bias: bool = False
-    """Whether p_θ has a bias beside w_c; it never enters a TCAM (9)."""
+    """Whether p_θ has a bias beside w_c, Eq. (6); it never enters a TCAM; departure 9."""
 
     pool_offset_fg: Weight = 0.0
-    """What training adds to the denominator of Eq. (4) (1)."""
+    """Added to the denominator in training, Eq. (4); departure 1."""
     pool_offset_bg: Weight = 0.0
-    """What training adds to the denominator of Eq. (5) (1)."""
+    """Added to the denominator in training, Eq. (5); departure 1."""
     fg_weight: Weight | dict[str, Weight] = 1.0
-    """Weight of L_fg, which Eq. (6) does not have (7)."""
+    """Weight of L_fg, which the paper does not have, Eq. (6); departure 7."""
     alpha: Weight = 0.03
-    """α, weight of L_bg, Eq. (6) (7)."""
+    """α, weight of L_bg, Eq. (6); departure 7."""
     beta: Weight = 0.1
     """β, weight of the KL divergence, Eq. (10)."""
     cvae_per: Literal["snippet", "element"] = "snippet"
-    """Whether both terms of Eq. (10) are those of a snippet, or means over features and latent code (4)."""
+    """Whether both terms are those of a snippet or means over features and latent code, Eq. (10);
+    departure 4."""
     gamma_re: Weight | dict[str, Weight] = {"rgb": 0.5, "flow": 0.3}
-    """γ1, weight of L_re, Eq. (16) (7)."""
+    """γ1, weight of L_re, Eq. (16); departure 7."""
     gamma_re_per: Literal["video", "element"] = "video"
-    """Whether γ1 weighs the sum over a video of Eq. (12), or the mean over its snippets and features (5)."""
+    """Whether γ1 weighs the sum over a video or the mean over its snippets and features, Eq. (11, 12, 16);
+    departure 5."""
     gamma_guide: Weight = 0.1
-    """γ2, weight of L_guide, Eq. (16) (7)."""
+    """γ2, weight of L_guide, Eq. (16); departure 7."""
     guide_detach: bool = False
-    """Whether the TCAMs of L_guide are constants, so that it trains the attention alone (9)."""
+    """Whether L_guide takes the TCAMs as constants and trains the attention alone, Eq. (15); departure 9."""
     prior_shift: float = 1.0
-    """r of the prior N(rλ·1, I); unstated outside Fig. 4, the released code's (3)."""
+    """r of the prior N(rλ·1, I), Eq. (9); unstated outside Fig. 4, the released code's; departure 3."""
     sigma: float = Field(default=0.5**0.5, gt=0)
-    """σ of the decoder's Gaussian, Eq. (9), in units of the features; unstated.
+    """σ of the decoder's Gaussian, in units of the features, Eq. (9); unstated.
 
     At √½, −log p is ‖x − f(λ, z)‖² plus a constant: Eq. (12) holds with equality."""
     sigma_tcam: float = Field(default=1.0, gt=0)
-    """σ_s of G in Eq. (13, 14), in snippets; unstated, the released code's (8)."""
+    """σ_s of the filter G, in snippets, Eq. (13, 14); unstated, the released code's; departure 8."""
     num_samples: Count = 1
-    """L, Monte-Carlo samples in Eq. (10, 11)."""
+    """L, Monte-Carlo samples of the latent code, Eq. (10, 11)."""
 
     num_snippets: Count = 400
-    """T, snippets drawn from a training video."""
+    """T, length of what is drawn from a training video, in snippets."""
     crops: Literal["stratified", "overlapping"] = "stratified"
-    """How they are drawn, one from each of T equal parts or by the released code's rule (12)."""
+    """How snippets are drawn, one from each of T equal parts or by the released code's rule; departure 12."""
     crop_epochs: Count = 1
-    """Epochs that share one draw of snippets and batches (12)."""
+    """How long a draw of snippets and mini-batches is used, in epochs; departure 12."""
     repeat_draws: bool = False
-    """Whether every draw of snippets repeats the random numbers of the first (13)."""
+    """Whether every draw of snippets repeats the random numbers of the first; departure 13."""
     batch_size: Count = 32
-    """Videos in a batch; unstated, the released code's (11)."""
+    """Size of a mini-batch, in videos; unstated, the released code's; departure 11."""
     drop_last: bool = False
-    """Whether an incomplete batch is left out (12)."""
+    """Whether an incomplete mini-batch is left out; departure 12."""
     stage_passes: Count = 1
-    """Passes of a stage before the other's turn; "several iterations", the released code's (10)."""
+    """Length of a stage before the other's turn, in passes over the training videos;
+    "several iterations", the released code's; departure 10."""
     epochs: Count = 1000
-    """Rounds of both stages over the training videos; unstated (11)."""
+    """Length of training, an epoch being a round of both stages, in epochs; unstated; departure 11."""
     learning_rate: float = Field(default=0.001, gt=0)
-    """Of Adam."""
+    """Learning rate of Adam."""
     matmul: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """How exact matrix products are. With tf32 they are rounded, on CUDA alone; with bfloat16, features and
-    the weights that meet them are. Both are faster."""
+    """Precision of matrix products.
+
+    With tf32 they are rounded, on CUDA alone; with bfloat16, features and the weights that meet them are.
+    Both are faster."""
     adam_beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Decay of Adam's first moment; unstated, the usual one (11)."""
+    """Decay of Adam's first moment; unstated, the usual value; departure 11."""
     warmup_epochs: int = Field(default=300, ge=0)
-    """Epochs over which the factor of L_CVAE and L_re rises from 0 to 1."""
+    """How long the factor of L_CVAE and L_re rises from 0 to 1, in epochs, Eq. (10, 16)."""
     warmup_step: Count = 1
-    """Epochs for which that factor stays the same (6)."""
+    """How long that factor stays the same, in epochs, Eq. (10, 16); departure 6."""
     warmup_re: bool = True
-    """Whether L_re is warmed up too (7)."""
+    """Whether L_re is warmed up too, Eq. (16); departure 7."""
     cvae_weight: float = Field(default=1.0, gt=0)
-    """Weight of L_CVAE, which Eq. (10) does not have (6)."""
+    """Weight of L_CVAE, which the paper does not have, Eq. (10); departure 6."""
 
     evaluation_interval: Count = 50
-    """Epochs between two checkpoints, among which `model_choice` chooses (14)."""
+    """Distance between the checkpoints from which `model_choice` chooses, in epochs; departure 14."""
     held_out: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the training videos on which a second model, trained without them, is watched for
-    `label_only`; 0 for none."""
+    """Share of the training videos that a second model is trained without, for `label_only`; 0 for none."""
 
     @property
     def checkpoint_epochs(self) -> tuple[int, ...]:
@@ -161,43 +166,45 @@ class LocalizationSettings(Strict):
     """How attention becomes detections (section 3.5); training does not depend on these."""
 
     model_choice: Literal["last", "label_only", "test_oracle"] = "last"
-    """Which of a training's models localizes (14)."""
+    """Which checkpoint of a training localizes; departure 14."""
     main_tiou: tuple[Share, ...] = Field(default=(0.5,), strict=False, min_length=1)
-    """tIoU thresholds whose mean mAP is the number to compare by, and the one `test_oracle` maximizes."""
+    """tIoU thresholds whose mean mAP is the number to compare by; `test_oracle` maximizes it."""
     test_without: tuple[str, ...] = Field(default=("video_test_0000270",), strict=False)
-    """Test videos that are left out, where the data set has them (15)."""
+    """Test videos that are left out, where the data set has them; departure 15."""
     max_snippets: Count = 400
-    """T_max, most snippets of a test video."""
+    """T_max, greatest length of a test video, in snippets."""
     min_snippets: Count = 1
-    """Fewest snippets of a test video; a shorter one repeats some (21)."""
+    """Least length of a test video, in snippets; a shorter one repeats some; departure 21."""
 
     proposals: Literal["attention", "class_aware"] = "attention"
-    """What is thresholded, λ or 0.8·λσ(TCAM_c) + 0.2·λ² for each class c (16)."""
+    """What is thresholded, λ or 0.8·λσ(TCAM_c) + 0.2·λ² for each class c; departure 16."""
     attention_threshold: Thresholds | dict[str, Thresholds] = 0.5
-    """t_att, or several; unstated, the threshold t* of section 4.3 (16)."""
+    """t_att, one or several; unstated, the threshold t* of section 4.3; departure 16."""
     proposal_sigma: Weight = 0.0
-    """Standard deviation of the Gaussian that smooths what is thresholded, in cells (16)."""
+    """Standard deviation of the Gaussian that smooths what is thresholded, in cells; departure 16."""
     score: Literal["attention_pooled", "cross_stream"] = "attention_pooled"
-    """s of Eq. (17), the class score of attention-pooled features or the mean of
-    λ·(a·λσ(TCAM_c) + (1 − a)·λσ(TCAM_c of the other stream)) (17)."""
+    """s, the class score of attention-pooled features or the mean of λ·(a·λσ(TCAM_c) + (1 − a)·λσ(TCAM_c of
+    the other stream)), Eq. (17); departure 17."""
     score_mix: Share | dict[str, Share] = 0.5
-    """a of the released code's score, the share of the own stream (17)."""
+    """a of the released code's score, the share of the stream that proposes, Eq. (17); departure 17."""
     context: Literal["quarter", "cells"] = "quarter"
-    """Surroundings in Eq. (17), a quarter of the length or the released code's ⌊cells / 4⌋ + 1 (18)."""
+    """Surroundings of a segment, a quarter of its length or the released code's ⌊cells / 4⌋ + 1 cells,
+    Eq. (17); departure 18."""
     eta: Weight = 0.3
-    """η, weight of the surroundings in Eq. (17); unstated, the released code's (18)."""
+    """η, weight of the surroundings, Eq. (17); unstated, the released code's; departure 18."""
     upsampling: Count = 1
-    """Cells a snippet, between which attention and scores are interpolated (19)."""
+    """Resolution to which attention and scores are interpolated, in cells per snippet; departure 19."""
     assumed_snippet_s: float | None = Field(None, gt=0)
-    """Seconds a snippet, whatever the data set says (19)."""
+    """Length of a snippet, whatever the data set says, in seconds; departure 19."""
     class_threshold: Share = 0.1
-    """Least video-level probability of a class that is localized; unstated, the released code's (20)."""
+    """Least video-level probability of a class that is localized; unstated, the released code's;
+    departure 20."""
     nms_tiou: Share = 0.5
-    """tIoU above which NMS drops a detection; unstated, the released code's (22)."""
+    """tIoU above which NMS drops a detection; unstated, the released code's; departure 22."""
     nms_classes: Literal["all", "shared"] = "all"
-    """Whether NMS thins all classes, or only those that two streams propose (22)."""
+    """Whether NMS thins all classes, or only those that two streams propose; departure 22."""
     released_class0_bug: bool = False
-    """Whether the class of index 0 is lost as in the released code (23)."""
+    """Whether the class of index 0 is lost as in the released code; departure 23."""
 
 
 class Settings(TrainingSettings, LocalizationSettings):

@@ -51,84 +51,64 @@ evaluation_interval = 17
 held_out = 0.0
 
 # %%
-from dgam_core.experiments import parameters
+from dataclasses import asdict
 
-experiment = parameters.read_parameters(
-    globals(), sweep=["confusion", "separation", "noise", "drift"]
-)
-
-# %% tags=["hide-input"]
 import pandas as pd
-from IPython.display import Markdown
 
-from dgam_core.experiments import obtain, places, regression, variants
-from dgam_core.experiments.model_choice import Scorer
+from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, tables
-from dgam_core.system.machine import choose_device
 
-sweep = dict(experiment.sweep)
-worlds = variants.worlds(experiment)
-data = next(iter(worlds.values()))
-results = places.Results.of(experiment)
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "confusion_phase")
+study.summary
 
 # %% [markdown]
 # ## Training, localization and evaluation
 #
-# At each point of the grid two models a seed, without and with $\mathcal{L}_{re}$, from the same first weights and on
-# the same snippets, of the RGB stream, which has the scenes. The other knobs of the simulator stay as they are by default, and so does its time line.
+# At each point of the grid, two models per seed, without and with $\mathcal{L}_{re}$, from the same initial weights and on
+# the same snippets, of the RGB stream, which has the scenes. The other properties of the simulator keep their defaults, and
+# the schedule of actions and context stays the same.
 
 # %%
-variants = variants.without_and_with(experiment)
-device = choose_device(experiment.device)
-found = []
-for knobs, world in worlds.items():
-    models = obtain.obtain_models(results.runs, world, variants, experiment)
-    scorer = Scorer(
-        world, results.scores, device, [0.5], experiment.workers, ["last"]
-    )
-    table = scorer.table(models, variants).drop(columns=["tiou", "choice", "main"])
-    found.append(table.assign(**{name: getattr(knobs, name) for name in sweep}))
-scores = pd.concat(found)
-ends = [*sweep, "row", "seed", "map", "provenance"]
-results.save_table("confusion_phase", scores[ends].to_csv(index=False))
+parts = []
+for appearance, data in study.data_sets.items():
+    at_point = study.on(data)
+    part = at_point.score(at_point.train(), choices=["last"])
+    parts.append(part.assign(**asdict(appearance)))
+scores = pd.concat(parts)
+axes = [name for name, _ in study.experiment.sweep]
+study.save_table(scores[[*axes, "row", "seed", "map", "provenance"]])
 
 # %% [markdown]
 # ## Result
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Heat map of what L_re changes in mAP, over confusion and separation"}}
-points = tables.phase(scores, list(sweep), ("without", "with"))
-figure = curves.phase(
-    points["step"],
-    data.provenance,
-    r"With $\mathcal{L}_{re}$ less without",
-    "points of mAP@0.5",
-)
-results.save_figure("confusion_phase", figure)
+points = tables.phase(scores, axes, ("without", "with"))
+title = r"With $\mathcal{L}_{re}$ less without"
+figure = curves.phase(points["step"], study.provenance, title, "points of mAP@0.5")
+study.save_figure(figure)
 
 # %% tags=["hide-input"]
-tables.phase_text(points, data.provenance, "mAP@0.5 (%)")
+tables.phase_text(points, study.provenance, "mAP@0.5 (%)")
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
 lines = tables.phase_lines(points, "`L_re`")
-Markdown(tables.seed_by_seed(lines, data.provenance, len(experiment.seeds)))
+study.conclude(tables.seed_by_seed(lines, study.provenance, len(study.seeds)))
 
 # %% [markdown]
 # ## Checks
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-print(
-    "every point, model and seed has a value:",
-    len(scores) == 2 * len(worlds) * len(experiment.seeds),
+count = 2 * len(study.data_sets) * len(study.seeds)
+print("every point, model and seed has a value:", len(scores) == count)
+by_point = scores.groupby([*axes, "row"])["map"].agg(list)
+study.check(
+    {
+        f"mAP, {', '.join(map(str, point))}": maps
+        for point, maps in by_point.items()
+    },
+    scores,
 )
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-at_point = scores.groupby([*sweep, "row"])["map"].agg(list)
-numbers = {
-    f"mAP, {', '.join(map(str, where))}": values
-    for where, values in at_point.items()
-}
-print(*regression.compare("confusion_phase", experiment, data, numbers), sep="\n")

@@ -44,34 +44,23 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters
-
-experiment = parameters.read_parameters(globals())
-
-# %% tags=["hide-input"]
 import pandas as pd
-from IPython.display import Markdown
 
 from dgam_core import departures
-from dgam_core.data import store
-from dgam_core.evaluation import intervals as over_seeds
-from dgam_core.experiments import obtain, places, regression
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.evaluation.intervals import summarize
+from dgam_core.experiments.study import open_study
 from dgam_core.figures import bars, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "departures")
+study.summary
 
 # %% [markdown]
 # ## Training
 #
-# Sizes, the number of epochs and that of the looks stay as they are in this run.
+# Sizes, the number of epochs and the evaluation interval stay as they are in this run.
 
 # %%
-variants = departures.one_by_one(experiment, experiment.benchmark)
-models = obtain.obtain_models(results.runs, data, variants, experiment)
+models = study.train()
 
 # %% [markdown]
 # ## Localization and evaluation
@@ -81,33 +70,28 @@ models = obtain.obtain_models(results.runs, data, variants, experiment)
 # has no such table; nothing here is to be compared with a published number.
 
 # %%
-device = choose_device(experiment.device)
-scorer = Scorer(data, results.scores, device, [0.5], experiment.workers)
-scores = scorer.table(models, variants)
-results.save_table("departures", scores.to_csv(index=False))
-own = pd.Series({row: variant.model_choice for row, variant in variants.items()})
-main = scores[scores["choice"] == scores["row"].map(own)]
-by_seed = (
-    100 * main.pivot(index="seed", columns="row", values="map")[list(variants)]
-)
+scores = study.score(models)
+study.save_table(scores)
+choice_of = {row: settings.model_choice for row, settings in study.variants.items()}
+main = scores[scores["choice"] == scores["row"].map(choice_of)]
+by_seed = 100 * main.pivot(index="seed", columns="row", values="map")
 
 # %% [markdown]
 # ## Result
 #
-# Sorted by the mean effect on mAP@0.5. Departure 2 changes nothing but which random first weights a class gets, so what
-# it seems to do is chance: a measure for the other rows.
+# Sorted by the mean effect on mAP@0.5. Departure 2 changes nothing but which random initial weights a class gets, so its
+# seeming effect is chance: a measure for the other rows.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "What each departure changes in mAP, with the seeds as points"}}
 changes = by_seed.drop(columns="base").sub(by_seed["base"], axis=0)
 order = changes.mean().sort_values(ascending=False).index
 long = changes[order].melt(var_name="row", ignore_index=False).reset_index()
-figure = bars.effects(
-    long, data.provenance, f"the preset {experiment.preset}", "points of mAP@0.5"
-)
-results.save_figure("departures", figure)
+preset_name = f"the preset {study.experiment.preset}"
+figure = bars.effects(long, study.provenance, preset_name, "points of mAP@0.5")
+study.save_figure(figure)
 
 # %% tags=["hide-input"]
-title = f"mAP@0.5 (%) by model choice, {data.provenance}"
+title = f"mAP@0.5 (%) by model choice, {study.provenance}"
 pd.concat({title: tables.choices(scores, ["base", *order], "map")}, axis=1)
 
 # %% [markdown]
@@ -118,7 +102,7 @@ pd.concat({title: tables.choices(scores, ["base", *order], "map")}, axis=1)
 # mAP@0.5, against the preset of this run.
 
 # %% tags=["hide-input"]
-rows = tables.departures(departures.DEPARTURES, experiment.benchmark, changes)
+rows = tables.departures(departures.DEPARTURES, study.experiment.benchmark, changes)
 wrapped = {"white-space": "normal", "text-align": "left", "vertical-align": "top"}
 rows.style.set_table_attributes('class="dataframe"').set_properties(**wrapped)
 
@@ -126,24 +110,19 @@ rows.style.set_table_attributes('class="dataframe"').set_properties(**wrapped)
 # ## What to conclude
 
 # %% tags=["hide-input"]
-signs = pd.Series(
-    {name: over_seeds.summarize(changes[name]).sign for name in changes}
-)
-alone = signs.drop(["all but 23", "all and 23"])
-single = changes.drop(columns=["all but 23", "all and 23"]).mean()
-cost = by_seed["all and 23"] - by_seed["all but 23"]
-beta = {
-    row: departures.effective_beta(variant, data.dim(data.streams[0]))
-    for row, variant in variants.items()
-    if row in ("base", "4 scale of L_CVAE")
-}
-Markdown(
-    f"Each alone against the preset `{experiment.preset}`, {data.provenance}: {(alone > 0).sum()} help, "
-    f"{(alone < 0).sum()} harm, and {(alone == 0).sum()} are undecided, by 95 % intervals over {len(by_seed)} seeds. "
-    f"The single effects add up to {single.sum():+.1f} points; together the departures without the bug "
-    f"make {changes['all but 23'].mean():+.1f}. The bug of class 0 costs the released procedure "
-    f"{0 - cost.mean():.1f} points. In terms of Eq. (10), departure 4 turns β = {beta['base']:g} into "
-    f"{beta['4 scale of L_CVAE']:g} at the sizes of this run."
+single = changes.drop(columns=["all but 23", "all and 23"])
+signs = pd.Series([summarize(single[row]).sign for row in single])
+together = changes["all but 23"].mean()
+cost = by_seed["all but 23"].mean() - by_seed["all and 23"].mean()
+dim = study.data.dim(study.data.streams[0])
+beta_before = departures.effective_beta(study.variants["base"], dim)
+beta_after = departures.effective_beta(study.variants["4 scale of L_CVAE"], dim)
+study.conclude(
+    f"Each alone against the preset `{study.experiment.preset}`, {study.provenance}: {(signs > 0).sum()} help, "
+    f"{(signs < 0).sum()} harm, and {(signs == 0).sum()} are undecided, by 95 % intervals over {len(by_seed)} seeds. "
+    f"The single effects add up to {single.mean().sum():+.1f} points; together the departures without the bug "
+    f"make {together:+.1f}. The bug of class 0 costs the released procedure {cost:.1f} points. In terms of Eq. (10), "
+    f"departure 4 turns β = {beta_before:g} into {beta_after:g} at the sizes of this run."
 )
 
 # %% [markdown]
@@ -151,11 +130,7 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-print("variants:", ", ".join(variants))
-print(
-    "every variant, seed and choice has a value:",
-    len(scores) == len(variants) * len(experiment.seeds) * len(CHOICES),
-)
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-numbers = {f"mAP@0.5, {name}": by_seed[name] for name in variants}
-print(*regression.compare("departures", experiment, data, numbers), sep="\n")
+count = len(study.variants) * len(study.seeds) * len(study.choices)
+print("variants:", ", ".join(study.variants))
+print("every variant, seed and choice has a value:", len(scores) == count)
+study.check({f"mAP@0.5, {row}": by_seed[row] for row in study.variants}, scores)

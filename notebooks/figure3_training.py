@@ -48,27 +48,17 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters
-
-experiment = parameters.read_parameters(globals())
-
-# %% tags=["hide-input"]
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
-from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
-from dgam_core.experiments import obtain, places, regression
 from dgam_core.experiments.inference import load_test_features, reconstruction_error
-from dgam_core.experiments.model_choice import Scorer
+from dgam_core.experiments.study import open_study
 from dgam_core.figures import over_time
 from dgam_core.model import restore
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "figure3_training")
+study.summary
 
 # %% [markdown]
 # ## Training
@@ -76,14 +66,12 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The whole method; the last row of [Table 4](table4_ablation.ipynb).
 
 # %%
-models = obtain.obtain_models(results.runs, data, {"": experiment}, experiment)
-device = choose_device(experiment.device)
-scorer = Scorer(data, results.scores, device, [0.5])
+models = study.train()
 
 # %% [markdown]
 # ## Losses and attention over the epochs
 #
-# Each curve is the mean over the batches of an epoch. It is also the mean over streams. L_re is a sum over
+# Each curve is the mean over the mini-batches of an epoch and over the streams. L_re is a sum over
 # the snippets and features of a video and contains a constant, so it may be large, or negative.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The losses of both stages over the epochs, and a histogram of attention"}}
@@ -96,33 +84,32 @@ stages = {
     "guide": "a",
     "re": "a",
 }
-curves = pd.concat(
-    [
-        pd.DataFrame(
-            {"epoch": np.arange(1, len(values) + 1), "value": values}
-        ).assign(loss=loss, stage=stages[loss], seed=seed, stream=stream)
-        for (_, seed), model in models.items()
-        for stream, run in model.items()
-        for loss, values in run.trained.curves.items()
-    ]
-)
+records = []
+for (_, seed), model in models.items():
+    for stream, run in model.items():
+        for loss, means in run.trained.curves.items():
+            records += [
+                (loss, stages[loss], stream, seed, epoch, mean)
+                for epoch, mean in enumerate(means, start=1)
+            ]
+curves = study.table(records, ["loss", "stage", "stream", "seed", "epoch", "value"])
 curves["loss"] = pd.Categorical(curves["loss"], list(stages))
-curves["provenance"] = data.provenance
-ends = ["loss", "stage", "stream", "seed", "epoch", "value", "provenance"]
-results.save_table("figure3_training", curves[ends].to_csv(index=False))
-first = models["", experiment.seeds[0]]
-epochs = next(iter(first.values())).trained.checkpoints.epochs
-looks = []
-for look, epoch in enumerate(epochs):
-    seen = scorer.outputs(first, dict.fromkeys(first, look), experiment)
-    values = [
-        outputs.attention for videos in seen.values() for outputs in videos.values()
+study.save_table(curves)
+
+first = models["DGAM", study.seeds[0]]
+checkpoints = next(iter(first.values())).trained.checkpoints
+attention_at = []
+for index, epoch in enumerate(checkpoints.epochs):
+    at_checkpoint = dict.fromkeys(first, index)
+    outputs = study.scorer.outputs(first, at_checkpoint, study.experiment)
+    attention = [
+        video.attention for videos in outputs.values() for video in videos.values()
     ]
-    looks.append((int(epoch), np.concatenate(values)))
-figure = over_time.of_training(
-    curves.sort_values("loss"), looks, experiment.warmup_epochs, data.provenance
-)
-results.save_figure("figure3_training", figure)
+    attention_at.append((int(epoch), np.concatenate(attention)))
+warmup = study.experiment.warmup_epochs
+by_loss = curves.sort_values("loss")
+figure = over_time.of_training(by_loss, attention_at, warmup, study.provenance)
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What the CVAE reconstructs
@@ -135,38 +122,37 @@ results.save_figure("figure3_training", figure)
 records = []
 for (_, seed), model in models.items():
     for stream, run in model.items():
-        network = restore(run.trained.weights, run.settings).to(device)
-        features = load_test_features(data, stream, experiment, device)
-        errors = reconstruction_error(network, features, run.settings, seed)
+        network = restore(run.trained.weights, run.settings).to(study.device)
+        features = load_test_features(
+            study.data, stream, study.experiment, study.device
+        )
+        distances = reconstruction_error(network, features, run.settings, seed)
+        means = module_analysis.mean_by_kind(study.data, distances)
         records += [
-            (kind, "with", stream, seed, value)
-            for kind, value in module_analysis.mean_by_kind(data, errors).items()
+            (kind, "with", stream, seed, mean) for kind, mean in means.items()
         ]
-errors = pd.DataFrame(records, columns=["kind", "model", "stream", "seed", "value"])
+errors = study.table(records, ["kind", "model", "stream", "seed", "value"])
 figure = over_time.by_kind(
-    errors, data.provenance, "squared error a feature", "Reconstruction"
+    errors, study.provenance, "squared error per feature", "Reconstruction"
 )
-results.save_figure("figure3_training_reconstruction", figure)
+study.save_figure(figure, "reconstruction")
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-ends = (
-    curves[curves["epoch"] == experiment.epochs]
-    .groupby("loss", observed=True)["value"]
-    .mean()
-)
-starts = curves[curves["epoch"] == 1].groupby("loss", observed=True)["value"].mean()
-means = errors.groupby("kind")["value"].mean()
-parts = ", ".join(f"{value:.3f} on {kind}" for kind, value in means.items())
-flat = np.concatenate([looks[0][1]]), np.concatenate([looks[-1][1]])
-middle = [100 * float(((part > 0.1) & (part < 0.9)).mean()) for part in flat]
-Markdown(
-    f"From the first epoch to the last, {data.provenance}: L_fg goes from {starts['fg']:.2f} to {ends['fg']:.2f}, the "
-    f"log-likelihood of a snippet from {starts['log_likelihood']:.1f} to {ends['log_likelihood']:.1f}, the KL divergence "
-    f"from {starts['kl']:.2f} to {ends['kl']:.2f}. Between 0.1 and 0.9 lies the attention of {middle[0]:.0f} % of the test "
-    f"snippets at the first look and of {middle[1]:.0f} % at the last. The error of reconstruction is {parts}."
+by_epoch = curves.groupby(["epoch", "loss"], observed=True)["value"].mean()
+start, end = by_epoch[1], by_epoch[study.experiment.epochs]
+error_of = errors.groupby("kind")["value"].mean()
+per_kind = ", ".join(f"{value:.3f} on {kind}" for kind, value in error_of.items())
+undecided = [
+    100 * float(((lam > 0.1) & (lam < 0.9)).mean()) for _, lam in attention_at
+]
+study.conclude(
+    f"From the first epoch to the last, {study.provenance}: L_fg goes from {start['fg']:.2f} to {end['fg']:.2f}, the "
+    f"log-likelihood of a snippet from {start['log_likelihood']:.1f} to {end['log_likelihood']:.1f}, the KL divergence "
+    f"from {start['kl']:.2f} to {end['kl']:.2f}. Between 0.1 and 0.9 lies the attention of {undecided[0]:.0f} % of the test "
+    f"snippets at the first checkpoint and of {undecided[-1]:.0f} % at the last. The error of reconstruction is {per_kind}."
 )
 
 # %% [markdown]
@@ -174,19 +160,17 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
+kl = curves[curves["loss"] == "kl"]["value"]
 print("losses:", ", ".join(stages))
 print("every loss is finite:", bool(np.isfinite(curves["value"]).all()))
-print(
-    "the KL divergence is never negative:",
-    bool((curves[curves["loss"] == "kl"]["value"] >= 0).all()),
+print("the KL divergence is never negative:", bool((kl >= 0).all()))
+last = curves[curves["epoch"] == study.experiment.epochs]
+loss_by_seed = last.groupby(["loss", "seed"], observed=True)["value"].mean()
+error_by_seed = errors.groupby(["kind", "seed"])["value"].mean()
+study.check(
+    {f"{loss}, last epoch": loss_by_seed[loss] for loss in stages}
+    | {
+        f"reconstruction error, {kind}": error_by_seed[kind]
+        for kind in error_of.index
+    }
 )
-last = curves[curves["epoch"] == experiment.epochs]
-by_seed = last.groupby(["loss", "seed"], observed=True)["value"].mean()
-numbers = {f"{loss}, last epoch": by_seed[loss] for loss in stages}
-numbers |= {
-    f"reconstruction error, {kind}": errors[errors["kind"] == kind]
-    .groupby("seed")["value"]
-    .mean()
-    for kind in means.index
-}
-print(*regression.compare("figure3_training", experiment, data, numbers), sep="\n")

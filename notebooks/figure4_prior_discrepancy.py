@@ -49,36 +49,21 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters, published
-
-experiment = parameters.read_parameters(globals(), sweep=["prior_shift"])
-
-# %% tags=["hide-input"]
-from IPython.display import Markdown
-from myst_nb import glue
-
-from dgam_core.data import store
-from dgam_core.experiments import claims, obtain, places, regression
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import map_by_seed, open_study
 from dgam_core.figures import curves, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "figure4_prior_discrepancy")
+study.summary
 
 # %% [markdown]
 # ## Training, localization and evaluation
 #
-# A model for each stream, value and seed; the rest stays as it is.
+# A model per stream, value and seed; everything else stays as it is.
 
 # %%
-variants = experiment.tries()
-models = obtain.obtain_models(results.runs, data, variants, experiment)
-device = choose_device(experiment.device)
-scorer = Scorer(data, results.scores, device, [0.5], experiment.workers)
-scores = scorer.table(models, variants)
-results.save_table("figure4_prior_discrepancy", scores.to_csv(index=False))
+scores = study.score(study.train())
+study.save_table(scores)
 
 # %% [markdown]
 # ## Result
@@ -92,40 +77,31 @@ tables.sweep(scores, "r", None)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over r, with the seeds as points"}}
 last = scores[scores["choice"] == "last"]
-figure = curves.sweep(
-    last, data.provenance, None, "r, discrepancy between the priors", log=False
-)
-results.save_figure("figure4_prior_discrepancy", figure)
+xlabel = "r, discrepancy between the priors"
+figure = curves.sweep(last, study.provenance, None, xlabel, log=False)
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_seed = 100 * last.pivot(index="seed", columns="row", values="map")
-base = experiment.prior_shift
+by_seed = map_by_seed(scores)
+base = study.experiment.prior_shift
 lines = [
-    tables.compare(
-        f"r {value:g}", by_seed[value], by_seed[base], "points of mAP@0.5"
-    )
-    for value in by_seed
-    if value != base
+    tables.compare(f"r {r:g}", by_seed[r], by_seed[base], "points of mAP@0.5")
+    for r in by_seed
+    if r != base
 ]
 means = by_seed.mean()
-gains = published.read_published("table4")["rows"]
-found = claims.stable(
-    "mAP@0.5 changes little with r",
-    by_seed,
-    base,
-    gains["+ L_re"][0] - gains["+ L_guide"][0],
-    "drawn, not printed",
-    data.provenance,
-)
-glue("claims", claims.as_json([found]), display=False)
-Markdown(
+table4 = study.published("table4").values[0.5]
+gain = table4["+ L_re"] - table4["+ L_guide"]
+claim = "mAP@0.5 changes little with r"
+study.conclude(
     f"Each value against r {base:g}. "
-    + tables.seed_by_seed(lines, data.provenance, len(by_seed))
+    + tables.seed_by_seed(lines, study.provenance, len(by_seed))
     + f"\n\nThe means lie between {means.min():.1f} and {means.max():.1f}, the highest at "
-    f"r {means.idxmax():g}. The paper calls its curve stable."
+    f"r {means.idxmax():g}. The paper calls its curve stable.",
+    claims.stable(claim, by_seed, base, gain, "drawn, not printed"),
 )
 
 # %% [markdown]
@@ -133,14 +109,7 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-print("values:", ", ".join(f"{value:g}" for value in by_seed))
-print(
-    "every value, seed and choice has a number:",
-    len(scores) == len(variants) * len(experiment.seeds) * len(CHOICES),
-)
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-numbers = {f"mAP@0.5 at {value:g}": by_seed[value] for value in by_seed}
-print(
-    *regression.compare("figure4_prior_discrepancy", experiment, data, numbers),
-    sep="\n",
-)
+count = len(study.variants) * len(study.seeds) * len(study.choices)
+print("values:", ", ".join(f"{r:g}" for r in by_seed))
+print("every value, seed and choice has a number:", len(scores) == count)
+study.check({f"mAP@0.5 at {r:g}": by_seed[r] for r in by_seed}, scores)

@@ -47,29 +47,15 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters, published
-
-experiment = parameters.read_parameters(globals())
-
-# %% tags=["hide-input"]
 from itertools import product
 
-import numpy as np
-import pandas as pd
-from IPython.display import Markdown
-from myst_nb import glue
-
-from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
-from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import map_by_seed, open_study
 from dgam_core.figures import bars, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-published = published.read_published("table1")
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "table1_module_swap")
+study.summary
 
 # %% [markdown]
 # ## Training
@@ -77,46 +63,39 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The old and the new model are rows of [Table 4](table4_ablation.ipynb): the run store trains them once.
 
 # %%
-old, new = variants.without_and_with(experiment).values()
-variants = {"O": old, "N": new}
-models = obtain.obtain_models(results.runs, data, variants, experiment)
+models = study.train()
 
 # %% [markdown]
 # ## Assembly and evaluation
 #
 # Both modules look at the features alone, so an assembled model has the attention of one model and the class
 # scores of the other. Streams are assembled one by one and fused as always. Each of the two models is that of the
-# last epoch, or [chosen otherwise](../model_choice.md) on its own.
+# last epoch, or [chosen otherwise](../model_choice.md) by itself.
 
 # %%
-thresholds = np.arange(3, 8) / 10
-scorer = Scorer(data, results.scores, choose_device(experiment.device), thresholds)
+published = study.published("table1")
+thresholds = list(published.values)
 records = []
-for seed, choice in product(experiment.seeds, CHOICES):
-    outputs = {
-        name: scorer.chosen_outputs(models[name, seed], experiment, choice)
-        for name in variants
-    }
-    for row in published["rows"]:
+for seed, choice in product(study.seeds, study.choices):
+    outputs = {name: study.outputs(models[name, seed], choice) for name in "ON"}
+    for row in published.values.index:
         attention, classifier = row.split(" / ")
         assembled = {
             stream: module_analysis.swap_modules(
                 outputs[attention][stream], outputs[classifier][stream]
             )
-            for stream in data.streams
+            for stream in study.data.streams
         }
         result = module_analysis.localize_and_evaluate(
-            data, assembled, experiment, thresholds
+            study.data, assembled, study.experiment, thresholds
         )
+        at_half = result.map[thresholds.index(0.5)]
         records += [
-            (row, seed, choice, tiou, value, result.map[2])
-            for tiou, value in zip(result.tiou, result.map, strict=True)
+            (row, seed, choice, tiou, value, at_half)
+            for tiou, value in zip(thresholds, result.map, strict=True)
         ]
-scores = pd.DataFrame(
-    records, columns=["row", "seed", "choice", "tiou", "map", "main"]
-)
-scores["provenance"] = data.provenance
-results.save_table("table1_module_swap", scores.to_csv(index=False))
+scores = study.table(records, ["row", "seed", "choice", "tiou", "map", "main"])
+study.save_table(scores)
 
 # %% [markdown]
 # ## Result
@@ -125,56 +104,55 @@ results.save_table("table1_module_swap", scores.to_csv(index=False))
 # the paper's, measured on THUMOS14.
 
 # %% tags=["hide-input"]
-tables.map_table(scores, published["rows"], published["columns"], "mAP@0.5")
+tables.map_table(scores, published, "mAP@0.5")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: mAP of the assembled models, this run and published"}}
-at_half = scores[(scores["tiou"] == 0.5) & (scores["choice"] == "last")]
-printed = {row: values[2] for row, values in published["rows"].items()}
+printed = published.values[0.5]
 figure = bars.bars_beside_published(
-    at_half,
-    data.provenance,
-    printed,
+    scores[(scores["tiou"] == 0.5) & (scores["choice"] == "last")],
+    study.provenance,
+    printed.to_dict(),
     "THUMOS14, I3D features",
     "attention / classifier, old (O) or new (N)",
 )
-results.save_figure("table1_module_swap", figure)
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_seed = 100 * at_half.pivot(index="seed", columns="row", values="map")
+by_seed = map_by_seed(scores)
+swaps = (
+    ("New attention with the old classifier", "N / O", "O / O"),
+    ("New attention with the new classifier", "N / N", "O / N"),
+    ("The new classifier with old attention", "O / N", "O / O"),
+    ("The new classifier with new attention", "N / N", "N / O"),
+)
+paper = (
+    ("New attention helps the old classifier", "N / O", "O / O"),
+    ("New attention helps the new classifier", "N / N", "O / N"),
+    ("New attention helps more than a new classifier", "N / O", "O / N"),
+)
+unit = "points of mAP@0.5"
 lines = [
-    tables.compare(
-        what, by_seed[after], by_seed[before], "points of mAP@0.5", digits=2
-    )
+    tables.compare(swap, by_seed[after], by_seed[before], unit, digits=2)
     + f"; published {printed[after] - printed[before]:+.1f}"
-    for what, after, before in (
-        ("New attention with the old classifier", "N / O", "O / O"),
-        ("New attention with the new classifier", "N / N", "O / N"),
-        ("The new classifier with old attention", "O / N", "O / O"),
-        ("The new classifier with new attention", "N / N", "N / O"),
-    )
+    for swap, after, before in swaps
 ]
-found = [
+checked = [
     claims.differs(
-        what,
+        claim,
         by_seed[after],
         by_seed[before],
         "points",
         f"{printed[after] - printed[before]:+.1f}",
-        data.provenance,
     )
-    for what, after, before in (
-        ("New attention helps the old classifier", "N / O", "O / O"),
-        ("New attention helps the new classifier", "N / N", "O / N"),
-        ("New attention helps more than a new classifier", "N / O", "O / N"),
-    )
+    for claim, after, before in paper
 ]
-glue("claims", claims.as_json(found), display=False)
-Markdown(
+study.conclude(
     "Against the same model without the swap. "
-    + tables.seed_by_seed(lines, data.provenance, len(by_seed))
+    + tables.seed_by_seed(lines, study.provenance, len(by_seed)),
+    *checked,
 )
 
 # %% [markdown]
@@ -182,13 +160,7 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
+count = 4 * len(study.seeds) * len(study.choices) * 5
 print("rows:", ", ".join(scores["row"].unique()))
-print(
-    "every row, seed, choice and threshold has a value:",
-    len(scores) == 4 * len(experiment.seeds) * len(CHOICES) * 5,
-)
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-numbers = {f"mAP@0.5, {row}": by_seed[row] for row in by_seed}
-print(
-    *regression.compare("table1_module_swap", experiment, data, numbers), sep="\n"
-)
+print("every row, seed, choice and threshold has a value:", len(scores) == count)
+study.check({f"mAP@0.5, {row}": by_seed[row] for row in by_seed}, scores)

@@ -48,29 +48,18 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters, published
-
-experiment = parameters.read_parameters(globals())
-
-# %% tags=["hide-input"]
 from dataclasses import astuple
 from itertools import product
 
 import pandas as pd
-from IPython.display import Markdown
-from myst_nb import glue
 
-from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
-from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import open_study
 from dgam_core.figures import bars, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-published = published.read_published("table2")
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "table2_attention_statistics")
+study.summary
 
 # %% [markdown]
 # ## Training
@@ -78,8 +67,7 @@ Markdown(data.summary + "\n\n" + experiment.summary)
 # The models without and with generative attention modeling are rows of [Table 4](table4_ablation.ipynb).
 
 # %%
-variants = variants.without_and_with(experiment)
-models = obtain.obtain_models(results.runs, data, variants, experiment)
+models = study.train()
 
 # %% [markdown]
 # ## Statistics
@@ -89,29 +77,23 @@ models = obtain.obtain_models(results.runs, data, variants, experiment)
 # epoch, or [chosen otherwise](../model_choice.md).
 
 # %%
-statistics = list(published["rows"])
-scorer = Scorer(data, results.scores, choose_device(experiment.device), [0.5])
-shown = data.without(experiment.test_without)
-records = [
-    (statistic, model, seed, choice, stream, value)
-    for (model, seed), choice in product(models, CHOICES)
-    for stream, outputs in scorer.chosen_outputs(
-        models[model, seed], experiment, choice
-    ).items()
-    for statistic, value in zip(
-        statistics,
-        astuple(module_analysis.set_statistics(shown, outputs)),
-        strict=True,
-    )
-]
-values = pd.DataFrame(
-    records, columns=["row", "model", "seed", "choice", "stream", "value"]
-)
-values["provenance"] = data.provenance
-results.save_table("table2_attention_statistics", values.to_csv(index=False))
+published = study.published("table2").values
+statistics = list(published.index)
+tested = study.data.without(study.experiment.test_without)
+records = []
+for (variant, seed), choice in product(models, study.choices):
+    streams = study.outputs(models[variant, seed], choice)
+    for stream, outputs in streams.items():
+        shares = astuple(module_analysis.set_statistics(tested, outputs))
+        records += [
+            (statistic, variant, seed, choice, stream, share)
+            for statistic, share in zip(statistics, shares, strict=True)
+        ]
+values = study.table(records, ["row", "model", "seed", "choice", "stream", "value"])
+study.save_table(values)
 keys = ["row", "model", "seed", "choice"]
-both = values.groupby(keys, as_index=False)["value"].mean()
-by_seed = both[both["choice"] == "last"]
+mean_of_streams = values.groupby(keys, as_index=False)["value"].mean()
+last = mean_of_streams[mean_of_streams["choice"] == "last"]
 
 # %% [markdown]
 # ## Result
@@ -120,100 +102,71 @@ by_seed = both[both["choice"] == "last"]
 # ↓ means that lower is better.
 
 # %% tags=["hide-input"]
-columns = ["without", "with"]
-parts = {
-    f"{choice}, {data.provenance}": tables.mean_and_sd(
-        both[both["choice"] == choice], statistics, "model", "value", 1, 3
-    )[columns]
-    for choice in CHOICES
-}
-parts["published"] = pd.DataFrame(published["rows"], index=columns).T.map(
-    "{:.3f}".format
-)
-pd.concat(parts, axis=1).set_axis(
-    [f"{name} {arrow}" for name, arrow in zip(statistics, "↓↓↑↑", strict=True)]
-)
+parts = {}
+for choice in study.choices:
+    chosen = mean_of_streams[mean_of_streams["choice"] == choice]
+    table = tables.mean_and_sd(chosen, statistics, "model", "value", 1, 3)
+    parts[f"{choice}, {study.provenance}"] = table[["without", "with"]]
+parts["published"] = published.map("{:.3f}".format)
+arrows = zip(statistics, "↓↓↑↑", strict=True)
+pd.concat(parts, axis=1).set_axis([f"{name} {arrow}" for name, arrow in arrows])
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: the set statistics without and with L_re, this run and published"}}
-printed = pd.DataFrame(
-    [
-        (name, model, value)
-        for name, pair in published["rows"].items()
-        for model, value in zip(("without", "with"), pair, strict=True)
-    ],
-    columns=["row", "model", "value"],
-)
-ours = by_seed.set_index("row").loc[statistics].reset_index()
+printed = published.rename_axis("row").reset_index().melt("row", var_name="model")
 figure = bars.set_statistics(
-    ours, data.provenance, printed, "THUMOS14, I3D features"
+    last.set_index("row").loc[statistics].reset_index(),
+    study.provenance,
+    printed,
+    "THUMOS14, I3D features",
 )
-results.save_figure("table2_attention_statistics", figure)
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-lines, found = [], []
-meanings = (
-    "Less is attended to that is no action",
-    "Less action is missed",
-    "More of the classifier's false positives are filtered out",
-)
-meanings = dict(zip(statistics, meanings, strict=False))
+claimed = {
+    "|att − gt| / |gt|": "Less is attended to that is not action",
+    "|gt − att| / |gt|": "Less action is missed",
+    "|(cls − gt) ∩ not att| / |gt|": "More of the classifier's false positives are filtered out",
+}
+lines, checked = [], []
 for name, better in zip(statistics, (-1, -1, 1, 1), strict=True):
-    pairs = by_seed[by_seed["row"] == name].pivot(
+    by_seed = last[last["row"] == name].pivot(
         index="seed", columns="model", values="value"
     )
-    without, with_it = published["rows"][name]
-    if name in meanings:
-        found.append(
-            claims.differs(
-                meanings[name],
-                pairs["with"],
-                pairs["without"],
-                "of the action",
-                f"{with_it - without:+.3f}",
-                data.provenance,
-                better,
-                digits=3,
-            )
+    pair = by_seed["with"], by_seed["without"]
+    step = f"{published.loc[name, 'with'] - published.loc[name, 'without']:+.3f}"
+    subject = f"`{name}`: generative modeling"
+    line = tables.compare(subject, *pair, "of the action snippets", better, 3)
+    lines.append(f"{line}; published {step}")
+    if name in claimed:
+        claim = claimed[name]
+        checked.append(
+            claims.differs(claim, *pair, "of the action", step, better, digits=3)
         )
-    lines.append(
-        tables.compare(
-            f"`{name}`: generative modeling",
-            pairs["with"],
-            pairs["without"],
-            "of the action snippets",
-            better,
-            3,
-        )
-        + f"; published {with_it - without:+.3f}"
-    )
-glue("claims", claims.as_json(found), display=False)
-Markdown(tables.seed_by_seed(lines, data.provenance, len(experiment.seeds)))
+study.conclude(
+    tables.seed_by_seed(lines, study.provenance, len(study.seeds)), *checked
+)
 
 # %% [markdown]
 # ## Checks
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
+count = 4 * 2 * len(study.seeds) * len(study.choices) * len(study.data.streams)
+missed = values[values["row"] == "|gt − att| / |gt|"]["value"]
 print("statistics:", len(statistics))
 print(
     "every statistic, model, seed, choice and stream has a value:",
-    len(values) == 4 * 2 * len(experiment.seeds) * len(CHOICES) * len(data.streams),
+    len(values) == count,
 )
 print("no share is negative:", bool((values["value"] >= 0).all()))
-print(
-    "action is missed or found, not both:",
-    bool((values[values["row"] == statistics[1]]["value"] <= 1).all()),
-)
-numbers = {
-    f"{name}, {model}": by_seed[
-        (by_seed["row"] == name) & (by_seed["model"] == model)
-    ]["value"]
-    for name, model in product(statistics, columns)
-}
-print(
-    *regression.compare("table2_attention_statistics", experiment, data, numbers),
-    sep="\n",
+print("action is missed or found, not both:", bool((missed <= 1).all()))
+by_name = last.set_index(["row", "model"])["value"]
+study.check(
+    {
+        f"{name}, {variant}": by_name[name, variant]
+        for name, variant in product(statistics, ("without", "with"))
+    }
 )

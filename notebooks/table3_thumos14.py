@@ -46,46 +46,30 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters, published
-
-experiment = parameters.read_parameters(globals())
-
-# %% tags=["hide-input"]
-from IPython.display import Markdown
-from myst_nb import glue
-
-from dgam_core.data import store
-from dgam_core.evaluation import intervals as over_seeds
 from dgam_core.evaluation import module_analysis
-from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.evaluation.intervals import paired_difference, summarize
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, errors, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-published = published.read_published("table3")
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "table3_thumos14")
+study.summary
 
 # %% [markdown]
 # ## Training, localization and evaluation
 #
-# The whole method, a model for each stream and seed.
+# The whole method, a model per stream and seed.
 
 # %%
-variants = variants.alone(experiment)
-models = obtain.obtain_models(results.runs, data, variants, experiment)
-device = choose_device(experiment.device)
-scorer = Scorer(
-    data, results.scores, device, published["columns"], experiment.workers
-)
-scores = scorer.table(models, variants)
-results.save_table("table3_thumos14", scores.to_csv(index=False))
+published = study.published("table3")
+models = study.train()
+scores = study.score(models, published.thresholds)
+study.save_table(scores)
 
 # %% [markdown]
 # ## Result
 #
-# mAP in percent at each tIoU. What is published was measured on THUMOS14; this run is the mean ± standard deviation
+# mAP in percent at each tIoU. The published numbers were measured on THUMOS14; this run is the mean ± standard deviation
 # over the seeds, by [model choice](../model_choice.md).
 
 # %% tags=["hide-input"]
@@ -93,8 +77,8 @@ tables.methods(scores, published)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over tIoU: this run, and the published methods"}}
 last = scores[scores["choice"] == "last"]
-figure = curves.over_tiou(last, data.provenance, published, "Nguyen et al.")
-results.save_figure("table3_thumos14", figure)
+figure = curves.over_tiou(last, study.provenance, published, "Nguyen et al.")
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What is wrong, and what is missed
@@ -104,22 +88,19 @@ results.save_figure("table3_thumos14", figure)
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, by how sure they are; bars: recall by the length of an action"}}
 diagnoses = [
     module_analysis.diagnose_detections(
-        data,
-        scorer.chosen_outputs(model, experiment, "last"),
-        experiment,
-        0.5,
+        study.data, study.outputs(model), study.experiment, 0.5
     )
     for model in models.values()
 ]
-figure = errors.causes_and_recall(diagnoses, data.provenance)
-results.save_figure("table3_thumos14_causes", figure)
+figure = errors.causes_and_recall(diagnoses, study.provenance)
+study.save_figure(figure, "causes")
 
 # %% [markdown]
-# Precision over recall of the first seed: a grey line is a class, the blue one their mean.
+# Precision over recall of the first seed: each grey line is a class, the blue one their mean.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Curves of precision over recall, one for each class, and their mean"}}
-figure = errors.precision_over_recall(diagnoses[0], data.provenance)
-results.save_figure("table3_thumos14_curves", figure)
+figure = errors.precision_over_recall(diagnoses[0], study.provenance)
+study.save_figure(figure, "curves")
 
 # %% [markdown]
 # ## What to conclude
@@ -127,23 +108,23 @@ results.save_figure("table3_thumos14_curves", figure)
 # %% tags=["hide-input"]
 at_half = scores[scores["tiou"] == 0.5]
 by_choice = 100 * at_half.pivot(index="seed", columns="choice", values="map")
-best = {entry["method"]: entry["map"][4] for entry in published["methods"]}
-ours = over_seeds.summarize(by_choice["last"])
-oracle = over_seeds.paired_difference(by_choice["test_oracle"], by_choice["last"])
-found = claims.exceeds(
+printed = published.values[0.5]
+ours = summarize(by_choice["last"])
+oracle = paired_difference(by_choice["test_oracle"], by_choice["last"])
+checked = claims.exceeds(
     "mAP@0.5 is above that of the best other weakly supervised method",
     by_choice["last"],
-    best["Nguyen et al."],
-    f"{best['DGAM']} against {best['Nguyen et al.']}",
-    data.provenance,
-    comparable=not data.simulated and len(data.classes) == published["classes"],
+    printed["Nguyen et al."],
+    f"{printed['DGAM']} against {printed['Nguyen et al.']}",
+    comparable=not study.data.simulated
+    and len(study.data.classes) == published.classes,
 )
-glue("claims", claims.as_json([found]), display=False)
-Markdown(
-    f"mAP@0.5 of this run, {data.provenance}: {ours.mean:.1f}, 95 % interval {ours.low:.1f} to {ours.high:.1f} over "
+study.conclude(
+    f"mAP@0.5 of this run, {study.provenance}: {ours.mean:.1f}, 95 % interval {ours.low:.1f} to {ours.high:.1f} over "
     f"{ours.count} seeds. Choosing the model on the test set adds {oracle.mean:.1f}. The paper prints "
-    f"{best['DGAM']} for DGAM and {best['Nguyen et al.']} for Nguyen et al., the best of the other weakly supervised methods. "
-    "These were measured on THUMOS14."
+    f"{printed['DGAM']} for DGAM and {printed['Nguyen et al.']} for Nguyen et al., the best of the other weakly supervised "
+    "methods. These were measured on THUMOS14.",
+    checked,
 )
 
 # %% [markdown]
@@ -151,15 +132,11 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-print(
-    "every seed, choice and threshold has a value:",
-    len(scores) == len(experiment.seeds) * len(CHOICES) * len(published["columns"]),
+by_threshold = last.pivot(index="tiou", columns="seed", values="map")
+count = len(study.seeds) * len(study.choices) * len(published.thresholds)
+print("every seed, choice and threshold has a value:", len(scores) == count)
+falls = bool(by_threshold.diff().max().max() <= 0)
+print("mAP never rises with the threshold:", falls)
+study.check(
+    {f"mAP@{tiou}": by_threshold.loc[tiou] for tiou in by_threshold.index}, scores
 )
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-falls = last.pivot(index="tiou", columns="seed", values="map").diff().max().max()
-print("mAP never rises with the threshold:", bool(falls <= 0))
-numbers = {
-    f"mAP@{tiou}": last[last["tiou"] == tiou]["map"]
-    for tiou in published["columns"]
-}
-print(*regression.compare("table3_thumos14", experiment, data, numbers), sep="\n")

@@ -53,38 +53,25 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters, published
-
-experiment = parameters.read_parameters(globals())
-
-# %% tags=["hide-input"]
 from itertools import pairwise
 
-import numpy as np
 from IPython.display import Markdown
-from myst_nb import glue
 
-from dgam_core.data import store
 from dgam_core.evaluation import module_analysis
-from dgam_core.evaluation.diagnosis import CAUSES
-from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import map_by_seed, open_study
 from dgam_core.figures import bars, errors, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-published = published.read_published("table4")
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "table4_ablation")
+study.summary
 
 # %% [markdown]
 # ## Training
 #
-# Four settings, a model for each stream, and every seed. Runs that the run store has are read from it.
+# Four settings, each with a model per stream and seed. Runs that are in the run store are read from it.
 
 # %%
-variants = variants.ablation(experiment)
-models = obtain.obtain_models(results.runs, data, variants, experiment)
+models = study.train()
 
 # %% [markdown]
 # ## Localization and evaluation
@@ -94,131 +81,100 @@ models = obtain.obtain_models(results.runs, data, variants, experiment)
 # last epoch; [how else it could be chosen](../model_choice.md) stands beside it.
 
 # %%
-device = choose_device(experiment.device)
-thresholds = np.arange(1, 8) / 10
-scorer = Scorer(data, results.scores, device, thresholds, experiment.workers)
-scores = scorer.table(models, variants)
-results.save_table("table4_ablation", scores.to_csv(index=False))
+thresholds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+scores = study.score(models, thresholds)
+study.save_table(scores)
 
 # %% [markdown]
 # ## Result
 
 # %% tags=["hide-input"]
-tables.map_table(scores, published["rows"], published["columns"], experiment.main)
+published = study.published("table4")
+tables.map_table(scores, published, study.experiment.main)
 
 # %% [markdown]
 # Mean ± standard deviation over the seeds. The published column is the paper's; it was measured on
-# THUMOS14 and is no target for this run.
+# THUMOS14 and is not a target for this run.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: mAP as losses are added, this run and published"}}
 at_half = scores[(scores["tiou"] == 0.5) & (scores["choice"] == "last")]
-printed = {row: values[0] for row, values in published["rows"].items()}
+printed = published.values[0.5]
 figure = bars.bars_beside_published(
     at_half,
-    data.provenance,
-    printed,
+    study.provenance,
+    printed.to_dict(),
     "THUMOS14, I3D features",
     "losses, added from left to right",
 )
-results.save_figure("table4_ablation", figure)
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What the detections are
 #
-# Right or wrong, and if wrong, why: the measure of action-context confusion is the share that lies on context. Each class
-# counts with as many of its surest detections as it has actions (G), and with ten times as many. Where nobody has annotated
-# context, it is what lies within an action's length before or after it.
+# Right or wrong, and if wrong, why: the measure of action-context confusion is the share that lies on context. For each
+# class with G actions, its G surest detections count, and its 10 G surest. Where context is not annotated, it is what lies
+# within an action's length before or after the action.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, right, or why wrong, as losses are added"}}
-diagnoses = {
-    row: [
-        module_analysis.diagnose_detections(
-            data,
-            scorer.chosen_outputs(models[row, seed], variant, "last"),
-            variant,
-            0.5,
-        )
-        for seed in experiment.seeds
-    ]
-    for row, variant in variants.items()
-}
-figure = errors.causes_by_row(diagnoses, data.provenance)
-results.save_figure("table4_ablation_causes", figure)
-context = {
-    row: [
-        100 * found.causes[0, CAUSES.index("context")] / found.causes[0].sum()
-        for found in own
-    ]
-    for row, own in diagnoses.items()
-}
-Markdown(
-    tables.compare(
-        "Among the surest G detections of each class, on context: `+ L_re`",
-        context["+ L_re"],
-        context["+ L_guide"],
-        f"points of their share, {data.provenance}",
-        better=-1,
+diagnoses = {row: [] for row in study.variants}
+for (row, _), model in models.items():
+    diagnosis = module_analysis.diagnose_detections(
+        study.data, study.outputs(model), study.experiment, 0.5
     )
-)
+    diagnoses[row].append(diagnosis)
+figure = errors.causes_by_row(diagnoses, study.provenance)
+study.save_figure(figure, "causes")
+without = [100 * diagnosis.share("context") for diagnosis in diagnoses["+ L_guide"]]
+with_it = [100 * diagnosis.share("context") for diagnosis in diagnoses["+ L_re"]]
+subject = "Among the surest G detections of each class, on context: `+ L_re`"
+unit = f"points of their share, {study.provenance}"
+Markdown(tables.compare(subject, with_it, without, unit, better=-1))
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_seed = (
-    100 * at_half.pivot(index="seed", columns="row", values="map")[list(variants)]
-)
+by_seed = map_by_seed(scores)
+steps = list(pairwise(by_seed))
 lines = [
-    tables.compare(
-        f"`{after}`", by_seed[after], by_seed[before], "points of mAP@0.5"
-    )
-    for before, after in pairwise(by_seed)
+    tables.compare(f"`{row}`", by_seed[row], by_seed[above], "points of mAP@0.5")
+    for above, row in steps
 ]
-steps = ", ".join(f"{step:+.1f}" for step in np.diff(list(printed.values())))
-found = [
+terms = ("Background classification", "The guide", "Generative modeling")
+checked = [
     claims.differs(
-        f"{what} raises mAP@0.5",
-        by_seed[after],
-        by_seed[before],
+        f"{term} raises mAP@0.5",
+        by_seed[row],
+        by_seed[above],
         "points",
-        f"{printed[after] - printed[before]:+.1f}",
-        data.provenance,
+        f"{printed[row] - printed[above]:+.1f}",
     )
-    for (before, after), what in zip(
-        pairwise(by_seed),
-        ("Background classification", "The guide", "Generative modeling"),
-        strict=True,
-    )
+    for (above, row), term in zip(steps, terms, strict=True)
 ]
-glue("claims", claims.as_json(found), display=False)
-Markdown(
+printed_steps = ", ".join(f"{step:+.1f}" for step in printed.diff().dropna())
+study.conclude(
     "Each step against the row above it. "
-    + tables.seed_by_seed(lines, data.provenance, len(by_seed))
-    + f" The paper's steps, published, are {steps}."
+    + tables.seed_by_seed(lines, study.provenance, len(by_seed))
+    + f" The paper's steps, published, are {printed_steps}.",
+    *checked,
 )
 
 # %% [markdown]
 # Eq. (12) gives $\mathcal{L}_{re}$ up to a factor. Here it is a mean over snippets and features, as in the released
-# code; what becomes of it as a plain sum, and what else the released code does, is shown by [the
-# departures](departures.ipynb).
+# code. [The departures](departures.ipynb) show what a plain sum gives, and what else the released code does otherwise.
 
 # %% [markdown]
 # ## Checks
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-print("rows:", ", ".join(variants))
-print(
-    "every row, seed, choice and threshold has a value:",
-    len(scores) == 4 * len(experiment.seeds) * len(CHOICES) * 7,
-)
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-cvae_rows = {
+count = 4 * len(study.seeds) * len(study.choices) * len(thresholds)
+with_cvae = {
     row
     for (row, _), model in models.items()
-    for run in model.values()
-    if "cvae" in run.trained.curves
+    if all("cvae" in run.trained.curves for run in model.values())
 }
-print("rows that trained the CVAE:", ", ".join(cvae_rows))
-numbers = {f"mAP@0.5, {row}": by_seed[row] for row in by_seed}
-print(*regression.compare("table4_ablation", experiment, data, numbers), sep="\n")
+print("rows:", ", ".join(study.variants))
+print("every row, seed, choice and threshold has a value:", len(scores) == count)
+print("rows that trained the CVAE:", ", ".join(with_cvae))
+study.check({f"mAP@0.5, {row}": by_seed[row] for row in by_seed}, scores)

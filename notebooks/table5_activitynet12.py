@@ -47,45 +47,28 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters, published
-
-experiment = parameters.read_parameters(globals())
-
-# %% tags=["hide-input"]
-from IPython.display import Markdown
-from myst_nb import glue
-
-from dgam_core.data import store
-from dgam_core.evaluation import intervals as over_seeds
-from dgam_core.experiments import claims, obtain, places, regression, variants
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.evaluation.intervals import paired_difference, summarize
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-published = published.read_published("table5")
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "table5_activitynet12")
+study.summary
 
 # %% [markdown]
 # ## Training, localization and evaluation
 #
-# The whole method, a model for each stream and seed.
+# The whole method, a model per stream and seed.
 
 # %%
-variants = variants.alone(experiment)
-models = obtain.obtain_models(results.runs, data, variants, experiment)
-device = choose_device(experiment.device)
-scorer = Scorer(
-    data, results.scores, device, published["columns"], experiment.workers
-)
-scores = scorer.table(models, variants)
-results.save_table("table5_activitynet12", scores.to_csv(index=False))
+published = study.published("table5")
+scores = study.score(study.train(), published.thresholds)
+study.save_table(scores)
 
 # %% [markdown]
 # ## Result
 #
-# mAP in percent at each tIoU and on average. What is published was measured on ActivityNet1.2, its averages are as
+# mAP in percent at each tIoU and on average. The published numbers were measured on ActivityNet1.2, their averages are as
 # printed, and a star marks a weaker feature extractor; this run is the mean ± standard deviation over the seeds, by
 # [model choice](../model_choice.md).
 
@@ -94,31 +77,31 @@ tables.methods(scores, published)
 
 # %% mystnb={"image": {"alt": "mAP over tIoU: this run, and the published methods"}} tags=["hide-input"]
 last = scores[scores["choice"] == "last"]
-figure = curves.over_tiou(last, data.provenance, published, "Liu et al.")
-results.save_figure("table5_activitynet12", figure)
+figure = curves.over_tiou(last, study.provenance, published, "Liu et al.")
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
 by_choice = 100 * scores.pivot_table(index="seed", columns="choice", values="map")
-best = {entry["method"]: entry["average"] for entry in published["methods"]}
-ours = over_seeds.summarize(by_choice["last"])
-oracle = over_seeds.paired_difference(by_choice["test_oracle"], by_choice["last"])
-found = claims.exceeds(
+printed = published.values["average"]
+ours = summarize(by_choice["last"])
+oracle = paired_difference(by_choice["test_oracle"], by_choice["last"])
+checked = claims.exceeds(
     "Average mAP is above that of the best other weakly supervised method",
     by_choice["last"],
-    best["Liu et al."],
-    f"{best['DGAM']} against {best['Liu et al.']}",
-    data.provenance,
-    comparable=not data.simulated and len(data.classes) == published["classes"],
+    printed["Liu et al."],
+    f"{printed['DGAM']} against {printed['Liu et al.']}",
+    comparable=not study.data.simulated
+    and len(study.data.classes) == published.classes,
 )
-glue("claims", claims.as_json([found]), display=False)
-Markdown(
-    f"Average mAP of this run, {data.provenance}: {ours.mean:.1f}, 95 % interval {ours.low:.1f} to {ours.high:.1f} over "
+study.conclude(
+    f"Average mAP of this run, {study.provenance}: {ours.mean:.1f}, 95 % interval {ours.low:.1f} to {ours.high:.1f} over "
     f"{ours.count} seeds. Choosing the model on the test set adds {oracle.mean:.1f}. The paper prints "
-    f"{best['DGAM']} for DGAM and {best['Liu et al.']} for Liu et al., the best of the other weakly supervised methods. "
-    "These were measured on ActivityNet1.2."
+    f"{printed['DGAM']} for DGAM and {printed['Liu et al.']} for Liu et al., the best of the other weakly supervised "
+    "methods. These were measured on ActivityNet1.2.",
+    checked,
 )
 
 # %% [markdown]
@@ -126,18 +109,11 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-print(
-    "every seed, choice and threshold has a value:",
-    len(scores) == len(experiment.seeds) * len(CHOICES) * len(published["columns"]),
-)
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-falls = last.pivot(index="tiou", columns="seed", values="map").diff().max().max()
-print("mAP never rises with the threshold:", bool(falls <= 0))
-numbers = {
-    f"mAP@{tiou}": last[last["tiou"] == tiou]["map"]
-    for tiou in published["columns"]
-}
-print(
-    *regression.compare("table5_activitynet12", experiment, data, numbers),
-    sep="\n",
+by_threshold = last.pivot(index="tiou", columns="seed", values="map")
+count = len(study.seeds) * len(study.choices) * len(published.thresholds)
+print("every seed, choice and threshold has a value:", len(scores) == count)
+falls = bool(by_threshold.diff().max().max() <= 0)
+print("mAP never rises with the threshold:", falls)
+study.check(
+    {f"mAP@{tiou}": by_threshold.loc[tiou] for tiou in by_threshold.index}, scores
 )

@@ -49,42 +49,27 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters, published
-
-experiment = parameters.read_parameters(globals(), sweep=["latent_dim"])
-
-# %% tags=["hide-input"]
-from IPython.display import Markdown
-from myst_nb import glue
-
-from dgam_core.data import store
-from dgam_core.experiments import claims, obtain, places, regression
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import map_by_seed, open_study
 from dgam_core.figures import curves, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-published = published.read_published("table6")
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "table6_latent_dimension")
+study.summary
 
 # %% [markdown]
 # ## Training, localization and evaluation
 #
-# A model for each stream, value and seed; the rest stays as it is.
+# A model per stream, value and seed; everything else stays as it is.
 
 # %%
-variants = experiment.tries()
-models = obtain.obtain_models(results.runs, data, variants, experiment)
-device = choose_device(experiment.device)
-scorer = Scorer(data, results.scores, device, [0.5], experiment.workers)
-scores = scorer.table(models, variants)
-results.save_table("table6_latent_dimension", scores.to_csv(index=False))
+scores = study.score(study.train())
+study.save_table(scores)
 
 # %% [markdown]
 # ## Result
 
 # %% tags=["hide-input"]
+published = study.published("table6")
 tables.sweep(scores, "dimension", published)
 
 # %% [markdown]
@@ -93,51 +78,45 @@ tables.sweep(scores, "dimension", published)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over the latent dimension, this run and published"}}
 last = scores[scores["choice"] == "last"]
-figure = curves.sweep(
-    last, data.provenance, published, "dimension of the latent code", log=True
-)
-results.save_figure("table6_latent_dimension", figure)
+xlabel = "dimension of the latent code"
+figure = curves.sweep(last, study.provenance, published, xlabel, log=True)
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_seed = 100 * last.pivot(index="seed", columns="row", values="map")
-base = experiment.latent_dim
+by_seed = map_by_seed(scores)
+base = study.experiment.latent_dim
 lines = [
-    tables.compare(
-        f"dimension {value:g}", by_seed[value], by_seed[base], "points of mAP@0.5"
-    )
-    for value in by_seed
-    if value != base
+    tables.compare(f"dimension {z}", by_seed[z], by_seed[base], "points of mAP@0.5")
+    for z in by_seed
+    if z != base
 ]
 means = by_seed.mean()
-printed_best = dict(zip(published["map"], published["columns"], strict=True))[
-    max(published["map"])
-]
-printed = dict(zip(published["columns"], published["map"], strict=True))
-found = [
+printed = published.values.loc["DGAM"]
+ends = (
+    ("the smallest", min(by_seed), printed.index.min()),
+    ("the largest", max(by_seed), printed.index.max()),
+)
+checked = [
     claims.differs(
-        f"The dimension of the paper is better than {what}",
+        f"The dimension of the paper is better than {which}",
         by_seed[base],
-        by_seed[other],
+        by_seed[end],
         "points",
-        f"{max(printed.values()) - printed[end]:+.1f}",
-        data.provenance,
+        f"{printed.max() - printed[printed_end]:+.1f}",
     )
-    for what, other, end in (
-        ("the smallest", min(by_seed), min(printed)),
-        ("the largest", max(by_seed), max(printed)),
-    )
-    if other != base
+    for which, end, printed_end in ends
+    if end != base
 ]
-glue("claims", claims.as_json(found), display=False)
-Markdown(
-    f"Each value against dimension {base:g}. "
-    + tables.seed_by_seed(lines, data.provenance, len(by_seed))
+study.conclude(
+    f"Each value against dimension {base}. "
+    + tables.seed_by_seed(lines, study.provenance, len(by_seed))
     + f"\n\nThe means lie between {means.min():.1f} and {means.max():.1f}, the highest at "
-    f"dimension {means.idxmax():g}. The paper prints "
-    f"{min(published['map'])} to {max(published['map'])}, the highest at {printed_best}."
+    f"dimension {means.idxmax()}. The paper prints "
+    f"{printed.min()} to {printed.max()}, the highest at {printed.idxmax()}.",
+    *checked,
 )
 
 # %% [markdown]
@@ -145,14 +124,7 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-print("values:", ", ".join(f"{value:g}" for value in by_seed))
-print(
-    "every value, seed and choice has a number:",
-    len(scores) == len(variants) * len(experiment.seeds) * len(CHOICES),
-)
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-numbers = {f"mAP@0.5 at {value:g}": by_seed[value] for value in by_seed}
-print(
-    *regression.compare("table6_latent_dimension", experiment, data, numbers),
-    sep="\n",
-)
+count = len(study.variants) * len(study.seeds) * len(study.choices)
+print("values:", ", ".join(f"{z}" for z in by_seed))
+print("every value, seed and choice has a number:", len(scores) == count)
+study.check({f"mAP@0.5 at {z}": by_seed[z] for z in by_seed}, scores)

@@ -49,42 +49,27 @@ warmup_epochs = 30
 evaluation_interval = 17
 
 # %%
-from dgam_core.experiments import parameters, published
-
-experiment = parameters.read_parameters(globals(), sweep=["beta"])
-
-# %% tags=["hide-input"]
-from IPython.display import Markdown
-from myst_nb import glue
-
-from dgam_core.data import store
-from dgam_core.experiments import claims, obtain, places, regression
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import map_by_seed, open_study
 from dgam_core.figures import curves, tables
-from dgam_core.system.machine import choose_device
 
-data = store.open_data_set(experiment.dataset)
-results = places.Results.of(experiment)
-published = published.read_published("table7")
-Markdown(data.summary + "\n\n" + experiment.summary)
+study = open_study(globals(), "table7_beta")
+study.summary
 
 # %% [markdown]
 # ## Training, localization and evaluation
 #
-# A model for each stream, value and seed; the rest stays as it is.
+# A model per stream, value and seed; everything else stays as it is.
 
 # %%
-variants = experiment.tries()
-models = obtain.obtain_models(results.runs, data, variants, experiment)
-device = choose_device(experiment.device)
-scorer = Scorer(data, results.scores, device, [0.5], experiment.workers)
-scores = scorer.table(models, variants)
-results.save_table("table7_beta", scores.to_csv(index=False))
+scores = study.score(study.train())
+study.save_table(scores)
 
 # %% [markdown]
 # ## Result
 
 # %% tags=["hide-input"]
+published = study.published("table7")
 tables.sweep(scores, "β", published)
 
 # %% [markdown]
@@ -92,21 +77,16 @@ tables.sweep(scores, "β", published)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over beta, this run and published"}}
 last = scores[scores["choice"] == "last"]
-figure = curves.sweep(
-    last,
-    data.provenance,
-    published,
-    "β, weight of the KL divergence",
-    log=True,
-)
-results.save_figure("table7_beta", figure)
+xlabel = "β, weight of the KL divergence"
+figure = curves.sweep(last, study.provenance, published, xlabel, log=True)
+study.save_figure(figure)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_seed = 100 * last.pivot(index="seed", columns="row", values="map")
-base = experiment.beta
+by_seed = map_by_seed(scores)
+base = study.experiment.beta
 lines = [
     tables.compare(
         f"β {value:g}", by_seed[value], by_seed[base], "points of mAP@0.5"
@@ -115,25 +95,18 @@ lines = [
     if value != base
 ]
 means = by_seed.mean()
-printed_best = dict(zip(published["map"], published["columns"], strict=True))[
-    max(published["map"])
-]
-gains = published.read_published("table4")["rows"]
-found = claims.stable(
-    "mAP@0.5 changes little with β",
-    by_seed,
-    base,
-    gains["+ L_re"][0] - gains["+ L_guide"][0],
-    f"between {min(published['map'])} and {max(published['map'])}",
-    data.provenance,
-)
-glue("claims", claims.as_json([found]), display=False)
-Markdown(
+printed = published.values.loc["DGAM"]
+table4 = study.published("table4").values[0.5]
+gain = table4["+ L_re"] - table4["+ L_guide"]
+claim = "mAP@0.5 changes little with β"
+between = f"between {printed.min()} and {printed.max()}"
+study.conclude(
     f"Each value against β {base:g}. "
-    + tables.seed_by_seed(lines, data.provenance, len(by_seed))
+    + tables.seed_by_seed(lines, study.provenance, len(by_seed))
     + f"\n\nThe means lie between {means.min():.1f} and {means.max():.1f}, the highest at "
     f"β {means.idxmax():g}. The paper prints "
-    f"{min(published['map'])} to {max(published['map'])}, the highest at {printed_best}."
+    f"{printed.min()} to {printed.max()}, the highest at {printed.idxmax()}.",
+    claims.stable(claim, by_seed, base, gain, between),
 )
 
 # %% [markdown]
@@ -141,11 +114,7 @@ Markdown(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
+count = len(study.variants) * len(study.seeds) * len(study.choices)
 print("values:", ", ".join(f"{value:g}" for value in by_seed))
-print(
-    "every value, seed and choice has a number:",
-    len(scores) == len(variants) * len(experiment.seeds) * len(CHOICES),
-)
-print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
-numbers = {f"mAP@0.5 at {value:g}": by_seed[value] for value in by_seed}
-print(*regression.compare("table7_beta", experiment, data, numbers), sep="\n")
+print("every value, seed and choice has a number:", len(scores) == count)
+study.check({f"mAP@0.5 at {value:g}": by_seed[value] for value in by_seed}, scores)

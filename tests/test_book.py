@@ -1,25 +1,26 @@
 """What the book's own extension makes of code, tests and records."""
 
 import ast
-import importlib.util
 import json
 import re
+import sys
 
 import pytest
 import yaml
 from sphinx.errors import ExtensionError
 
+from dgam_core.cli.main import cli
+from dgam_core.departures import DEPARTURES
+from dgam_core.settings import Settings
 from tests.conftest import ROOT
 
+sys.path.append(str(ROOT / "book" / "_ext"))
 
-def extension(name):
-    found = importlib.util.spec_from_file_location(name, ROOT / "book" / "_ext" / f"{name}.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+import benchmarks
+import companion
+import rooms
+import settings_page
 
-
-companion, benchmarks = extension("companion"), extension("benchmarks")
 PAGES = sorted((ROOT / "book" / "method").glob("*.md"))
 DIRECTIVE = re.compile(r"^```\{equation\} (\d+)\n(?::code: (.+)\n)?", re.MULTILINE)
 
@@ -89,6 +90,89 @@ def test_claims_stand_in_the_papers_order():
     assert [companion.in_paper(name) for name in names] == [
         "Figure 1", "Figure 3", "Figure 4", *(f"Table {number}" for number in range(1, 8)),
     ]  # fmt: skip
+
+
+def test_every_room_has_its_page_in_the_reference():
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "book" / "api").glob("*.md")}
+    assert set(pages) == {rooms.room_name(room) for room in rooms.rooms()}
+    for name, text in pages.items():
+        assert f"```{{room}} {name}\n" in text
+    assert rooms.room_name(rooms.rooms()[0]) == "method"
+
+
+def test_no_module_is_left_out_of_the_reference():
+    documented = {path for room in rooms.rooms() for path in (*rooms.modules(room), room / "__init__.py")}
+    assert documented == set((ROOT / "dgam_core").rglob("*.py"))
+
+
+def test_modules_stand_in_the_papers_order():
+    names = [path.stem for path in rooms.modules(ROOT / "dgam_core")]
+    of_equations = [name for name in names if name in ("attention", "classifier", "cvae", "localize")]
+    assert of_equations == ["attention", "classifier", "cvae", "localize"]  # 3.1, 3.2, 3.3, 3.5
+    assert names.index("settings") < names.index("attention") < names.index("errors")  # 3; 3.1; none
+
+
+def test_each_command_has_its_help():
+    text = dict(rooms.commands(cli))
+    assert text["dgam evaluate"].startswith("Usage: dgam evaluate [OPTIONS]")
+    assert "dgam checkpoint import" in text
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_a_meaning_and_equations_and_departures_that_there_are(name, equations):
+    groups = ("training", "localization")
+    (setting,) = (settings_page.documented(g)[name] for g in groups if name in settings_page.documented(g))
+    assert len(setting.meaning) > 5
+    assert not re.search(r"\bEq\.|departure|unstated", setting.meaning)
+    assert set(setting.equations) <= set(equations) - {1, 2, 3}
+    assert set(setting.departures) <= {departure.number for departure in DEPARTURES}
+
+
+@pytest.mark.parametrize("departure", DEPARTURES, ids=lambda departure: departure.title)
+def test_the_settings_of_a_departure_name_it(departure):
+    switched = {*departure.values("thumos14"), *departure.values("activitynet12")}
+    assert switched <= set(settings_page.settings_of_departure(departure.number))
+    assert settings_page.settings_of_departure(departure.number)
+
+
+def test_a_settings_docstring_is_taken_apart():
+    docstring = """σ_s of the filter G, in snippets, Eq. (13,
+    14); unstated, the released code's; departure 8.
+
+    Beyond 4σ the filter is cut, Eq. (15)."""
+    assert settings_page.Documented.read(docstring) == settings_page.Documented(
+        "σ_s of the filter G; the default is the released code's", "snippets", (13, 14, 15), (8,), True
+    )
+    plain = settings_page.Documented.read("Whether it rains, in units of the features; unstated.")
+    assert plain == settings_page.Documented("Whether it rains", "units of the features", (), (), True)
+    assert not settings_page.Documented.read("β, Eq. (10).").unstated
+
+
+def test_every_equation_with_a_setting_leads_to_it():
+    assert settings_page.settings_of_equation(4) == ["pool_offset_fg"]
+    assert settings_page.settings_of_equation(17) == ["score", "score_mix", "context", "eta"]
+    assert settings_page.settings_of_equation(1) == []
+
+
+def test_values_are_those_of_presets_and_parameter_files():
+    assert settings_page.in_preset("paper", "max_snippets") == "400; ActivityNet1.2: 200"
+    assert settings_page.in_preset("released", "pool_offset_bg") == "1e-6"
+    assert settings_page.in_preset("released", "warmup_re") == "true; ActivityNet1.2: false"
+    assert settings_page.in_demo("latent_dim") == "8"
+    assert settings_page.in_demo("held_out") == "0 or 0.2; ActivityNet1.2: 0.2"
+    assert settings_page.in_demo("sweep") == "varies; ActivityNet1.2: none"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "none"), ((), "none"), (True, "true"), (0.5**0.5, "0.7071"), (1e-6, "1e-6"),
+        ({"rgb": 0.5, "flow": (0.1, 0.2)}, "rgb 0.5, flow 0.1, 0.2"),
+        ((0.1, 0.2, 0.3, 0.4, 0.5), "0.1, 0.2, …, 0.5"),
+    ],
+)  # fmt: skip
+def test_values_read_as_in_yaml(value, text):
+    assert settings_page.show(value) == text
 
 
 def test_every_page_and_notebook_is_in_the_table_of_contents():

@@ -9,17 +9,10 @@ from pytest import approx
 
 from dgam_core.attention import pool_background, pool_foreground
 from dgam_core.classifier import background_tcam, foreground_tcam
-from dgam_core.departures import (
-    CLASS0_BUG,
-    DEPARTURES,
-    difference,
-    effective_beta,
-    one_by_one,
-    preset,
-    switch,
-)
+from dgam_core.departures import CLASS0_BUG, DEPARTURES, difference, effective_beta, preset
 from dgam_core.errors import InputError
 from dgam_core.experiments.inference import load_test_features
+from dgam_core.experiments.variants import switch
 from dgam_core.model import new_model
 from dgam_core.settings import Settings
 from dgam_core.stages import stage_a, stage_b, warmup
@@ -306,23 +299,6 @@ def test_departures_have_settings_of_their_own():
         names = [name for d in BY_NUMBER.values() for name in d.values(benchmark)]
         assert len(names) == len(set(names))
         assert set(names) <= set(Settings.model_fields)
-
-
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_one_by_one_keeps_the_length_of_training(settings, name):
-    variants = one_by_one(settings, name)
-    assert variants["base"] == settings
-    for variant in variants.values():
-        assert (variant.epochs, variant.evaluation_interval) == (
-            settings.epochs,
-            settings.evaluation_interval,
-        )
-    every, released = variants["all but 23"], preset("released", name)
-    for departure in DEPARTURES:
-        for field in departure.values(name):
-            if field not in ("epochs", "evaluation_interval", "released_class0_bug"):
-                assert getattr(every, field) == getattr(released, field)
-    assert difference(variants["all and 23"], every) == {"released_class0_bug": (True, False)}
 
 
 def test_presets_of_activitynet_have_its_sizes_and_measure():

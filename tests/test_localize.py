@@ -41,7 +41,7 @@ def test_a_mean_counts_a_cut_cell_in_part():
     assert weighted_means(attention, scores, np.array([[0.0, 1.5]]))[0] == approx(1.25 / 0.75)
 
 
-def test_a_mean_of_nothing_is_zero():
+def test_a_mean_over_nothing_is_zero():
     # before the time line, after it, without weight, without length
     attention, scores = np.array([0.0, 0.5]), np.array([1.0, 3.0])
     outside = np.array([[-2.0, 0.0], [2.0, 3.0], [0.0, 1.0], [1.0, 1.0]])
@@ -56,28 +56,43 @@ def test_surroundings_are_a_quarter_of_the_length_or_whole_cells():
 
 
 @pytest.mark.equation(17)
-def test_score_subtracts_the_surroundings_eq_17():
-    attention = np.ones(12)
-    scores = np.array([0, 0, 0, 1, 5, 5, 5, 5, 2, 0, 0, 0.0])
-    # [4, 8] scores 5; a quarter of its length is 1: [3, 4] scores 1, [8, 9] scores 2
-    found = segment_scores(attention, scores, np.array([[4.0, 8.0]]), 0.3, "quarter")
-    assert found[0] == approx(5 - 0.3 * 1 - 0.3 * 2)
-    # ⌊4 / 4⌋ + 1 = 2 cells: [2, 4] scores 1/2, [8, 10] scores 1
-    found = segment_scores(attention, scores, np.array([[4.0, 8.0]]), 0.3, "cells")
-    assert found[0] == approx(5 - 0.3 * 0.5 - 0.3 * 1)
+def test_the_surroundings_lower_the_score_of_a_segment():
+    lam, tcam_c, segment, eta = np.ones(12), np.zeros(12), np.array([[4.0, 8.0]]), 0.3
+    tcam_c[3:9] = [1, 5, 5, 5, 5, 2]
+    # s(4, 8) = 5; a quarter of the length is 1: s(3, 4) = 1 and s(8, 9) = 2
+    assert segment_scores(lam, tcam_c, segment, eta, "quarter")[0] == approx(5 - 0.3 * 1 - 0.3 * 2)
+    # ⌊4 / 4⌋ + 1 = 2 cells: s(2, 4) = 1/2 and s(8, 10) = 1
+    assert segment_scores(lam, tcam_c, segment, eta, "cells")[0] == approx(5 - 0.3 * 0.5 - 0.3 * 1)
 
 
 @pytest.mark.equation(17)
-def test_surroundings_beyond_the_video_count_nothing():
+def test_the_score_is_that_of_an_independent_formula():
+    random = np.random.default_rng(0)
+    lam, x, w_c = random.random(12), random.normal(size=(12, 5)), random.normal(size=5)
+
+    def s(start, end):
+        """w_cᵀ x_fg, with x_fg of Eq. (4) over a fine grid of the time from `start` to `end`."""
+        snippet = np.arange(round(8 * start), round(8 * end)) // 8
+        return lam[snippet] @ x[snippet] / lam[snippet].sum() @ w_c
+
+    for t_s, t_e in ((4, 8), (3, 5), (2, 9)):
+        quarter = (t_e - t_s) / 4  # whole eighths
+        expected = s(t_s, t_e) - 0.3 * s(t_s - quarter, t_s) - 0.3 * s(t_e, t_e + quarter)
+        segment = np.array([[t_s, t_e]], dtype=float)
+        assert segment_scores(lam, x @ w_c, segment, 0.3, "quarter")[0] == approx(expected)
+
+
+@pytest.mark.equation(17)
+def test_surroundings_beyond_the_video_do_not_count():
     attention, scores = np.ones(4), np.full(4, 5.0)
     for context in ("quarter", "cells"):
         assert segment_scores(attention, scores, np.array([[0.0, 4.0]]), 0.3, context)[0] == approx(5.0)
 
 
-def test_interpolation_draws_lines_and_goes_on_beyond_the_last():
-    found = interpolate(np.array([[0.0, 1.0], [1.0, 1.0], [3.0, 1.0]]), 4)
-    assert found[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5]
-    assert found[:, 1].tolist() == [1] * 12
+def test_interpolation_draws_lines_and_continues_the_last():
+    fine = interpolate(np.array([[0.0, 1.0], [1.0, 1.0], [3.0, 1.0]]), 4)
+    assert fine[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5]
+    assert fine[:, 1].tolist() == [1] * 12
     assert interpolate(np.array([2.0]), 3).tolist() == [2, 2, 2]  # one snippet has no slope
 
 
@@ -88,7 +103,7 @@ def test_video_classes_are_those_likely_enough_or_else_the_likeliest():
     assert video_classes(attention, logits, 0.5).tolist() == [1]
 
 
-def test_nms_keeps_the_best_of_what_overlaps():
+def test_nms_keeps_the_best_of_overlapping_segments():
     segments = np.array([[0, 4], [1, 5], [10, 12.0]])
     scores = np.array([1.0, 2.0, 0.5])
     assert tiou(segments[0], segments[1]) == approx(3 / 5)
@@ -109,22 +124,24 @@ def test_nms_is_idempotent_and_leaves_no_overlap(rows):
 
 @pytest.fixture
 def outputs(tiny):
-    """Attention on snippets 2 and 3 of every test video, and its own class there."""
-    found = {}
+    """Attention on snippets 2 and 3 of every test video, and high logits of its class there."""
+    outputs = {}
     for video in tiny.subset("test"):
         attention = np.full(video.num_snippets, 0.1, dtype=np.float32)
         attention[2:4] = 0.9
         logits = np.zeros((video.num_snippets, 3), dtype=np.float32)
         logits[2:4, 1 + tiny.classes.index(video.labels[0])] = 6
-        found[video.name] = outputs_of(attention, logits)
-    return found
+        outputs[video.name] = outputs_of(attention, logits)
+    return outputs
 
 
 def test_detect_finds_the_segment_in_seconds_and_fuses_streams(tiny, outputs):
-    found = detect(tiny, {"rgb": outputs, "flow": outputs}, LocalizationSettings())
-    rows = sorted(zip(found.video.tolist(), found.label.tolist(), found.start_s, found.end_s, strict=True))
+    detections = detect(tiny, {"rgb": outputs, "flow": outputs}, LocalizationSettings())
     # both streams propose [2 s, 4 s]; NMS keeps one
-    assert rows == [("v2", "jump", 2.0, 4.0), ("v3", "throw", 2.0, 4.0)]
+    assert sorted(row[:4] for row in detections.rows()) == [
+        ("v2", "jump", 2.0, 4.0),
+        ("v3", "throw", 2.0, 4.0),
+    ]
 
 
 def test_detect_works_with_one_stream_and_with_nothing_found(tiny, outputs):
@@ -134,18 +151,16 @@ def test_detect_works_with_one_stream_and_with_nothing_found(tiny, outputs):
 
 def test_detections_stay_within_the_video(tiny, outputs):
     everything = {name: outputs_of(np.ones_like(o.attention), o.tcam) for name, o in outputs.items()}
-    found = detect(tiny, {"rgb": everything}, LocalizationSettings(class_threshold=0.2))
-    durations = {video.name: video.duration_s for video in tiny.videos}
-    assert len(found) == 2
-    for video, start_s, end_s in zip(found.video, found.start_s, found.end_s, strict=True):
-        assert start_s == 0
-        assert end_s == durations[video]
+    detections = detect(tiny, {"rgb": everything}, LocalizationSettings(class_threshold=0.2))
+    bounds_s = {video: (start_s, end_s) for video, _, start_s, end_s, _ in detections.rows()}
+    assert len(detections) == 2
+    assert bounds_s == {video.name: (0, video.duration_s) for video in tiny.subset("test")}
 
 
 def test_several_thresholds_propose_side_by_side():
     outputs = outputs_of([0.2, 0.6, 0.9, 0.6, 0.1], np.tile([0.0, 3.0, 0.0], (5, 1)))
-    found = propose(outputs, outputs, LocalizationSettings(attention_threshold=(0.5, 0.8)))
-    assert (5 * found.segments).tolist() == [[1, 4], [2, 3]]
+    both_thresholds = propose(outputs, outputs, LocalizationSettings(attention_threshold=(0.5, 0.8)))
+    assert (5 * both_thresholds.segments).tolist() == [[1, 4], [2, 3]]
     one = propose(outputs, outputs, LocalizationSettings(attention_threshold=0.8))
     assert (5 * one.segments).tolist() == [[2, 3]]
 
@@ -153,9 +168,9 @@ def test_several_thresholds_propose_side_by_side():
 def test_a_video_of_one_snippet_is_localized():
     outputs = outputs_of([0.9], [[0.0, 3.0, 0.0]])
     for settings in (preset(name, "thumos14").for_stream("rgb") for name in ("paper", "released")):
-        found = propose(outputs, outputs, settings)
-        assert found.segments.tolist() == [[0, 1]]
-        assert found.classes.tolist() == [1]
+        proposals = propose(outputs, outputs, settings)
+        assert proposals.segments.tolist() == [[0, 1]]
+        assert proposals.classes.tolist() == [1]
 
 
 def test_per_stream_thresholds_are_those_of_the_stream(tiny, outputs):
@@ -164,7 +179,7 @@ def test_per_stream_thresholds_are_those_of_the_stream(tiny, outputs):
     assert len(detect(tiny, {"flow": outputs}, settings)) == 2
 
 
-def test_what_lies_beyond_the_end_is_no_detection(tiny, outputs):
+def test_a_segment_beyond_the_end_is_not_a_detection(tiny, outputs):
     # 8 snippets said to last 3 s each: the action from 6 s to 12 s is cut at 8 s, in the video of 9 at 9 s
     long = detect(tiny, {"rgb": outputs}, LocalizationSettings(assumed_snippet_s=3.0))
     assert sorted(zip(long.start_s.tolist(), long.end_s.tolist(), strict=True)) == [(6, 8), (6, 9)]

@@ -12,8 +12,13 @@ import torch
 from dgam_core.cli.main import cli
 from dgam_core.data import store
 from dgam_core.errors import InputError
-from tests.data.layouts.test_common import export_basnet, export_dgam
-from tests.data.layouts.test_joint import export_acmnet, export_actionformer, export_wtalc
+from tests.data.layouts.exports import (
+    export_acmnet,
+    export_actionformer,
+    export_basnet,
+    export_dgam,
+    export_wtalc,
+)
 from tests.extraction.videos import encode
 
 
@@ -136,15 +141,15 @@ CASES = [
     (row(segment=[2]), B, "b/gt.json: video 'v0', annotation 1: the segment should be [start, end] in seconds, not [2]"),
     (row(segment=[4, 2]), B, "b: v0: a segment of 'jump' goes from 4.0 s to 2.0 s; it should start at 0 s or later and end after its start"),
     (row(segment=["2", "soon"]), B, "b/gt.json: video 'v0', annotation 1: the end should be a finite number, not 'soon'"),
-    (row(segment=[2, 30]), B, "b: v0: a segment of 'jump' ends at 30.0 s, beyond the video's end at 6 s; check fps and frames a snippet"),
-    (durations(1.2, "c/gt.json"), f"{C} --fps 16", "c: v2 lasts 9.6 s, its 8 snippets of 16 frames last 8 s at 16 fps, and 2 of 4 videos are so; 19.2 frames a snippet would fit, or 13.3 fps: check both"),
+    (row(segment=[2, 30]), B, "b: v0: a segment of 'jump' ends at 30.0 s, beyond the video's end at 6 s; check fps and frames per snippet"),
+    (durations(1.2, "c/gt.json"), f"{C} --fps 16", "c: v2 lasts 9.6 s, its 8 snippets of 16 frames last 8 s at 16 fps, and 2 of 4 videos are so; 19.2 frames per snippet would fit, or 13.3 fps: check both"),
     # Layouts A, C, D and E.
     (array(np.full((2, 2), 2), "a/train_data/train_labels.npy"), A, "a/train_data/train_labels.npy: should hold 0 and 1, (videos, classes)"),
     (array(np.eye(3)[:, :2], "a/test_data/test_labels.npy"), A, "a: 2 test videos are named; the labels are (3, 2) for test and (2, 2) for training, videos by classes"),
     (array(np.ones((2, 2)), "a/test_data/test_labels.npy"), A, "a: the 2 columns of test_labels.npy do not match the 2 classes that the test videos' annotations name"),
     (lambda: Path("a/train_data/rgb_features/2.npy").unlink(), A, "a/train_data/rgb_features/2.npy: no such file; the labels count 4 videos"),
     (lambda: Path("c/test/v3.npy").unlink(), C, "c/test/v3.npy: no such file"),
-    (pickled("d/Tiny-I3D-JOINTFeatures.npy"), D, "d/Tiny-I3D-JOINTFeatures.npy: names posix.mkdir, which has no place in an array; it is not read"),
+    (pickled("d/Tiny-I3D-JOINTFeatures.npy"), D, "d/Tiny-I3D-JOINTFeatures.npy: refers to posix.mkdir, which is not part of a NumPy array; the file is refused"),
     (cut("d/Tiny-I3D-JOINTFeatures.npy", 0.9), D, "d/Tiny-I3D-JOINTFeatures.npy: is damaged or holds more than plain objects (it ends too early)"),
     (array(np.array([b"v0"]), "d/Tiny-Annotations/videoname.npy"), D, "d/Tiny-Annotations: the files disagree on the number of videos: videoname 1, subset 4, duration 4, labels_all 4, labels 4, segments 4"),
     (lambda: Path("e/i3d_features/v1.npy").unlink(), E, "e/i3d_features: has 0 files for the video 'v1'; it should have one; list videos without features in missing_files.txt"),
@@ -160,7 +165,7 @@ CASES = [
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=none.pt --out x.h5", "none.pt: no such file of weights"),
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights flow=rgb.pt --out x.h5", "rgb.pt: takes 3 channels, flow has 2; is it the other stream's?"),
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb.pt --out x.h5", "--weights 'rgb.pt' should be rgb=FILE or flow=FILE, each once"),
-    (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=rgb.pt --fps 0 --out x.h5", "--fps '0' should be frames a second, such as 25 or 30000/1001, or native"),
+    (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=rgb.pt --fps 0 --out x.h5", "--fps '0' should be frames per second, such as 25 or 30000/1001, or native"),
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=rgb.pt --out no/x.h5", "no/x.h5: the folder no does not exist; create it first"),
     (lambda: encode("a.mp4", 20), "extract a.mp4 --weights rgb=rgb.pt --out x.h5 --annotations b/gt.json", "b/gt.json: lacks the video 'a'"),
     # Stores and detections.

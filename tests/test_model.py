@@ -57,7 +57,7 @@ def test_what_is_restored_predicts_the_same(tiny, s, change):
 
 @pytest.mark.parametrize("together", [1, 3, 4])  # of four videos
 def test_videos_that_a_model_meets_together_come_out_as_alone(tiny, s, monkeypatch, together):
-    monkeypatch.setattr(inference, "TOGETHER", together)
+    monkeypatch.setattr(inference, "VIDEOS_AT_ONCE", together)
     x = {name: torch.from_numpy(values) for name, values in tiny.features["rgb"].items()}
     model = models.new_model(5, 2, s, 0)
     found = inference.predict(model, x)

@@ -1,7 +1,7 @@
 import numpy as np
 from pytest import approx
 
-from dgam_core.segments import SegmentTable, tiou
+from dgam_core.segments import SegmentTable, runs, tiou
 
 
 def test_tiou_of_overlapping_segments():
@@ -36,3 +36,14 @@ def test_rows_of_a_table_can_be_taken():
     assert table.of_video("v").label.tolist() == ["x", "z"]
     assert table.take(np.array([2, 0])).start_s.tolist() == [4, 0]
     assert len(table.of_video("u")) == 0
+
+
+def test_bounds_are_what_tiou_takes():
+    table = SegmentTable.from_rows([("v", "x", 0, 4, 0.1), ("w", "y", 2, 6, 0.2)])
+    assert table.bounds_s.tolist() == [[0, 4], [2, 6]]
+    assert tiou(*table.bounds_s) == approx(2 / 6)  # overlap 2, union 6
+
+
+def test_runs_are_maximal():
+    assert runs(np.array(["a", "a", "b", "a"])).tolist() == [[0, 2], [2, 3], [3, 4]]
+    assert runs(np.array([1, 1])).tolist() == [[0, 2]]

@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from dgam_core.data.simulated import features
 from dgam_core.experiments.parameters import Experiment
-from dgam_core.experiments.variants import VARIANTS
+from dgam_core.experiments.variants import NOTEBOOKS
 from dgam_core.system.checked import parse, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,14 +79,14 @@ def trainings(profile: str) -> dict[str, tuple[int, int, int]]:
     videos = len(features.DATA_SETS[profile]("paper").subset("train"))
     found: dict[str, tuple[int, int, int]] = {}
     seen: set[Any] = set()
-    for name in sorted(VARIANTS, key=lambda name: (name != "table4_ablation", name)):
+    for name in sorted(NOTEBOOKS, key=lambda name: (name != "table4_ablation", name)):
         path = ROOT / "params" / profile / f"{name}.yaml"
         if not path.is_file():
             continue
         experiment = parse(Experiment, read_yaml(path), str(path))
         runs = [
             (seed, stream, settings.training.for_stream(stream))
-            for settings in VARIANTS[name](experiment).values()
+            for settings in NOTEBOOKS[name].variants(experiment).values()
             for seed in experiment.seeds
             for stream in ("rgb", "flow")
         ]

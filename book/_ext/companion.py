@@ -1,4 +1,4 @@
-"""What no other Sphinx extension offers: equations beside their code, claims beside their verdicts."""
+"""Equations beside their code, tests and settings; claims beside their verdicts; mended pages."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import links
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pylatexenc.latex2text import LatexNodes2Text
-from sphinx.addnodes import pending_xref
+from settings_page import settings_of_equation
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS_PAGE = "book/equation_tests"
-Found = ast.FunctionDef | ast.ClassDef
+Definition = ast.FunctionDef | ast.ClassDef
 
 
 @cache
@@ -32,7 +33,7 @@ def parsed(path: Path) -> tuple[str, ast.Module]:
     return text, ast.parse(text)
 
 
-def find(name: str) -> tuple[Path, Found]:
+def find(name: str) -> tuple[Path, Definition]:
     """Find a function, class or method of the package by its name, such as cvae.CVAE.decode.
 
     Raises:
@@ -40,36 +41,36 @@ def find(name: str) -> tuple[Path, Found]:
     """
     module, *parts = name.split(".")
     path = ROOT / "dgam_core" / f"{module}.py"
-    node: ast.Module | Found | None = parsed(path)[1] if path.is_file() else None
+    node: ast.Module | Definition | None = parsed(path)[1] if path.is_file() else None
     for part in parts:
         inside = node.body if node is not None else []
-        node = next((n for n in inside if isinstance(n, Found) and n.name == part), None)
-    if not isinstance(node, Found):
+        node = next((n for n in inside if isinstance(n, Definition) and n.name == part), None)
+    if not isinstance(node, Definition):
         raise ExtensionError(f"dgam_core has no {name}: name a function as module.function")
     return path, node
 
 
-def source(path: Path, node: Found, docstring: bool = True) -> str:
+def source(path: Path, node: Definition, docstring: bool = True) -> str:
     """Return the source of a function or class, with its decorators."""
     lines = parsed(path)[0].splitlines()
     first = min(part.lineno for part in (node, *node.decorator_list))
-    kept = list(range(first - 1, node.end_lineno or first))
+    indices = list(range(first - 1, node.end_lineno or first))
     if not docstring and ast.get_docstring(node):
         text = node.body[0]
-        kept = [i for i in kept if not text.lineno <= i + 1 <= (text.end_lineno or 0)]
-    return textwrap.dedent("\n".join(lines[i] for i in kept))
+        indices = [i for i in indices if not text.lineno <= i + 1 <= (text.end_lineno or 0)]
+    return textwrap.dedent("\n".join(lines[i] for i in indices))
 
 
 @cache
 def tests_of_equations() -> dict[int, list[tuple[Path, ast.FunctionDef]]]:
     """Return the tests of each equation: those marked with its number, `@pytest.mark.equation(4)`."""
-    found: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
-    for path in sorted((ROOT / "tests").glob("test_*.py")):
+    tests: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in parsed(path)[1].body:
             if isinstance(node, ast.FunctionDef):
                 for number in _numbers(node):
-                    found.setdefault(number, []).append((path, node))
-    return found
+                    tests.setdefault(number, []).append((path, node))
+    return tests
 
 
 def _numbers(node: ast.FunctionDef) -> Iterator[int]:
@@ -93,7 +94,7 @@ class Equation(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the nodes."""
         number = int(self.arguments[0])
-        target = nodes.target("", "", names=[f"eq-{number}"], ids=[f"eq-{number}"])
+        target = links.target(f"eq-{number}")
         self.state.document.note_explicit_target(target)
         latex = "\n".join([r"\begin{equation}", *self.content, rf"\tag{{{number}}}", r"\end{equation}"])
         math = nodes.math_block(latex, latex, nowrap=True, number=None, label=None)
@@ -102,41 +103,41 @@ class Equation(SphinxDirective):
         for name in self.options.get("code", "").split():
             box += self._code(name)
         if tests := tests_of_equations().get(number):
-            box += self._links(tests)
+            box += self._line("Checked by", self._tests(tests), "; ", "checked-by")
+        if names := settings_of_equation(number):
+            self.env.note_dependency(str(ROOT / "dgam_core" / "settings.py"))
+            box += self._line("Settings", links.to_settings(names, self.env.docname), ", ", "set-by")
         return [target, box]
 
     def _code(self, name: str) -> list[nodes.Node]:
         path, node = find(name)
         self.env.note_dependency(str(path))
-        full = f"dgam_core.{name}"
         kind = "class" if isinstance(node, ast.ClassDef) else ("meth" if name.count(".") > 1 else "func")
-        link = pending_xref(
-            "", nodes.literal(full, full), refdomain="py", reftype=kind, reftarget=full, refexplicit=True,
-            refdoc=self.env.docname,
-        )  # fmt: skip
+        module, _, inner = name.partition(".")
+        parts = [
+            links.to_reference(f"dgam_core.{name}", kind, self.env.docname),
+            links.to_source(f"dgam_core.{module}", inner, self.env.docname),
+        ]
         text = source(path, node, docstring=False)
         return [
-            nodes.paragraph("", "", link, classes=["code-name"]),
+            nodes.paragraph("", "", *links.separated(parts, " "), classes=["code-name"]),
             nodes.literal_block(text, text, language="python"),
         ]
 
-    def _links(self, tests: list[tuple[Path, ast.FunctionDef]]) -> nodes.Node:
-        line = nodes.paragraph("", "Checked by: ", classes=["checked-by"])
-        for i, (path, test) in enumerate(tests):
+    def _tests(self, tests: list[tuple[Path, ast.FunctionDef]]) -> list[nodes.Node]:
+        for path, _ in tests:
             self.env.note_dependency(str(path))
-            line += [nodes.Text("; ")] * bool(i)
-            line += pending_xref(
-                "", nodes.inline("", in_words(test)), refdomain="std", reftype="ref", reftarget=test.name,
-                refexplicit=True, refdoc=self.env.docname, refwarn=True,
-            )  # fmt: skip
-        return line
+        return [links.to_label(in_words(test), test.name, self.env.docname) for _, test in tests]
+
+    def _line(self, head: str, parts: list[nodes.Node], by: str, name: str) -> nodes.Node:
+        return nodes.paragraph("", f"{head}: ", *links.separated(parts, by), classes=[name])
 
 
 class EquationTests(SphinxDirective):
     """The source of every test that is marked with an equation, under the first it names."""
 
     def run(self) -> list[nodes.Node]:
-        """Make a section an equation."""
+        """Make a section per equation."""
         shown: set[str] = set()
         sections = []
         for number, tests in sorted(tests_of_equations().items()):
@@ -152,17 +153,16 @@ class EquationTests(SphinxDirective):
         return sections
 
     def _again(self, test: ast.FunctionDef) -> nodes.Node:
-        link = pending_xref(
-            "", nodes.inline("", in_words(test)), refdomain="std", reftype="ref", reftarget=test.name,
-            refexplicit=True, refdoc=self.env.docname, refwarn=True,
-        )  # fmt: skip
+        link = links.to_label(in_words(test), test.name, self.env.docname)
         return nodes.paragraph("", "Also, above: ", link)
 
     def _source(self, path: Path, test: ast.FunctionDef) -> list[nodes.Node]:
         self.env.note_dependency(str(path))
-        target = nodes.target("", "", names=[test.name], ids=[test.name.replace("_", "-")])
+        target = links.target(test.name)
         self.state.document.note_explicit_target(target)
-        where = nodes.paragraph("", "", nodes.literal("", path.relative_to(ROOT).as_posix()))
+        equations = links.to_equations(_numbers(test), self.env.docname)
+        file = nodes.literal("", path.relative_to(ROOT).as_posix())
+        where = nodes.paragraph("", "", file, nodes.Text(", checks Eq. "), *equations, classes=["code-name"])
         text = source(path, test)
         return [target, where, nodes.literal_block(text, text, language="python")]
 
@@ -178,7 +178,7 @@ def glued(notebook: dict[str, Any], name: str) -> str | None:
 
 
 class Claims(SphinxDirective):
-    """What the paper claims, and whether it holds in this build: of the notebooks named, or of all."""
+    """The claims of the paper with their verdicts in this build: of the notebooks named, or of all."""
 
     optional_arguments = 1
     final_argument_whitespace = True
@@ -190,8 +190,8 @@ class Claims(SphinxDirective):
         rows = []
         for path in filter(Path.is_file, paths):
             self.env.note_dependency(str(path))
-            found = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
-            for claim in json.loads(found or "[]"):
+            claims = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
+            for claim in json.loads(claims or "[]"):
                 link = f"[{in_paper(path.stem)}](/book/notebooks/{path.stem}.ipynb)"
                 cells = [claim[key] for key in ("claim", "verdict", "measured", "published")]
                 rows.append("| " + " | ".join([link, *cells]) + " |")
@@ -237,7 +237,7 @@ def describe(
 ) -> None:
     """Give a page a description, for search engines and previews: its first paragraph."""
     paragraphs = doctree.findall(nodes.paragraph) if doctree else []
-    first = next((found for found in paragraphs if isinstance(found.parent, nodes.section)), None)
+    first = next((paragraph for paragraph in paragraphs if isinstance(paragraph.parent, nodes.section)), None)
     if first is None:
         return
     paragraph = first.deepcopy()
@@ -257,7 +257,7 @@ def make_accessible(
         return str(tree(*args, **options)).replace("<summary>", '<summary aria-label="Pages within">')
 
     context["generate_toctree_html"] = with_named_toggles
-    # A list by its role, of entries that are no list items by theirs.
+    # A list by its role, of entries that are not list items by theirs.
     for role in ('role="list" class="citation-list"', 'role="doc-biblioentry"'):
         context["body"] = context.get("body", "").replace(role, role.partition('" ')[2])
 

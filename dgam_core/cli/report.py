@@ -1,4 +1,4 @@
-"""What `dgam evaluate` reads and says."""
+"""The input `--tiou` and the output of `dgam evaluate`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_thresholds(text: str) -> list[float]:
     """Read FIRST:LAST:STEP, both ends included.
 
     Raises:
-        InputError: it is something else, or leaves (0, 1].
+        InputError: the text has another form, or a threshold lies outside (0, 1].
     """
     try:
         first, last, step = (float(part) for part in text.split(":"))
@@ -30,33 +30,36 @@ def read_thresholds(text: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def warnings(result: Evaluation) -> list[str]:
-    """Say what is odd about detections and ground truth, and what that does, a sentence each."""
-    neutral = result.protocol.ambiguous != "class"
-    ambiguous = (
-        "neither help nor hurt" if neutral else "are a class like any other; --protocol thumos excuses them"
-    )
+def oddities(result: Evaluation) -> list[str]:
+    """Say what is odd about detections and ground truth and what follows from it, one sentence each."""
+    is_class = result.protocol.ambiguous == "class"
     sentences = (
         (
-            result.unknown_videos,
+            result.num_in_unknown_videos,
             "detections lie in videos outside the ground truth and count as false positives",
         ),
-        (result.unknown_labels, "detections have labels without ground truth and are left out"),
-        (result.duplicates, "segments repeat another; each wants a detection of its own"),
-        (result.empty, "segments or detections have no length; nothing finds them, and they find nothing"),
-        (0 if neutral else result.ambiguous, f"segments are called Ambiguous and {ambiguous}"),
+        (result.num_of_unknown_labels, "detections have labels without ground truth and are left out"),
+        (result.num_duplicates, "segments repeat another; each needs its own detection"),
+        (
+            result.num_empty,
+            "segments or detections have no length and match nothing",
+        ),
+        (
+            result.num_ambiguous if is_class else 0,
+            "segments are called Ambiguous and are a class like any other; --protocol thumos ignores them",
+        ),
     )
     return [f"{count} {sentence}" for count, sentence in sentences if count]
 
 
 def as_text(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | None) -> str:
-    """Return a table for people."""
-    which = f" ({test_set})" if test_set else ""
-    unsure = f"; {result.ambiguous} ambiguous segments" if result.protocol.ambiguous != "class" else ""
+    """Return a table for people; `test_set` is its name, if it has one."""
+    name = f" ({test_set})" if test_set else ""
+    ambiguous = f"; {result.num_ambiguous} ambiguous segments" if result.protocol.ambiguous != "class" else ""
     lines = [
         f"{result.num_detections} detections; {result.num_segments} segments; "
-        f"{len(result.per_class)} classes; {result.num_videos} videos{which}; "
-        f"protocol {result.protocol.name}{unsure}",
+        f"{len(result.per_class)} classes; {result.num_videos} videos{name}; "
+        f"protocol {result.protocol.name}{ambiguous}",
         "tIoU   " + "".join(f"{value:7.2f}" for value in result.tiou) + "    mean",
         "mAP %  "
         + "".join(f"{100 * value:7.2f}" for value in result.map)
@@ -75,11 +78,11 @@ def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
     ]
     lines += [
         "",
-        f"What detections are at tIoU {diagnosis.tiou:.2f}, in %: the surest of each class, as many",
-        "as it has segments (G), and ten times as many",
+        f"Causes of detections at tIoU {diagnosis.tiou:.2f}, in %: the highest scores of each class,",
+        "as many as it has segments (G), and ten times as many",
         f"  {'':17}{'G':>7}{'10 G':>7}",
     ]
-    shares = [part.sum(0) / max(part.sum(), 1) for part in (diagnosis.causes[:1], diagnosis.causes)]
+    shares = [counts.sum(0) / max(counts.sum(), 1) for counts in (diagnosis.causes[:1], diagnosis.causes)]
     lines += [
         f"  {cause:17}" + "".join(f"{100 * share[i]:7.1f}" for share in shares)
         for i, cause in enumerate(CAUSES)
@@ -87,9 +90,9 @@ def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
     for name, recall in diagnosis.recall.items():
         lines += ["", f"Recall at tIoU {diagnosis.tiou:.2f} by {name}"]
         lines += [
-            f"  {low:8.1f} to {high:8.1f} {100 * found / count:7.1f} % of {count}"
-            for low, high, found, count in zip(
-                recall.edges[:-1], recall.edges[1:], recall.found, recall.count, strict=True
+            f"  {low:8.1f} to {high:8.1f} {100 * detected / count:7.1f} % of {count}"
+            for low, high, detected, count in zip(
+                recall.edges[:-1], recall.edges[1:], recall.detected, recall.count, strict=True
             )
             if count
         ]
@@ -97,7 +100,7 @@ def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
 
 
 def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | None) -> dict[str, Any]:
-    """Return the same for programs; mAP, AP and recall are fractions."""
+    """Return the same as `as_text` for programs; mAP, AP and recall are fractions."""
     content: dict[str, Any] = {
         "protocol": result.protocol.name,
         "test_set": test_set,
@@ -108,7 +111,7 @@ def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | Non
         "num_videos": result.num_videos,
         "num_segments": result.num_segments,
         "num_detections": result.num_detections,
-        "num_ambiguous": result.ambiguous,
+        "num_ambiguous": result.num_ambiguous,
     }
     if diagnosis:
         content["diagnosis"] = {
@@ -118,7 +121,7 @@ def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | Non
                 name: {
                     "edges": recall.edges.tolist(),
                     "segments": recall.count.tolist(),
-                    "found": recall.found.tolist(),
+                    "found": recall.detected.tolist(),
                 }
                 for name, recall in diagnosis.recall.items()
             },
@@ -131,5 +134,5 @@ def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | Non
 
 
 def _printable(label: str) -> str:
-    """A label without what could move the cursor or colour the screen."""
+    """A label without characters that move the cursor or colour the screen."""
     return "".join(c if c.isprintable() else "�" for c in label)

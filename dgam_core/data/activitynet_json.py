@@ -1,10 +1,10 @@
-"""ActivityNet JSON: detections and ground truth, in and out."""
+"""ActivityNet JSON: annotations, ground truth and detections."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,76 @@ from typing import Any
 from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
 from dgam_core.segments import AMBIGUOUS, SegmentTable
+from dgam_core.snippets import Segment
 from dgam_core.system.files import whole_file
 
 Row = tuple[str, str, float, float, float]
-LONGEST = 200  # characters of a name
+MAX_NAME_LENGTH = 200  # characters
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What is known of a video.
+
+    Attributes:
+        subset: as the file calls it, "" where it does not say.
+        labels: classes of the video, sorted.
+        segments: temporal annotations; fewer than labels where only the video as a whole is labelled.
+        duration_s: its length, where the file tells.
+        fps: its frames per second, where the file tells.
+    """
+
+    subset: str
+    labels: tuple[str, ...]
+    segments: tuple[Segment, ...]
+    duration_s: float | None
+    fps: float | None
+
+
+def read_annotations(path: Path) -> dict[str, Annotation]:
+    """Read {"database": {video: {"subset", "duration", "fps", "annotations": [{"label", "segment"}]}}}.
+
+    Numbers may be strings. An annotation that has only a label is one of the whole video: all that weakly
+    supervised training needs.
+
+    Raises:
+        InputError: the file cannot be read, or an entry is wrong.
+    """
+    annotations = {}
+    for video, value in stream_object(path, "database"):
+        at = f"{path}: video {video!r}"
+        entry = _object(value, at)
+        rows = entry.get("annotations", [])
+        if not isinstance(rows, list):
+            raise InputError(f"{at} should have a list of annotations, not {excerpt(rows)}")
+        labels, segments = set(), []
+        for number, row in enumerate(rows, 1):
+            label, segment = _annotation(row, f"{at}, annotation {number}")
+            labels.add(label)
+            segments += [segment] if segment else []
+        annotations[video] = Annotation(
+            str(entry.get("subset", "")),
+            tuple(sorted(labels)),
+            tuple(segments),
+            _positive(entry, "duration", at),
+            _positive(entry, "fps", at),
+        )
+    return annotations
+
+
+def _annotation(value: Any, at: str) -> tuple[str, Segment | None]:
+    row = _object(value, at)
+    label = row.get("label")
+    if not isinstance(label, str) or not label:
+        raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
+    if set(row) <= {"label", "label_id"}:
+        return label, None
+    return label, Segment(label, *_segment(row.get("segment"), at))
+
+
+def name_of_test_subset(subsets: Iterable[str]) -> str:
+    """Return the name of the subset that is tested on: test, or validation where there is none."""
+    return "test" if "test" in set(subsets) else "validation"
 
 
 @dataclass(frozen=True)
@@ -33,7 +99,7 @@ class GroundTruth:
     durations_s: Mapping[str, float]
 
     def restricted(self, videos: frozenset[str]) -> GroundTruth:
-        """Return what is left of it in some of its videos."""
+        """Return the part of it that lies in some videos."""
         return GroundTruth(
             tuple(video for video in self.videos if video in videos),
             self.segments.in_videos(videos),
@@ -53,7 +119,7 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     """
     subsets: dict[str, dict[str, dict[str, Any]]] = {}
     for video, value in stream_object(path, "database"):
-        entry = object_at(value, f"{path}: video {video!r}")
+        entry = _object(value, f"{path}: video {video!r}")
         name = entry.get("subset")
         if not isinstance(name, str):
             raise InputError(f"{path}: video {video!r} has no subset")
@@ -94,8 +160,20 @@ def read_detections(path: Path) -> SegmentTable:
     )
 
 
+def write_detections(path: Path, detections: SegmentTable) -> None:
+    """Write detections in the shape that `read_detections` reads, whole or not at all."""
+    results: dict[str, list[dict[str, Any]]] = {}
+    for video, label, start_s, end_s, score in detections.rows():
+        results.setdefault(video, []).append({"label": label, "score": score, "segment": [start_s, end_s]})
+    content = {"version": "DGAM companion", "external_data": {}, "results": results}
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
 def read_ambiguous(path: Path) -> SegmentTable:
-    """Read segments that may be an action or not, as W-TALC has them: video, start and end in seconds a line.
+    """Read segments that may be an action or not, as W-TALC lists them.
+
+    Each line holds a video, a start and an end in seconds.
 
     Raises:
         InputError: the file cannot be read, or a line is wrong.
@@ -111,63 +189,66 @@ def read_ambiguous(path: Path) -> SegmentTable:
         words, at = line.split(), f"{path}: line {number}"
         if len(words) != 3:
             raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
-        start_s, end_s = number_at(words[1], at, "start"), number_at(words[2], at, "end")
-        if end_s < start_s:
-            raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
-        rows.append((words[0], AMBIGUOUS, start_s, end_s, 0.0))
+        rows.append((words[0], AMBIGUOUS, *_ordered_segment(words[1:], at), 0.0))
     return SegmentTable.from_rows(rows)
-
-
-def write_detections(path: Path, detections: SegmentTable) -> None:
-    """Write detections in the shape that `read_detections` reads, whole or not at all."""
-    results: dict[str, list[dict[str, Any]]] = {}
-    for video, label, start_s, end_s, score in detections.rows():
-        results.setdefault(video, []).append({"label": label, "score": score, "segment": [start_s, end_s]})
-    content = {"version": "DGAM companion", "external_data": {}, "results": results}
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def object_at(value: Any, at: str) -> dict[str, Any]:
-    """Return a JSON value that must be an object; `at` says where it stands."""
-    if not isinstance(value, dict):
-        raise InputError(f"{at} should be an object {{…}}, not {excerpt(value)}")
-    return value
 
 
 def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
     if not isinstance(entries, list):
         raise InputError(f"{path}: video {video!r} should have a list of {what}s, not {excerpt(entries)}")
-    if len(video) > LONGEST:
-        raise InputError(f"{path}: the video {excerpt(video)} has a name of more than {LONGEST} characters")
+    if len(video) > MAX_NAME_LENGTH:
+        raise InputError(
+            f"{path}: the video {excerpt(video)} has a name of more than {MAX_NAME_LENGTH} characters"
+        )
     for number, entry in enumerate(entries, 1):
         at = f"{path}: video {video!r}, {what} {number}"
-        entry = object_at(entry, at)
-        label, segment = entry.get("label"), entry.get("segment")
+        entry = _object(entry, at)
+        label = entry.get("label")
         if not isinstance(label, str):
             raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
-        if len(label) > LONGEST:
-            raise InputError(f"{at}: the label {excerpt(label)} has more than {LONGEST} characters")
-        start_s, end_s = segment_at(segment, at)
-        if end_s < start_s:
-            raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
-        score = number_at(entry.get("score"), at, "score") if what == "detection" else 0.0
+        if len(label) > MAX_NAME_LENGTH:
+            raise InputError(f"{at}: the label {excerpt(label)} has more than {MAX_NAME_LENGTH} characters")
+        start_s, end_s = _ordered_segment(entry.get("segment"), at)
+        score = _number(entry.get("score"), at, "score") if what == "detection" else 0.0
         yield video, label, start_s, end_s, score
 
 
-def segment_at(value: Any, at: str) -> tuple[float, float]:
-    """Return start and end, a JSON list of two numbers."""
+def _ordered_segment(value: Any, at: str) -> tuple[float, float]:
+    start_s, end_s = _segment(value, at)
+    if end_s < start_s:
+        raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
+    return start_s, end_s
+
+
+def _segment(value: Any, at: str) -> tuple[float, float]:
+    """Return start and end, given as a list of two numbers; `at` says where it stands in the file."""
     if not isinstance(value, list) or len(value) != 2:
         raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(value)}")
-    return number_at(value[0], at, "start"), number_at(value[1], at, "end")
+    return _number(value[0], at, "start"), _number(value[1], at, "end")
 
 
-def number_at(value: Any, at: str, what: str) -> float:
-    """Return a JSON value that must be a finite number, or a string of one."""
+def _object(value: Any, at: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{at} should be an object {{…}}, not {excerpt(value)}")
+    return value
+
+
+def _number(value: Any, at: str, what: str) -> float:
+    """Return a finite number, given as such or as a string."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise InputError(f"{at}: the {what} should be a finite number, not {excerpt(value)}")
+    return number
+
+
+def _positive(entry: Mapping[str, Any], key: str, at: str) -> float | None:
+    """Return a number above zero; None where the entry has none."""
+    if entry.get(key) is None:
+        return None
+    number = _number(entry[key], at, key)
+    if number <= 0:
+        raise InputError(f"{at}: the {key} should be above zero, not {number:g}")
     return number

@@ -1,19 +1,21 @@
 """Object arrays, weights and other pickles, read without trusting them.
 
-They are pickles, and a pickle can name any function to be called. This reader knows the few names that
-NumPy uses to rebuild its arrays and refuses all others before anything is called. Large arrays inside stay in
-the file until they are asked for.
+A pickle can name any function to be called. This reader knows the few names that NumPy uses to rebuild its
+arrays and refuses all others before anything is called. Large arrays stay in the file until they are asked
+for: `pickle.Unpickler` reads a copy of the pickle that refers to them by their place in the file.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -21,8 +23,9 @@ from numpy.typing import NDArray
 
 from dgam_core.errors import InputError
 
-LARGE = 1 << 16  # bytes; what is smaller is read at once
-DEEPEST = 8  # arrays and lists within one another
+LARGE = 1 << 16  # bytes; smaller arrays are read at once
+BYTES_OPCODES = ("BINBYTES", "BINBYTES8", "BINSTRING")  # with a length of four or eight bytes
+MAX_DEPTH = 8  # of arrays and lists within one another
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ def read_object_array(path: Path) -> list[Any]:
         )
         _, _, dtype = read_header(file)
         if dtype.hasobject:
-            found = _unpickled(file, path, dicts=False)
-            return list(found) if isinstance(found, list | np.ndarray) else [found]
+            values = _unpickled(file, path, dicts=False)
+            return list(values) if isinstance(values, list | np.ndarray) else [values]
         return list(np.load(path, allow_pickle=False))
 
 
@@ -114,7 +117,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _unpickled(file: BinaryIO, path: Path, dicts: bool) -> Any:
-    return _resolve(_Unpickler(_Bounded(file, Path(path)), encoding="bytes").load(), Path(path), dicts)
+    path = Path(path)
+    content = _without_large_bytes(_Bounded(file, path))
+    return _resolve(_Unpickler(content, path).load(), path, dicts)
 
 
 @dataclass
@@ -185,42 +190,50 @@ class _Bounded:
     """A file that promises no more bytes than it has: a length is checked before memory is taken."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self.path = file, path
-        self._end = path.stat().st_size
-        self.readline = file.readline
+        self._file, self._end = file, path.stat().st_size
+        self.readline, self.tell, self.seek = file.readline, file.tell, file.seek
 
     def read(self, size: int) -> bytes:
-        """Read so many bytes."""
-        self._check(size)
-        return self._file.read(size)
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer."""
-        return self._file.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
-
-    def skip(self, size: int) -> _Raw:
-        """Leave so many bytes where they are."""
-        self._check(size)
-        raw = _Raw(self._file.tell(), size)
-        self._file.seek(size, 1)
-        return raw
-
-    def _check(self, size: int) -> None:
+        """Read `size` bytes."""
         if size > self._end - self._file.tell():
             raise EOFError("it ends too early")
+        return self._file.read(size)
 
 
-_Base: Any = pickle._Unpickler  # the one in Python, which can be extended
+def _without_large_bytes(file: _Bounded) -> bytes:
+    """Return a pickle with references in place of its large bytes, which `persistent_load` is given."""
+    pieces, start = [], file.tell()
+    opcodes: Iterator[tuple[Any, Any, Any]] = pickletools.genops(file)  # type: ignore[arg-type]
+    for count, (opcode, argument, position) in enumerate(opcodes):
+        if opcode.name in ("PERSID", "BINPERSID"):
+            raise ValueError("it refers to objects outside of it")
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
+            # Memory would be taken for as many as it claims.
+            raise ValueError("it numbers more objects than it has")
+        large = opcode.name in BYTES_OPCODES and len(argument) >= LARGE
+        if large or opcode.name == "FRAME":  # a frame's length is no longer right, and it may be left out
+            end = file.tell()
+            pieces.append(_slice(file, start, position))
+            start = end
+            if large:
+                pieces.append(b"P%d %d\n" % (end - len(argument), len(argument)))
+    return b"".join([*pieces, _slice(file, start, file.tell())])
 
 
-class _Unpickler(_Base):  # type: ignore[misc]
-    """Python's own unpickler, with names that are known and large bytes left in the file."""
+def _slice(file: _Bounded, start: int, end: int) -> bytes:
+    position = file.tell()
+    file.seek(start)
+    content = file.read(end - start)
+    file.seek(position)
+    return content
 
-    dispatch: ClassVar = dict(_Base.dispatch)
 
-    def __init__(self, file: _Bounded, encoding: str) -> None:
-        super().__init__(file, encoding=encoding)
-        self._bounded = file
+class _Unpickler(pickle.Unpickler):
+    """Unpickles NumPy's names alone; large bytes stay in the file."""
+
+    def __init__(self, content: bytes, path: Path) -> None:
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        self._path = path
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         """Return what stands for a name, if it is one of NumPy's."""
@@ -228,35 +241,19 @@ class _Unpickler(_Base):  # type: ignore[misc]
             return _KNOWN[module, name]
         except KeyError:
             raise InputError(
-                f"{self._bounded.path}: names {module}.{name}, which has no place in an array; it is not read"
+                f"{self._path}: refers to {module}.{name}, which is not part of a NumPy array; "
+                "the file is refused"
             ) from None
 
-    def persistent_load(self, pid: Any) -> Any:
-        """Refuse what a pickle only refers to."""
-        raise ValueError("it refers to objects outside of it")
-
-    def _bytes(self, size: int) -> bytes | _Raw:
-        # Within a frame of protocol 4 the file is ahead of the reader; large bytes stand outside of frames.
-        if size < LARGE or self._unframer.current_frame is not None:
-            return bytes(self.read(size))
-        return self._bounded.skip(size)
-
-    def load_binbytes(self) -> None:
-        """Read bytes with a length of four bytes."""
-        self.append(self._bytes(int.from_bytes(self.read(4), "little")))
-
-    def load_binbytes8(self) -> None:
-        """Read bytes with a length of eight bytes."""
-        self.append(self._bytes(int.from_bytes(self.read(8), "little")))
-
-    dispatch[pickle.BINBYTES[0]] = load_binbytes
-    dispatch[pickle.BINBYTES8[0]] = load_binbytes8
-    dispatch[pickle.BINSTRING[0]] = load_binbytes  # Python 2's
+    def persistent_load(self, reference: str) -> _Raw:
+        """Return the place of large bytes."""
+        offset, size = map(int, reference.split())
+        return _Raw(offset, size)
 
 
 def _resolve(value: Any, path: Path, dicts: bool, depth: int = 0) -> Any:
     """Turn what was unpickled into plain objects and arrays."""
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         raise ValueError("it is nested too deeply")
     if isinstance(value, _Scalar):
         return np.frombuffer(value.raw, value.dtype.resolve(), 1)[0]
@@ -270,7 +267,7 @@ def _resolve(value: Any, path: Path, dicts: bool, depth: int = 0) -> Any:
     if not isinstance(value, _Array):
         if value is None or isinstance(value, bool | int | float | bytes | str):
             return value
-        raise ValueError(f"a {type(value).__name__} has no place in it")
+        raise ValueError(f"a {type(value).__name__} does not belong in it")
     _, shape, dtype, fortran, raw = value.state
     shape, dtype = tuple(int(n) for n in shape), dtype.resolve()
     if dtype.hasobject:

@@ -11,8 +11,8 @@ from dgam_core.snippets import DataSet, Kind, Segment, Video
 
 # Share of the videos that may have segments beyond their end, or another length than their features: five of
 # THUMOS14's 412 have such segments. The wrong fps or stride shows in far more.
-SHARE = 0.05
-SLACK = 0.05  # share of its duration, and one snippet, by which a video may differ from its features
+MAX_ODD_SHARE = 0.05
+DURATION_SLACK = 0.05  # share of its duration, and one snippet, by which a video may differ from its features
 
 
 def check(data: DataSet) -> None:
@@ -37,7 +37,7 @@ def check(data: DataSet) -> None:
         raise InputError(f"{at}: has no stream of features")
     if not (data.fps > 0 and data.snippet_frames > 0):
         raise InputError(
-            f"{at}: fps {data.fps} and frames a snippet {data.snippet_frames} must be above zero"
+            f"{at}: fps {data.fps} and frames per snippet {data.snippet_frames} must be above zero"
         )
     for stream in data.streams:
         if strange := set(data.features[stream]) - {v.name for v in data.videos}:
@@ -45,13 +45,13 @@ def check(data: DataSet) -> None:
     classes = set(data.classes)
     for video in data.videos:
         _check_video(video, classes, data)
-    if len(late := late_segments(data)) > SHARE * len(data.videos):
+    if len(late := late_segments(data)) > MAX_ODD_SHARE * len(data.videos):
         video, segment = late[0]
         raise InputError(
             f"{at}: {video.name}: a segment of {segment.label!r} ends at {segment.end_s} s, beyond the "
-            f"video's end at {video.duration_s:g} s; check fps and frames a snippet"
+            f"video's end at {video.duration_s:g} s; check fps and frames per snippet"
         )
-    if len(odd := odd_durations(data)) > SHARE * len(data.videos):
+    if len(odd := odd_durations(data)) > MAX_ODD_SHARE * len(data.videos):
         raise InputError(_mismatch(data, odd))
     _check_truth(data)
 
@@ -59,10 +59,10 @@ def check(data: DataSet) -> None:
 def late_segments(data: DataSet) -> list[tuple[Video, Segment]]:
     """Return the videos in which a segment ends beyond the video, each with its last such segment."""
     # Cutting a video into whole snippets can drop up to one snippet at its end.
-    found = {
+    last = {
         v.name: (v, s) for v in data.videos for s in v.segments if s.end_s > v.duration_s + data.snippet_s
     }
-    return list(found.values())
+    return list(last.values())
 
 
 def oddities(data: DataSet) -> list[str]:
@@ -87,7 +87,7 @@ def odd_durations(data: DataSet) -> list[Video]:
         video
         for video in data.videos
         if abs(video.duration_s - video.num_snippets * data.snippet_s)
-        > data.snippet_s + SLACK * video.duration_s
+        > data.snippet_s + DURATION_SLACK * video.duration_s
     ]
 
 
@@ -98,7 +98,7 @@ def _mismatch(data: DataSet, odd: list[Video]) -> str:
     return (
         f"{data.name}: {video.name} lasts {video.duration_s:g} s, its {video.num_snippets} snippets of "
         f"{data.snippet_frames} frames last {video.num_snippets * data.snippet_s:g} s at {data.fps:g} fps, "
-        f"and {len(odd)} of {len(data.videos)} videos are so; {frames:.1f} frames a snippet would fit, or "
+        f"and {len(odd)} of {len(data.videos)} videos are so; {frames:.1f} frames per snippet would fit, or "
         f"{data.fps * data.snippet_frames / frames:.1f} fps: check both"
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.simulated import features
 from dgam_core.data.simulated.features import Appearance
 from dgam_core.data.soundness import check
@@ -79,8 +80,8 @@ def _size(data: DataSet, float16: bool) -> int:
     """Bytes of the features as they will be stored."""
     snippets = sum(video.num_snippets for video in data.videos)
     first = {stream: data.load(stream, data.videos[0].name) for stream in data.streams}
-    each = sum(x.shape[-1] * (2 if float16 or x.dtype == np.float16 else 4) for x in first.values())
-    return int(snippets * each)
+    per_snippet = sum(x.shape[-1] * (2 if float16 or x.dtype == np.float16 else 4) for x in first.values())
+    return int(snippets * per_snippet)
 
 
 def _rounded(values: NDArray[Any], what: str) -> NDArray[np.float16]:
@@ -122,7 +123,7 @@ def read(path: Path) -> DataSet:
     """Open a store; features stay on disk until they are asked for.
 
     Raises:
-        InputError: the file is missing, is no store, or its tables are not sound.
+        InputError: the file is missing, is not a store, or its tables are not sound.
     """
     path = Path(path)
     if not path.is_file():
@@ -133,7 +134,7 @@ def read(path: Path) -> DataSet:
         raise InputError(f"{path}: is not a readable HDF5 file; make it again with `dgam import`") from None
     with file:
         if file.attrs.get("format") != FORMAT:
-            raise InputError(f"{path}: is an HDF5 file, but no data-set store; make one with `dgam import`")
+            raise InputError(f"{path}: is an HDF5 file, but not a store; make one with `dgam import`")
         if file.attrs["version"] != VERSION:
             raise InputError(
                 f"{path}: has version {file.attrs['version']} of the store, this program reads {VERSION}"
@@ -155,11 +156,11 @@ def _read_tables(file: h5py.File) -> DataSet:
     videos = []
     for (name, subset, duration_s, count), row in zip(file["videos"][:], file["labels"][:], strict=True):
         labels = tuple(c for c, present in zip(classes, row, strict=True) if present)
-        own = tuple(segments.pop(name.decode(), ()))
-        videos.append(Video(name.decode(), subset.decode(), float(duration_s), int(count), labels, own))
+        annotated = tuple(segments.pop(name.decode(), ()))
+        videos.append(Video(name.decode(), subset.decode(), float(duration_s), int(count), labels, annotated))
     if segments:
         raise InputError(f"{file.filename}: annotations of an unknown video {sorted(segments)[0]!r}")
-    attrs = file.attrs
+    attrs, load = file.attrs, _StoreFile(Path(file.filename))
     return DataSet(
         name=str(attrs["name"]),
         source=str(attrs["source"]),
@@ -168,7 +169,10 @@ def _read_tables(file: h5py.File) -> DataSet:
         snippet_frames=int(attrs["snippet_frames"]),
         classes=classes,
         videos=tuple(videos),
-        features={stream: _Stored(Path(file.filename), stream) for stream in file["features"]},
+        features={
+            stream: LazyFeatures(load, {video: f"features/{stream}/{video}" for video in group})
+            for stream, group in file["features"].items()
+        },
         kinds=_read_arrays(file, "kinds"),
         snippet_classes=_read_arrays(file, "snippet_classes"),
         digest=str(attrs["digest"]),
@@ -179,27 +183,21 @@ def _read_arrays(file: h5py.File, group: str) -> dict[str, NDArray[Any]]:
     return {name: values[:] for name, values in file[group].items()} if group in file else {}
 
 
-class _Stored(Mapping[str, h5py.Dataset]):
-    """Video name → features of one stream, read when asked for; can be sent to another process."""
+class _StoreFile:
+    """Reads arrays of a store, which is opened when first asked for; can be sent to another process."""
 
-    def __init__(self, path: Path, stream: str) -> None:
-        self._path, self._stream = path, stream
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     @cached_property
-    def _group(self) -> h5py.Group:
-        return h5py.File(self._path, "r")[f"features/{self._stream}"]
+    def _file(self) -> h5py.File:
+        return h5py.File(self._path, "r")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Stored, (self._path, self._stream)  # an open file stays where it is
+        return _StoreFile, (self._path,)  # an open file stays where it is
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._group)
-
-    def __len__(self) -> int:
-        return len(self._group)
-
-    def __getitem__(self, video: str) -> h5py.Dataset:
-        return self._group[video]
+    def __call__(self, name: str) -> h5py.Dataset:
+        return self._file[name]
 
 
 def open_data_set(name: str, appearance: Appearance | None = None) -> DataSet:
@@ -240,7 +238,7 @@ def verify(data: DataSet) -> None:
 
 
 def contents_digest(data: DataSet) -> str:
-    """SHA-256 over everything in a data set that can change a result."""
+    """Return the SHA-256 of everything in a data set that can change a result."""
     hashes = _header_hash(data)
     for stream in data.streams:
         for _, values in checked_features(data, stream, data.videos):
@@ -250,7 +248,7 @@ def contents_digest(data: DataSet) -> str:
 
 
 def _header_hash(data: DataSet) -> Any:
-    """Hash of everything but the features."""
+    """Return a hash of everything but the features."""
     header = asdict(replace(data, features={}, kinds={}, snippet_classes={}, digest=""))
     header["fps"] = float(data.fps)  # 25 and 25.0 are written alike
     del header["snippet_classes"]  # the digest of real data is what it was before simulated data had them

@@ -21,7 +21,7 @@ class Claim:
     Attributes:
         claim: what the paper says.
         verdict: one of `HOLDS`, `FAILS`, `UNDECIDED` and `NOT_COMPARABLE`.
-        measured: what the run gives, with its interval and its provenance.
+        measured: what the run gives, with its interval.
         published: what the paper prints.
     """
 
@@ -37,31 +37,27 @@ def differs(
     before: ArrayLike,
     unit: str,
     published: str,
-    provenance: str,
     better: int = 1,
     digits: int = 1,
 ) -> Claim:
-    """Scorer the claim that a change makes a number better, seed by seed.
+    """Check the claim that a change makes a number better, seed by seed.
 
     Args:
         claim: what the paper says.
-        after: a number a seed with the change, (S,).
+        after: one number per seed with the change, (S,).
         before: without it, (S,).
         unit: what the numbers are, such as "points".
         published: the same difference in the paper, in words.
-        provenance: "simulated" or "measured on real features".
         better: 1 where higher is better, −1 where lower is.
         digits: digits after the point.
     """
     step = paired_difference(after, before)
     verdict = {1: HOLDS, -1: FAILS, 0: UNDECIDED}[better * step.sign]
-    return Claim(claim, verdict, f"{_in_words(step, digits, '+', unit)}, {provenance}", published)
+    return Claim(claim, verdict, _in_words(step, digits, "+", unit), published)
 
 
-def stable(
-    claim: str, by_seed: pd.DataFrame, base: float, margin: float, published: str, provenance: str
-) -> Claim:
-    """Scorer the claim that a setting's value changes little: each stays within a margin of one of them.
+def stable(claim: str, by_seed: pd.DataFrame, base: float, margin: float, published: str) -> Claim:
+    """Check the claim that a setting's value changes little: all values stay within a margin of one of them.
 
     Args:
         claim: what the paper says.
@@ -69,7 +65,6 @@ def stable(
         base: value to compare with.
         margin: how much is little.
         published: the paper's differences, in words.
-        provenance: "simulated" or "measured on real features".
     """
     steps = {value: paired_difference(by_seed[value], by_seed[base]) for value in by_seed if value != base}
     if all(-margin <= step.low and step.high <= margin for step in steps.values()):
@@ -80,21 +75,18 @@ def stable(
         verdict = UNDECIDED
     value = max(steps, key=lambda key: abs(steps[key].mean))
     largest = _in_words(steps[value], 1, "+", "points")
-    measured = f"largest: {largest}, at {value:g}; little is ±{margin:.1f}; {provenance}"
+    measured = f"largest: {largest}, at {value:g}; little is ±{margin:.1f}"
     return Claim(claim, verdict, measured, published)
 
 
-def exceeds(
-    claim: str, values: ArrayLike, rival: float, published: str, provenance: str, comparable: bool
-) -> Claim:
-    """Scorer the claim that a number is higher than a published one.
+def exceeds(claim: str, values: ArrayLike, rival: float, published: str, comparable: bool) -> Claim:
+    """Check the claim that a number is higher than a published one.
 
     Args:
         claim: what the paper says.
-        values: a number a seed, (S,).
+        values: one number per seed, (S,).
         rival: the published number.
         published: the paper's own number, in words.
-        provenance: "simulated" or "measured on real features".
         comparable: whether both were measured on the same data set.
     """
     ours = summarize(values)
@@ -105,7 +97,7 @@ def exceeds(
         verdict = HOLDS
     elif ours.high < rival:
         verdict = FAILS
-    return Claim(claim, verdict, f"{_in_words(ours, 1, '', '%')}, {provenance}", published)
+    return Claim(claim, verdict, _in_words(ours, 1, "", "%"), published)
 
 
 def _in_words(number: Summary, digits: int, sign: str, unit: str) -> str:
@@ -113,6 +105,12 @@ def _in_words(number: Summary, digits: int, sign: str, unit: str) -> str:
     return f"{mean} {unit} (95 %: {low} to {high})"
 
 
-def as_json(claims: Sequence[Claim]) -> str:
-    """Return claims as the book reads them from a notebook that has glued them as `claims`."""
-    return json.dumps([asdict(claim) for claim in claims], ensure_ascii=False)
+def as_json(claims: Sequence[Claim], provenance: str) -> str:
+    """Return claims as the book reads them from a notebook that has glued them as `claims`.
+
+    Args:
+        claims: the claims of one notebook.
+        provenance: "simulated" or "measured on real features", to stand beside what is measured.
+    """
+    rows = [asdict(claim) | {"measured": f"{claim.measured}, {provenance}"} for claim in claims]
+    return json.dumps(rows, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Grids of one's own: any settings, any values, every combination."""
+"""Parameter sweeps: any settings, any values, every combination."""
 
 from __future__ import annotations
 
@@ -31,26 +31,27 @@ def check(experiment: Experiment) -> list[str]:
 
 
 def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFrame:
-    """Train and score every point of a grid; what the run store has is read.
+    """Train and score every point of a grid; runs that are in the run store are read from it.
 
     Args:
         data: the data set.
         experiment: the parameters, with the grid as `sweep`.
-        results: where runs are kept.
+        results: the places of its results; runs and scores are kept there.
     Returns:
-        A column for each swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions) and
-        provenance; a line for each point, seed, model choice and threshold.
+        A column per swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions) and
+        provenance; a line per point, seed, model choice and threshold.
     Raises:
         InputError: a setting or a value is refused.
     """
     names = check(experiment)
-    points = {str(point): (point, own) for point, own in experiment.grid().items()}
-    variants = {row: own for row, (_, own) in points.items()}
+    grid = experiment.grid()
+    variants = {str(point): settings for point, settings in grid.items()}
+    points = dict(zip(variants, grid, strict=True))
     models = obtain_models(results.runs, data, variants, experiment)
     device = choose_device(experiment.device)
     scorer = Scorer(data, results.scores, device, THRESHOLDS, experiment.workers)
     scores = scorer.table(models, variants)
-    values = pd.DataFrame([points[row][0] for row in scores.pop("row")], columns=names, dtype=object)
+    values = pd.DataFrame([points[row] for row in scores.pop("row")], columns=names, dtype=object)
     return pd.concat([values.infer_objects(), scores], axis=1)
 
 
@@ -62,6 +63,7 @@ def ranking(scores: pd.DataFrame, names: list[str]) -> pd.Series:
         names: the swept settings.
     """
     last = scores[(scores["choice"] == "last") & (scores["tiou"] == scores["tiou"].min())]
-    found = (100 * last.set_index(names)["main"]).groupby(level=names, sort=False).agg(summarize)
-    best: pd.Series = found.iloc[np.argsort([-point.mean for point in found], kind="stable")]
-    return best
+    summaries = (100 * last.set_index(names)["main"]).groupby(level=names, sort=False).agg(summarize)
+    best_first = np.argsort([-summary.mean for summary in summaries], kind="stable")
+    ranked: pd.Series = summaries.iloc[best_first]
+    return ranked

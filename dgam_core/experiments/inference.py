@@ -1,4 +1,4 @@
-"""What a trained model makes of the test videos."""
+"""Outputs of a trained model on the test videos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dgam_core.settings import LocalizationSettings, TrainingSettings
 from dgam_core.snippets import DataSet, checked_features, sample_test
 from dgam_core.system.machine import threads_for
 
-TOGETHER = 32  # test videos that a model is applied to at once; each has up to T_max snippets
+VIDEOS_AT_ONCE = 32  # test videos that a model is applied to at once; each has up to T_max snippets
 
 
 def load_test_features(
@@ -27,9 +27,9 @@ def load_test_features(
     Args:
         data: the data set.
         stream: which of its streams.
-        settings: how many snippets.
-        device: where to put them.
-        dim: D that a model wants, if there is one.
+        settings: how many snippets of a video are used.
+        device: device of the returned tensors.
+        dim: expected feature size D; None to accept any.
     Returns:
         Video → snippet features, (N, D) float32.
     """
@@ -53,38 +53,38 @@ def predict(model: Model, features: Mapping[str, Tensor]) -> dict[str, Outputs]:
         features: video → snippet features, (N, D).
     """
     bias = model.classifier.bias().cpu().numpy()
-    every, found = list(features), {}
-    for first in range(0, len(every), TOGETHER):
-        names = every[first : first + TOGETHER]
+    videos, outputs = list(features), {}
+    for first in range(0, len(videos), VIDEOS_AT_ONCE):
+        names = videos[first : first + VIDEOS_AT_ONCE]
         x = torch.cat([features[name] for name in names])
         with threads_for(x.numel()):
-            both = model.attention(x).cpu().numpy(), model.classifier.tcam(x).cpu().numpy()
+            lam, tcam = model.attention(x).cpu().numpy(), model.classifier.tcam(x).cpu().numpy()
         ends = np.cumsum([len(features[name]) for name in names])[:-1]
-        for name, lam, tcam in zip(names, *(np.split(values, ends) for values in both), strict=True):
-            found[name] = Outputs(lam, tcam, bias)
-    return found
+        for name, video_lam, video_tcam in zip(names, np.split(lam, ends), np.split(tcam, ends), strict=True):
+            outputs[name] = Outputs(video_lam, video_tcam, bias)
+    return outputs
 
 
 @torch.no_grad()
 def reconstruction_error(
     model: Model, features: Mapping[str, Tensor], s: TrainingSettings, seed: int, num_samples: int = 16
 ) -> dict[str, NDArray[np.float32]]:
-    """Return how far the CVAE is from each snippet, given the attention that the model pays to it.
+    """Return the CVAE's squared error per feature for each snippet, given the model's own attention to it.
 
     Args:
         model: on the device of the features.
         features: video → snippet features, (N, D).
-        s: settings it was trained with.
-        seed: seed of z.
+        s: settings that the model was trained with.
+        seed: seed of the samples of z.
         num_samples: samples of z from the prior to average over.
     Returns:
         Video → ‖x − f_ψ(λ, z)‖² / D of each snippet, (N,).
     """
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
-    found = {}
+    errors = {}
     for name, x in features.items():
         lam = model.attention(x[None])  # a batch of one video
         z = sample(prior_mean(lam, s.prior_shift, s.latent_dim), None, num_samples, generator)
         squared = (x - model.cvae.decode(lam, z)).square().mean(-1)  # (L, 1, N)
-        found[name] = squared.mean(0)[0].cpu().numpy()
-    return found
+        errors[name] = squared.mean(0)[0].cpu().numpy()
+    return errors

@@ -1,16 +1,16 @@
-"""Model choice: which of the models that training passes through is the result.
+"""Model choice: which checkpoint of a training run is the result.
 
 `last`
     The model of the final epoch. Nothing is chosen; the main number of every table.
 `label_only`
     The checkpoint at which a second model, trained without a share of the training videos, classifies those
-    best: the least mean −log p_θ(y | x_fg), Eq. (6). It needs video labels alone, so anyone may choose so.
-    The weights are those of the first model, which saw all training videos, at that checkpoint; of
-    equal losses the earliest. Each stream chooses for itself.
+    best: the least mean −log p_θ(y | x_fg), Eq. (6), the earliest of equals. The choice needs only video
+    labels, which weakly supervised training has. The weights are those of the first model, which saw all
+    training videos, at that checkpoint. Each stream chooses for itself.
 `test_oracle`
     The checkpoint that localizes best on the *test* set, by mAP at `main_tiou`, as the released code chooses:
-    the streams' checkpoints in turn, each against the best of the other so far. An optimistic maximum, for
-    comparison with numbers that were chosen so.
+    the streams' checkpoints in turn, each together with the best of the other stream so far. An optimistic
+    maximum, for comparison with numbers that were chosen in this way.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from dgam_core.training.trained import Checkpoints
 
 CHOICES = ("last", "label_only", "test_oracle")
 
-# The code that decides what a trained model scores.
+# The code that the score of a trained model depends on.
 SCORING = (METHOD, "evaluation/**/*.py", "experiments/inference.py", "experiments/model_choice.py")
 
 
@@ -54,9 +54,9 @@ def oracle(streams: Sequence[str], count: int, score: Callable[[Mapping[str, int
     """Choose a checkpoint for each stream by their score together, as the released code does.
 
     Args:
-        streams: their names, in the order in which they take turns.
-        count: checkpoints of each.
-        score: stream → checkpoint, to be scored; higher is better.
+        streams: names of the streams, in the order in which they take turns.
+        count: number of checkpoints per stream.
+        score: maps stream → checkpoint to a score; higher is better.
     """
     best, highest = dict.fromkeys(streams, 0), -np.inf
     for index in tqdm(range(count), unit="checkpoint", desc="test_oracle", disable=None, leave=False):
@@ -70,7 +70,7 @@ def oracle(streams: Sequence[str], count: int, score: Callable[[Mapping[str, int
 
 @dataclass(frozen=True)
 class Score:
-    """What a model of one or two streams scores at the checkpoints that one choice falls on.
+    """The score of a model, of one or two streams, at the checkpoints that one choice falls on.
 
     Attributes:
         checkpoints: stream → index of the chosen checkpoint.
@@ -86,15 +86,15 @@ class Score:
 
 
 class Scorer:
-    """Chooses among a training's models and scores them on the test videos.
+    """Chooses among the checkpoints of trained models and scores them on the test videos.
 
     Args:
         data: the data set.
-        folder: cache of scores; the same question is answered from there.
+        folder: cache of scores.
         device: where to compute.
         thresholds: tIoU thresholds of the scores, (K,).
         workers: processes that score models side by side.
-        choices: the choices to scorer.
+        choices: the model choices to score.
     """
 
     def __init__(
@@ -114,25 +114,25 @@ class Scorer:
         self, model: Mapping[str, Run], checkpoints: Mapping[str, int], settings: LocalizationSettings
     ) -> dict[str, dict[str, Outputs]]:
         """Return stream → test video → outputs of a model, one run per stream, at the given checkpoints."""
-        found = {}
+        outputs = {}
         for stream, run in model.items():
             weights = run.trained.checkpoints.at(checkpoints[stream])
             network = restore(weights, run.settings).to(self._device)
-            found[stream] = predict(network, self._test_features(stream, settings))
-        return found
+            outputs[stream] = predict(network, self._test_features(stream, settings))
+        return outputs
 
     def scores(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Score]:
         """Return choice → score of a model, one run per stream."""
         question = self._question(model, settings)
         path = self._folder / f"{digest_of(question)}.json"
         if path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))["scores"]
-            return {choice: Score(**values) for choice, values in kept.items()}
-        found = {choice: self._decide(model, settings, choice) for choice in self.choices}
+            cached = json.loads(path.read_text(encoding="utf-8"))["scores"]
+            return {choice: Score(**values) for choice, values in cached.items()}
+        scores = {choice: self._score(model, settings, choice) for choice in self.choices}
         with whole_file(path) as temporary:
-            content = question | {"scores": {choice: asdict(score) for choice, score in found.items()}}
+            content = question | {"scores": {choice: asdict(score) for choice, score in scores.items()}}
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        return found
+        return scores
 
     def _question(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Any]:
         """Return everything that a score depends on."""
@@ -147,8 +147,12 @@ class Scorer:
     def chosen_outputs(
         self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str
     ) -> dict[str, dict[str, Outputs]]:
-        """Return stream → test video → outputs of the model that a choice falls on."""
-        return self.outputs(model, self.scores(model, settings)[choice].checkpoints, settings)
+        """Return stream → test video → outputs of the checkpoint that a choice falls on."""
+        if choice == "test_oracle":  # takes long; the cache of scores may know it
+            checkpoints = self.scores(model, settings)[choice].checkpoints
+        else:
+            checkpoints = self.chosen(model, settings, choice)
+        return self.outputs(model, checkpoints, settings)
 
     def table(
         self,
@@ -158,7 +162,7 @@ class Scorer:
         """Score many models, with a line of progress on a terminal.
 
         Args:
-            models: (row, seed) → a model, one run a stream.
+            models: (row, seed) → model, one run per stream.
             settings: row → how to localize.
         Returns:
             Columns row, seed, choice, tiou, map, main (mAP, fractions) and provenance.
@@ -169,7 +173,7 @@ class Scorer:
             if not (self._folder / f"{digest_of(self._question(model, settings[row]))}.json").is_file()
         ]
         scorer = Scorer(self.data, self._folder, self._device, self.thresholds, choices=self.choices)
-        done = side_by_side(_score, scorer, new, self._workers)
+        done = side_by_side(_fill_cache, scorer, new, self._workers)
         for _ in tqdm(done, total=len(new), unit="model", desc="scoring", disable=None if new else True):
             pass
         records = [
@@ -195,19 +199,19 @@ class Scorer:
         if not any(video.segments for video in self.data.subset("test")):
             raise InputError(f"{self.data.name}: test_oracle needs test videos with annotated segments")
 
-        @lru_cache(maxsize=4)  # the checkpoint at hand and the best so far, of each stream
+        @lru_cache(maxsize=4)  # the candidate and the best checkpoint so far, of each stream
         def outputs(stream: str, index: int) -> dict[str, Outputs]:
             return self.outputs({stream: model[stream]}, {stream: index}, settings)[stream]
 
         def score(chosen: Mapping[str, int]) -> float:
-            both = {stream: outputs(stream, index) for stream, index in chosen.items()}
-            return float(localize_and_evaluate(self.data, both, settings, settings.main_tiou).map.mean())
+            by_stream = {stream: outputs(stream, index) for stream, index in chosen.items()}
+            return float(localize_and_evaluate(self.data, by_stream, settings, settings.main_tiou).map.mean())
 
         # RGB first, as in the released code.
         streams = sorted(checkpoints, reverse=True)
         return oracle(streams, min(len(values) for values in checkpoints.values()), score)
 
-    def _decide(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Score:
+    def _score(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Score:
         chosen = self.chosen(model, settings, choice)
         outputs = self.outputs(model, chosen, settings)
         tiou = [*self.thresholds, *settings.main_tiou]
@@ -230,5 +234,5 @@ class Scorer:
         return self._features[key]
 
 
-def _score(scorer: Scorer, task: tuple[Mapping[str, Run], LocalizationSettings]) -> None:
+def _fill_cache(scorer: Scorer, task: tuple[Mapping[str, Run], LocalizationSettings]) -> None:
     scorer.scores(*task)

@@ -1,4 +1,4 @@
-"""Many trainings: read from the run store what is there, train the rest, side by side."""
+"""Obtain runs: read from the run store those that exist, train the others, side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.run_store import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
-from dgam_core.system.leases import leases
+from dgam_core.system.leases import Leases
 from dgam_core.system.machine import choose_device
 from dgam_core.system.workers import side_by_side
 from dgam_core.training.fused import stack_key
@@ -31,12 +31,13 @@ from dgam_core.training.trained import Job, Progress
 Stack = list[Spec]
 
 # Runs in a stack. More gain little, and each needs memory.
-LARGEST = 16
-# Hidden activations of a stack on the CPU: above this, what memory moves takes longer than stacking saves.
-ROOM = 2**25
-LEFT_S = 3 * 24 * 3600.0  # after this long, what is half done is taken for left behind
-SHOWN = ("fg", "bg", "guide", "re", "cvae")  # losses in the line of progress
-WAIT_S = 1.0  # between two looks for the runs that another process trains
+MAX_STACK_RUNS = 16
+# Hidden activations of a stack on the CPU: above this, moving them takes longer than stacking saves.
+MAX_STACK_ACTIVATIONS = 2**25
+LEFTOVER_AGE_S = 3 * 24 * 3600.0  # unfinished work that nobody has touched for this long is removed
+SHOWN_LOSSES = ("fg", "bg", "guide", "re", "cvae")  # in the line of progress
+LEASES = ".leases"  # folder of a run store
+POLL_INTERVAL_S = 1.0  # between two tries of the leases of another process
 
 
 def obtain(
@@ -45,13 +46,13 @@ def obtain(
     """Return the runs of `specs`, reading those that exist in `folder` and training the others.
 
     Shows a line of progress on a terminal. Finished runs stay when this is interrupted or killed, and an
-    unfinished one resumes at the next call. Processes that are asked for the same runs share them out.
+    unfinished one resumes at the next call. Processes that obtain the same runs share the work.
 
     Args:
         folder: the run store.
         data: the data set of all specs.
-        specs: runs wanted.
-        workers: processes that train side by side, a stack each; they share the CPU's threads.
+        specs: the runs.
+        workers: processes that train side by side, one stack each; they share the CPU's threads.
         group: processes that train each stack together; its leader calls this, the others `follow`.
     """
     missing = _missing(folder, list(dict.fromkeys(specs)))
@@ -59,29 +60,38 @@ def obtain(
         if (folder / spec.digest).is_dir():
             warnings.warn(f"{folder / spec.digest}: is damaged and is trained again", stacklevel=2)
     epochs = sum(stack[0].settings.total_epochs for stack in put_together(missing))
-    with tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line:
+    with (
+        tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line,
+        Leases(folder / LEASES) as waiting,
+    ):
         if missing:
             _remove_leftovers(folder)
         while missing:
             stacks = put_together(missing)
-            # From another process, an epoch does not show; there a stack counts when it is finished.
-            here = workers == 1 or len(stacks) < 2
-            context = (folder, data, partial(_show, line) if here else report_nothing, group)
-            for stack, _ in side_by_side(_train_and_write, context, stacks, workers):
-                if not here:
+            # Other processes do not report epochs; there a stack counts when it is finished.
+            in_this_process = workers == 1 or len(stacks) < 2
+            progress = partial(_show, line) if in_this_process else report_nothing
+            for stack, _ in side_by_side(_train_and_write, (folder, data, progress, group), stacks, workers):
+                if not in_this_process:
                     line.update(stack[0].settings.total_epochs)
             before, missing = missing, _missing(folder, missing)
             if missing == before:
                 line.set_postfix_str("another process trains the rest")
-                time.sleep(WAIT_S)
+                _wait(waiting, missing)
     return [read(folder / spec.digest) for spec in specs]
 
 
+def _wait(leases: Leases, specs: Sequence[Spec]) -> None:
+    """Wait until no process holds the lease on one of the runs: it is finished, or its process has ended."""
+    while not any(leases.is_free(spec.digest) for spec in specs):
+        time.sleep(POLL_INTERVAL_S)
+
+
 def _remove_leftovers(folder: Path) -> None:
-    """Clear away what processes that were killed left half done and nobody has touched for days."""
+    """Remove unfinished work of killed processes that nobody has touched for days."""
     for path in [*folder.glob(".*.*"), *folder.glob(".unfinished/*")]:
         with suppress(FileNotFoundError):  # another process was quicker
-            if time.time() - path.stat().st_mtime > LEFT_S:
+            if time.time() - path.stat().st_mtime > LEFTOVER_AGE_S:
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -90,7 +100,7 @@ def _missing(folder: Path, specs: Sequence[Spec]) -> list[Spec]:
 
 
 def _discard(run: Path) -> None:
-    """Remove a run that is damaged, if it is there."""
+    """Remove a damaged run, if it exists."""
     with suppress(FileNotFoundError):
         aside = run.with_name(f".{run.name}.{uuid.uuid4().hex}")
         run.rename(aside)
@@ -104,18 +114,20 @@ def put_together(specs: Sequence[Spec]) -> list[Stack]:
         groups.setdefault((spec.stream, spec.seed, spec.device, stack_key(spec.settings)), []).append(spec)
     stacks = []
     for group in groups.values():
-        size = _largest(group[0])
+        size = _max_runs(group[0])
         stacks += [group[i : i + size] for i in range(0, len(group), size)]
     return sorted(stacks, key=lambda stack: -len(stack) * stack[0].settings.total_epochs)
 
 
-def _largest(spec: Spec) -> int:
-    """How many runs like this one a stack should have."""
+def _max_runs(spec: Spec) -> int:
+    """Return how many runs like this one a stack should have at most."""
     s = spec.settings
-    # Of the CVAE, the encoder's once and the decoder's in both stages.
+    # Hidden units of the CVAE count thrice: the encoder's once and the decoder's in both stages.
     hidden = s.attention_hidden + (3 * s.cvae_hidden if s.gamma_re else 0)
-    each = s.batch_size * s.num_snippets * hidden
-    return LARGEST if spec.device == "cuda" else min(LARGEST, max(1, ROOM // each))
+    activations = s.batch_size * s.num_snippets * hidden
+    if spec.device == "cuda":
+        return MAX_STACK_RUNS
+    return min(MAX_STACK_RUNS, max(1, MAX_STACK_ACTIVATIONS // activations))
 
 
 def follow(group: Group, data: DataSet, device: torch.device) -> None:
@@ -131,16 +143,16 @@ def obtain_models(
     variants: Mapping[str, Settings],
     experiment: Experiment,
 ) -> dict[tuple[str, int], dict[str, Run]]:
-    """Return a model, one run a stream, for each variant of the settings and each seed; see `obtain`.
+    """Return (row, seed) → model, one run per stream, for each variant of the settings; see `obtain`.
 
     Seeds, device and number of workers are the experiment's.
     """
     device = choose_device(experiment.device)
     grid = [(name, seed, stream) for name in variants for seed in experiment.seeds for stream in data.streams]
     specs = [specify(data, stream, seed, variants[name], device) for name, seed, stream in grid]
-    found = obtain(folder, data, specs, experiment.workers)
+    runs = obtain(folder, data, specs, experiment.workers)
     models: dict[tuple[str, int], dict[str, Run]] = {}
-    for (name, seed, stream), run in zip(grid, found, strict=True):
+    for (name, seed, stream), run in zip(grid, runs, strict=True):
         models.setdefault((name, seed), {})[stream] = run
     return models
 
@@ -149,15 +161,16 @@ def _show(line: tqdm[Any], losses: Mapping[str, Tensor]) -> None:
     """Count an epoch; its losses, means over a stack, appear when the line is next drawn."""
     if line.update():  # only then, for reading them waits for the device
         line.set_postfix(
-            {name: f"{float(losses[name].mean()):.3g}" for name in SHOWN if name in losses}, refresh=False
+            {name: f"{float(losses[name].mean()):.3g}" for name in SHOWN_LOSSES if name in losses},
+            refresh=False,
         )
 
 
 def _train_and_write(context: tuple[Path, DataSet, Progress, Group], stack: Stack) -> None:
     """Train those runs of a stack that no other process is training."""
     folder, data, progress, group = context
-    with leases(folder / ".leases") as held:
-        own = [spec for spec in stack if held.acquire(spec.digest)]
+    with Leases(folder / LEASES) as leases:
+        own = [spec for spec in stack if leases.acquire(spec.digest)]
         own = _missing(folder, own)  # another process may have finished and given its lease back
         if not own:
             return

@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from dgam_core import departures
 from dgam_core.departures import Benchmark, Preset
 from dgam_core.errors import InputError
 from dgam_core.settings import Settings
-from dgam_core.system.checked import parse
+from dgam_core.system.checked import parse, value_of_text
 
 Value = bool | int | float | str  # of a setting that is swept
 BENCHMARKS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
@@ -28,19 +27,19 @@ class Experiment(Settings):
     """
 
     preset: Preset = "paper"
-    """Where settings that are not given come from, the paper's text or the authors' released code."""
+    """Source of the settings that are not given: the paper's text or the authors' released code."""
     benchmark: Benchmark = "thumos14"
-    """Whose preset, "thumos14" or "activitynet12"."""
+    """Benchmark of the preset, "thumos14" or "activitynet12"."""
     profile: str = Field(pattern=r"^[A-Za-z0-9_]+$")
     """Folder of `params/` and of `results/`."""
     dataset: str = Field(min_length=1)
     """The file of a store, or the name of a simulated data set."""
     seeds: tuple[int, ...] = Field(strict=False, min_length=1)
-    """One training of each stream a seed."""
+    """Each stream is trained once per seed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
     sweep: tuple[tuple[str, tuple[Value, ...]], ...] = Field((), strict=False)
-    """What a notebook tries, given as ``{name: [value, …]}``, where it tries anything."""
+    """Values to try, given as ``{name: [value, …]}``; most notebooks try none."""
     workers: int = Field(1, ge=1)
     """Processes that train side by side."""
 
@@ -54,11 +53,11 @@ class Experiment(Settings):
 
     @property
     def summary(self) -> str:
-        """What a page says of its settings, in Markdown."""
+        """The words with which a page introduces its settings, in Markdown."""
         start = departures.preset(self.preset, self.benchmark)
         changes = [
-            f"`{name}` {_show(here)} instead of {_show(there)}"
-            for name, (here, there) in departures.difference(self, start).items()
+            f"`{name}` {_show(value)} instead of {_show(usual)}"
+            for name, (value, usual) in departures.difference(self, start).items()
         ]
         but = f", but {', '.join(changes)}" if changes else ""
         return f"Settings: the preset `{self.preset}` for {BENCHMARKS[self.benchmark]}{but}."
@@ -67,7 +66,7 @@ class Experiment(Settings):
         """Return values → parameters with them, for every combination of the values that `sweep` names.
 
         Raises:
-            InputError: nothing is swept, something that is no setting, or a value is refused.
+            InputError: nothing is swept, a swept name is not a setting, or a value is refused.
         """
         names = [name for name, _ in self.sweep]
         if not names:
@@ -76,7 +75,7 @@ class Experiment(Settings):
             if name not in Settings.model_fields:
                 near = difflib.get_close_matches(name, Settings.model_fields, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"sweep: {name!r} is no setting{hint}")
+                raise InputError(f"sweep: {name!r} is not a setting{hint}")
         return {
             point: parse(Experiment, self.model_dump() | dict(zip(names, point, strict=True)), "sweep")
             for point in product(*(values for _, values in self.sweep))
@@ -86,18 +85,18 @@ class Experiment(Settings):
         """Return value → parameters with that value, where one setting is swept.
 
         Raises:
-            InputError: not one setting is swept, a value is refused, or there is nothing to compare with.
+            InputError: not exactly one setting is swept, a value is refused, or the base value is not tried.
         """
         if len(self.sweep) != 1:
             raise InputError("sweep: should name one setting, with the values to try")
         ((name, values),) = self.sweep
-        found = {value: own for (value,), own in self.grid().items()}
+        tried = {value: experiment for (value,), experiment in self.grid().items()}
         if getattr(self, name) not in values:
             base = _show(getattr(self, name))
             raise InputError(
                 f"sweep: {name} = {list(values)}: should hold {base}, to compare the others with"
             )
-        return found
+        return tried
 
     @model_validator(mode="before")
     @classmethod
@@ -133,16 +132,16 @@ def _show(value: Any) -> str:
 def read_parameters(namespace: Mapping[str, Any], sweep: Collection[str] = ()) -> Experiment:
     """Read a notebook's parameters from its `globals()`.
 
-    papermill sets whatever it is given as a variable and only logs a name that the notebook
-    does not know; here every variable that holds plain data counts as a parameter, so a
-    misspelt one stops the run. Lists and maps may come as text, as in `-p seeds '[0, 1, 2]'`:
-    papermill's `-p` knows none.
+    papermill sets every parameter as a variable and only logs a name that the notebook does not
+    know. Therefore every variable that holds plain data counts as a parameter, so that a misspelt
+    one stops the run. Lists and maps may come as text, as in `-p seeds '[0, 1, 2]'`, since
+    papermill's `-p` passes neither.
 
     Args:
         namespace: the notebook's `globals()`.
-        sweep: names of which the notebook can try values; most try nothing.
+        sweep: names of which the notebook can try values; most notebooks try none.
     Raises:
-        InputError: a parameter is refused, or the parameter `sweep` names something else than these.
+        InputError: a parameter is refused, or the parameter `sweep` names anything but these.
     """
     plain = (bool, int, float, str, list, tuple, dict, type(None))
     values = {
@@ -150,7 +149,7 @@ def read_parameters(namespace: Mapping[str, Any], sweep: Collection[str] = ()) -
         for name, value in namespace.items()
         if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out")
     }
-    experiment = parse(Experiment, values, where="parameters")
+    experiment = parse(Experiment, values, "parameters")
     given = [name for name, _ in experiment.sweep]
     if given and not sweep:
         raise InputError(f"parameters: sweep: this notebook tries no values, of {', '.join(given)} or others")
@@ -163,7 +162,4 @@ def read_parameters(namespace: Mapping[str, Any], sweep: Collection[str] = ()) -
 def _from_text(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(("[", "{")):
         return value
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value  # refused as text, with the text in the sentence
+    return value_of_text(value)

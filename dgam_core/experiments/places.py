@@ -1,4 +1,4 @@
-"""Where an experiment's results go."""
+"""The places of an experiment's results."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def project_root() -> Path:
     Raises:
         InputError: the working directory is outside a checkout of the project.
     """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
+    working = Path.cwd()
+    for folder in (working, *working.parents):
         if (folder / "params").is_dir() and (folder / "dgam_core").is_dir():
             return folder
-    raise InputError(f"{here}: is not inside a checkout of this project; run notebooks from within it")
+    raise InputError(f"{working}: is not inside a checkout of this project; run notebooks from within it")
 
 
 @dataclass(frozen=True)
 class Results:
-    """Where an experiment's results go: `results/<profile>` in the project.
+    """The places of an experiment's results: `results/<profile>` in the project.
 
     Attributes:
         runs: the run store, shared by all notebooks of a profile.
-        scores: cache of the chosen checkpoints and of what they score.
-        figures: tables and figures; those of a store given by its file have a folder of their own
-            in it, so that a run on other data overwrites nothing.
-        sweeps: the same of sweeps.
+        scores: cache of the chosen checkpoints and their scores.
+        figures: tables and figures; those of a store given by its file go to a subfolder of its name,
+            so that a run on other data overwrites nothing.
+        sweeps: tables and figures of sweeps, in the same way.
     """
 
     runs: Path
@@ -45,8 +45,8 @@ class Results:
     def of(cls, experiment: Experiment) -> Results:
         """Return the places of an experiment's results, made where they are missing."""
         root = project_root() / "results" / experiment.profile
-        own = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem
-        folders = (root / "runs", root / "scores", root / "figures" / own, root / "sweeps" / own)
+        subfolder = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem
+        folders = (root / "runs", root / "scores", root / "figures" / subfolder, root / "sweeps" / subfolder)
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         return cls(*folders)

@@ -1,6 +1,6 @@
-"""Regression: what a notebook's run gives, against what it gave before.
+"""Regression: the numbers of a notebook's run against those of the reference.
 
-`params/reference.yaml` holds means over seeds and tolerances, for each notebook's default parameters.
+`params/reference.yaml` holds means over seeds and tolerances, for the default parameters of each notebook.
 `make reference` writes it anew, by running the notebooks with `DGAM_REFERENCE=write`.
 """
 
@@ -22,36 +22,36 @@ from dgam_core.snippets import DataSet
 from dgam_core.system.checked import read_yaml
 from dgam_core.system.files import whole_file
 
-# What changes where or how fast a run is computed, not what it gives.
-ELSEWHERE = {"device", "workers", "profile"}
+# Parameters that change where or how fast a run is computed, and none of its numbers.
+NOT_COMPARED = {"device", "workers", "profile"}
 
 
 def compare(
     notebook: str, experiment: Experiment, data: DataSet, values: Mapping[str, ArrayLike]
 ) -> list[str]:
-    """Compare numbers with the reference; one line each, which says the same on every machine.
+    """Compare numbers with the reference; one line each, the same on every machine.
 
-    The tolerance is twice the standard error of the mean over seeds. The same seeds on another
-    processor differ by rounding, which training makes larger, but by far less than other seeds do;
-    a change of the mathematics differs by more.
+    The tolerance is twice the standard error of the mean over seeds. On another processor, the same
+    seeds give numbers that differ by rounding, which training amplifies, but by far less than those of
+    other seeds; a change of the mathematics makes a larger difference.
 
     Args:
-        notebook: its name.
+        notebook: name of the notebook.
         experiment: its parameters.
         data: its data set.
-        values: what → a number a seed, (S,).
+        values: name → one number per seed, (S,).
     """
     path = project_root() / "params" / "reference.yaml"
     known = read_yaml(path) if path.is_file() else {}
-    question = digest_of(experiment.model_dump(mode="json", exclude=ELSEWHERE) | {"source": data.source})
+    question = digest_of(experiment.model_dump(mode="json", exclude=NOT_COMPARED) | {"source": data.source})
     if os.environ.get("DGAM_REFERENCE") == "write":
-        known[notebook] = {"of": question} | {what: _measure(numbers) for what, numbers in values.items()}
+        known[notebook] = {"of": question} | {name: _measure(numbers) for name, numbers in values.items()}
         with whole_file(path) as temporary:
             temporary.write_text(HEADER + yaml.safe_dump(dict(sorted(known.items())), sort_keys=False))
     expected = known.get(notebook, {})
     if expected.get("of") != question:
         return ["no reference for these parameters"]
-    return [f"{what}: {_compare(expected.get(what), numbers)}" for what, numbers in values.items()]
+    return [f"{name}: {_compare(expected.get(name), numbers)}" for name, numbers in values.items()]
 
 
 HEADER = (
@@ -63,7 +63,7 @@ def _measure(values: ArrayLike) -> dict[str, float]:
     """Mean and tolerance, to four digits."""
     numbers = np.asarray(values, dtype=np.float64)
     error = numbers.std(ddof=1) / math.sqrt(len(numbers)) if len(numbers) > 1 else 0.0
-    # Four digits of the mean are kept.
+    # Not below the rounding of the mean, of which four digits are kept.
     tolerance = max(2 * error, 1e-3 * abs(numbers.mean()), 1e-6)
     return {"mean": float(f"{numbers.mean():.4g}"), "tolerance": float(f"{tolerance:.2g}")}
 

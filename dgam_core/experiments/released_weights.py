@@ -24,33 +24,33 @@ from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
 from dgam_core.training.trained import Checkpoints, Trained
 
-# Name there → name here.
+# Name in a checkpoint of the released code → name in `model.Model`.
 HEADS = {"att_head.fc1": "attention.fc1", "att_head.fc2": "attention.fc2", "clf_head.fc1": "classifier.fc1"}
 
 
 def read_checkpoint(
     path: Path, background: Literal["first", "last"] = "last"
 ) -> tuple[Trained, TrainingSettings]:
-    """Read a checkpoint as a trained model; whatever else it holds is left alone.
+    """Read a checkpoint as a trained model; anything else in it is ignored.
 
     Args:
         path: the file. Only tensors are read from it, never code.
-        background: where it has the background among the classes.
+        background: the background's place among its classes.
     Returns:
         The model, without CVAE, and the settings that fit it.
     Raises:
-        InputError: the file is no such checkpoint, or its shapes do not fit together.
+        InputError: the file is not such a checkpoint, or its shapes do not fit together.
     """
     theirs = _tensors(path)
     ours = {
-        f"{here}.{kind}": theirs[f"{there}.{kind}"].float()
-        for there, here in HEADS.items()
+        f"{module}.{kind}": theirs[f"{head}.{kind}"].float()
+        for head, module in HEADS.items()
         for kind in ("weight", "bias")
-        if f"{there}.{kind}" in theirs
+        if f"{head}.{kind}" in theirs
     }
-    for there, here in HEADS.items():
-        if f"{here}.weight" not in ours or (here != "classifier.fc1" and f"{here}.bias" not in ours):
-            raise InputError(f"{path}: has no {there}; it holds {_some(theirs)}")
+    for head, module in HEADS.items():
+        if f"{module}.weight" not in ours or (module != "classifier.fc1" and f"{module}.bias" not in ours):
+            raise InputError(f"{path}: has no {head}; it holds {_some(theirs)}")
     hidden, dim = ours["attention.fc1.weight"].shape
     classes = len(ours["classifier.fc1.weight"])
     expected = {
@@ -81,28 +81,28 @@ def import_checkpoints(
     background: Literal["first", "last"],
     settings: Settings,
 ) -> None:
-    """Make a run store of checkpoints, so that they localize like models trained here.
+    """Write checkpoints into a run store, so that they localize like trained models.
 
     Args:
         folder: the run store.
         data: a data set whose classes the checkpoints know, in its order.
         paths: stream → checkpoint.
-        background: where they have the background among the classes.
+        background: the background's place among their classes.
         settings: how to localize.
     Raises:
-        InputError: a file is no such checkpoint, or it knows another number of classes.
+        InputError: a file is not such a checkpoint, or it has another number of classes.
     """
-    found = {stream: read_checkpoint(path, background) for stream, path in paths.items()}
-    for stream, (trained, _) in found.items():
+    checkpoints = {stream: read_checkpoint(path, background) for stream, path in paths.items()}
+    for stream, (trained, _) in checkpoints.items():
         classes = len(trained.weights["classifier.fc1.weight"]) - 1
         if classes != len(data.classes):
             raise InputError(f"{paths[stream]}: knows {classes} classes, {data.name} has {len(data.classes)}")
     specs = {}
-    for stream, (trained, training) in found.items():
+    for stream, (trained, training) in checkpoints.items():
         digest = hashlib.sha256(paths[stream].read_bytes()).hexdigest()
         specs[stream] = Spec(data.digest, stream, 0, training, "cpu", digest)
         write(folder, data, [(specs[stream], trained)], 0.0)
-    # Only its authors know how a checkpoint was chosen; here it is the only one.
+    # How the authors chose a checkpoint is unknown; this store has no other to choose.
     write_pair(folder, specs, settings.model_copy(update={"model_choice": "last"}))
 
 
@@ -110,9 +110,9 @@ def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Lite
     """Write a model's attention and classifier as such a checkpoint, the background last, with a bias.
 
     Args:
-        path: the file; one that is there is replaced.
+        path: the file; an existing one is replaced.
         weights: the model's weights by name.
-        background: where they have the background among the classes.
+        background: the background's place among the model's classes.
     """
     weights = dict(weights)
     rows = weights["classifier.fc1.weight"]
@@ -121,8 +121,8 @@ def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Lite
         for name in ("classifier.fc1.weight", "classifier.fc1.bias"):
             weights[name] = weights[name].roll(-1, 0)
     theirs = {
-        f"{there}.{kind}": weights[f"{here}.{kind}"].contiguous()
-        for there, here in HEADS.items()
+        f"{head}.{kind}": weights[f"{module}.{kind}"].contiguous()
+        for head, module in HEADS.items()
         for kind in ("weight", "bias")
     }
     with whole_file(path) as temporary:
@@ -131,7 +131,7 @@ def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Lite
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Read a file's tensors by name, without `module.`."""
-    content = read_torch(path, "is no PyTorch file of tensors alone; nothing else is read")
+    content = read_torch(path, "is not a PyTorch file of tensors alone; nothing else is read")
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):

@@ -1,8 +1,8 @@
-"""The run store: what was run, with which settings, what came out.
+"""The run store: finished training runs, their settings and their results.
 
-A run is one training: a data set, a stream, a seed, settings. Its folder is named after a digest of
-everything that can change its numbers, so asking again for the same run reads it. A folder appears
-whole or not at all: work can be stopped at any moment and goes on with the runs that are missing.
+A run trains one stream of a data set, with one seed and one set of settings. Its folder is named after a
+digest of everything that can change its numbers, so that a run is trained once and read afterwards. A
+folder appears whole or not at all: work can be stopped at any moment and resumes with the missing runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dgam_core.training.trained import Checkpoints, Trained
 
 PACKAGE = Path(__file__).parents[1]
 METHOD = "*.py"
-# The code that decides what a training computes: the method, and the room that trains it.
+# The code that a training run depends on: the method, and the room that trains it.
 TRAINING = (METHOD, "training/**/*.py")
 CHECKSUMS = "checksums.json"
 CHECKPOINTS, OLD_CHECKPOINTS = "checkpoints", "looks"  # the latter in runs of version 0.1.0
@@ -43,7 +43,7 @@ CHECKPOINTS, OLD_CHECKPOINTS = "checkpoints", "looks"  # the latter in runs of v
 
 @dataclass(frozen=True)
 class Spec:
-    """One training: everything that decides its numbers.
+    """Everything that the numbers of a run depend on.
 
     Attributes:
         data_digest: digest of the data set's contents.
@@ -51,7 +51,7 @@ class Spec:
         seed: seed of all randomness.
         settings: settings, resolved for the stream.
         device: "cpu" or "cuda"; their arithmetic differs in the last digits.
-        imported: digest of the file that the weights were read from; "" for weights trained here.
+        imported: digest of the file that the weights were imported from; "" for weights that were trained.
     """
 
     data_digest: str
@@ -63,7 +63,7 @@ class Spec:
 
     @property
     def digest(self) -> str:
-        """The name of the run, 20 hexadecimal digits that stand for this, the code and PyTorch's version."""
+        """The name of the run: 20 hexadecimal digits of these fields, the code and PyTorch's version."""
         return digest_of(self.describe() | {"code": code_digest(TRAINING), "torch": torch.__version__})
 
     def describe(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its record and what training left behind."""
+    """A finished run: its record, its settings and the result of training."""
 
     record: dict[str, Any]
     settings: TrainingSettings
@@ -88,12 +88,12 @@ class Run:
 
 
 def specify(data: DataSet, stream: str, seed: int, settings: Settings, device: torch.device) -> Spec:
-    """Specify a run; of `settings`, only what training depends on counts."""
+    """Specify a run; only the training settings among `settings` count."""
     return Spec(data.digest, stream, seed, settings.training.for_stream(stream), device.type)
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
-    """Return 20 hexadecimal digits that stand for plain data."""
+    """Return a digest of plain data, 20 hexadecimal digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -119,28 +119,28 @@ def code_digest(patterns: tuple[str, ...], package: Path = PACKAGE) -> str:
 
 
 def differences(settings: TrainingSettings, stream: str) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Return preset → setting → (value here, value there), of the settings in which they differ."""
-    found = {}
+    """Return preset → setting → (value, the preset's value), of the settings in which they differ."""
+    by_preset = {}
     for benchmark in get_args(departures.Benchmark):
         for name in get_args(departures.Preset):
             other = departures.preset(name, benchmark).training
             # Presets know RGB and flow; on another stream their per-stream values differ as they are.
             other = other.for_stream(stream) if stream in ("rgb", "flow") else other
-            found[f"{name}/{benchmark}"] = departures.difference(settings, other)
-    return found
+            by_preset[f"{name}/{benchmark}"] = departures.difference(settings, other)
+    return by_preset
 
 
 def write(folder: Path, data: DataSet, stack: Sequence[tuple[Spec, Trained]], train_s: float) -> None:
     """Write the runs of a stack into the run store `folder`, whole or not at all.
 
-    They get their names in one go, when all are written: what is left of a stack would train as a smaller
-    one, and come out with other last digits.
+    The folders get their names together, when all are written: the rest of an interrupted stack would train
+    as a smaller stack, which changes the last digits.
 
     Args:
         folder: the run store.
         data: the data set that they were trained on.
         stack: the runs.
-        train_s: seconds that each took.
+        train_s: seconds of training per run.
     """
     with ExitStack() as together:
         for spec, trained in stack:
@@ -182,7 +182,7 @@ def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, tra
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """File → SHA-256 of what it holds."""
+    """Return file → SHA-256 of its contents."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.iterdir())
@@ -191,7 +191,7 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def is_sound(folder: Path) -> bool:
-    """Return whether a run is there and all its files are as they were written."""
+    """Return whether a run exists and all its files are as they were written."""
     try:
         known = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         return bool(known == _checksums(folder))
@@ -203,10 +203,10 @@ def read(folder: Path) -> Run:
     """Read a finished run.
 
     Raises:
-        InputError: the folder is no run, or a file of it is damaged.
+        InputError: the folder is not a finished run, or one of its files is damaged.
     """
     if not (folder / "record.json").is_file():
-        raise InputError(f"{folder}: is no finished run; train it first")
+        raise InputError(f"{folder}: is not a finished run; train it first")
     if not is_sound(folder):
         raise InputError(f"{folder}: is damaged, a file is not as it was written; delete it and train again")
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
@@ -221,7 +221,7 @@ def read(folder: Path) -> Run:
 
 
 def write_pair(folder: Path, specs: Mapping[str, Spec], settings: Settings) -> None:
-    """Note in a run store which runs, one a stream, localize together and how: `pair.yaml`."""
+    """Note in a run store which runs, one per stream, localize together and how: `pair.yaml`."""
     localization = settings.localization.model_dump(mode="json")
     content = {"runs": {stream: spec.digest for stream, spec in specs.items()}, "localization": localization}
     with whole_file(folder / "pair.yaml") as temporary:
@@ -229,7 +229,7 @@ def write_pair(folder: Path, specs: Mapping[str, Spec], settings: Settings) -> N
 
 
 def read_pair(folder: Path) -> tuple[dict[str, Run], LocalizationSettings]:
-    """Read what `write_pair` noted: stream → run, and the settings of localization.
+    """Read the note of `write_pair`: stream → run, and the settings of localization.
 
     Raises:
         InputError: the folder holds no such note, or a run is missing or damaged.
@@ -244,7 +244,7 @@ def read_pair(folder: Path) -> tuple[dict[str, Run], LocalizationSettings]:
 
 
 def fit_classes(data: DataSet, pair: Mapping[str, Run], folder: Path) -> DataSet:
-    """Return the data set with the classes of a run, in which its own, if it has any, must be.
+    """Return the data set with the classes of a run, among which must be those it has itself.
 
     Raises:
         InputError: it has a class that the run was not trained on.

@@ -1,18 +1,21 @@
-"""The settings that each notebook trains, such as the rows of Table 4."""
+"""What each notebook trains: which settings, such as the rows of Table 4, and on which data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
-from dgam_core import departures
-from dgam_core.data import store
 from dgam_core.data.simulated.features import Appearance
+from dgam_core.departures import CLASS0_BUG, DEPARTURES, Benchmark, Departure
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+Open = Callable[..., DataSet]  # `store.open_data_set`, or a function like it
+DataSets = dict[Appearance | None, DataSet]
 
 
 def alone(experiment: Experiment) -> dict[str, Settings]:
@@ -25,50 +28,104 @@ def without_and_with(experiment: Experiment) -> dict[str, Settings]:
     return {"without": experiment.model_copy(update={"gamma_re": 0.0}), "with": experiment}
 
 
+def old_and_new(experiment: Experiment) -> dict[str, Settings]:
+    """Return the same two by the names that Table 1 gives them, O and N."""
+    return dict(zip("ON", without_and_with(experiment).values(), strict=True))
+
+
 def ablation(experiment: Experiment) -> dict[str, Settings]:
     """Return the rows of Table 4: L_fg, to which the terms of Eq. (16) are added one at a time."""
-    without = {
+    zero_weights = {
         "L_fg": {"alpha": 0.0, "gamma_guide": 0.0, "gamma_re": 0.0},
         "+ L_bg": {"gamma_guide": 0.0, "gamma_re": 0.0},
         "+ L_guide": {"gamma_re": 0.0},
         "+ L_re": {},
     }
-    return {row: experiment.model_copy(update=change) for row, change in without.items()}
+    return {row: experiment.model_copy(update=weights) for row, weights in zero_weights.items()}
 
 
-def one_by_one(experiment: Experiment) -> dict[str, Settings]:
-    """Return the settings with each departure of the released code by itself, and with all."""
-    return departures.one_by_one(experiment, experiment.benchmark)
+def switch(settings: AnySettings, departure: Departure, benchmark: Benchmark) -> AnySettings:
+    """Return `settings` with one departure as in the released code."""
+    return settings.model_copy(update=dict(departure.values(benchmark)))
 
 
-# Notebook → the variants of the settings that it trains. One that is not here, and sweeps nothing, trains by
-# itself.
-VARIANTS: dict[str, Callable[[Experiment], Mapping[Any, Settings]]] = {
-    "confusion_phase": without_and_with,
-    "departures": one_by_one,
-    "figure1_confusion": without_and_with,
-    "figure3_training": alone,
-    "figure4_prior_discrepancy": Experiment.tries,
-    "table1_module_swap": without_and_with,
-    "table2_attention_statistics": without_and_with,
-    "table3_thumos14": alone,
-    "table4_ablation": ablation,
-    "table5_activitynet12": alone,
-    "table6_latent_dimension": Experiment.tries,
-    "table7_beta": Experiment.tries,
-}
+def departures_one_by_one(experiment: Experiment) -> dict[str, Settings]:
+    """Return the settings with each departure alone, with all, and with all and the bug of class 0.
+
+    The number of epochs and the evaluation interval stay as they are. Departures in which both presets
+    agree on the benchmark have nothing to switch and are left out.
+
+    Returns:
+        Name of the variant → settings; the first, "base", has no departure switched.
+    """
+    length = {name: getattr(experiment, name) for name in ("epochs", "evaluation_interval")}
+    variants: dict[str, Settings] = {"base": experiment}
+    released = experiment
+    for departure in DEPARTURES:
+        if departure.values(experiment.benchmark):
+            switched = switch(experiment, departure, experiment.benchmark).model_copy(update=length)
+            variants[f"{departure.number} {departure.title}"] = switched
+        if departure.number != CLASS0_BUG:
+            released = switch(released, departure, experiment.benchmark).model_copy(update=length)
+    variants[f"all but {CLASS0_BUG}"] = released
+    variants[f"all and {CLASS0_BUG}"] = released.model_copy(update={"released_class0_bug": True})
+    return variants
 
 
-def worlds(experiment: Experiment) -> dict[Appearance | None, DataSet]:
-    """Return the simulated data at each point of the grid of `confusion_phase`: RGB, which has the scenes.
+def grid_points(experiment: Experiment) -> dict[Any, Settings]:
+    """Return the settings at each point of the grid `sweep`; none where nothing is swept."""
+    return dict(experiment.grid()) if experiment.sweep else {}
+
+
+def one_data_set(experiment: Experiment, open_data: Open) -> DataSets:
+    """Return the data set that the parameters name."""
+    return {None: open_data(experiment.dataset)}
+
+
+def simulated_grid(experiment: Experiment, open_data: Open) -> DataSets:
+    """Return a simulated data set, its RGB stream, which has the scenes, for each point of the grid `sweep`.
 
     Raises:
         InputError: the data set is not a simulated one.
     """
     names = [name for name, _ in experiment.sweep]
-    grid: list[Appearance | None] = [
-        Appearance(**{name: float(value) for name, value in zip(names, knobs, strict=True)})
-        for knobs in product(*(values for _, values in experiment.sweep))
-    ]
-    both = {knobs: store.open_data_set(experiment.dataset, knobs) for knobs in grid}
-    return {knobs: replace(data, features={"rgb": data.features["rgb"]}) for knobs, data in both.items()}
+    data_sets: DataSets = {}
+    for values in product(*(values for _, values in experiment.sweep)):
+        appearance = Appearance(**{name: float(v) for name, v in zip(names, values, strict=True)})
+        data = open_data(experiment.dataset, appearance)
+        data_sets[appearance] = replace(data, features={"rgb": data.features["rgb"]})
+    return data_sets
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """What a notebook trains.
+
+    Attributes:
+        variants: returns row → settings, given the parameters.
+        sweep: names of which the notebook can try values; empty for most, which try nothing.
+        data_sets: returns how features are simulated (None: as usual) → data set, given the parameters and
+            a function that opens one.
+    """
+
+    variants: Callable[[Experiment], Mapping[Any, Settings]] = alone
+    sweep: tuple[str, ...] = ()
+    data_sets: Callable[[Experiment, Open], DataSets] = one_data_set
+
+
+NOTEBOOKS = {
+    "confusion_phase": Notebook(
+        without_and_with, ("confusion", "separation", "noise", "drift"), simulated_grid
+    ),
+    "departures": Notebook(departures_one_by_one),
+    "figure1_confusion": Notebook(without_and_with),
+    "figure3_training": Notebook(),
+    "figure4_prior_discrepancy": Notebook(Experiment.tries, ("prior_shift",)),
+    "table1_module_swap": Notebook(old_and_new),
+    "table2_attention_statistics": Notebook(without_and_with),
+    "table3_thumos14": Notebook(),
+    "table4_ablation": Notebook(ablation),
+    "table5_activitynet12": Notebook(),
+    "table6_latent_dimension": Notebook(Experiment.tries, ("latent_dim",)),
+    "table7_beta": Notebook(Experiment.tries, ("beta",)),
+}

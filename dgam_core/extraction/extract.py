@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dgam_core.data import store
-from dgam_core.data.annotations import Annotation, read_annotations, subset_to_test
-from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES
+from dgam_core.data.activitynet_json import Annotation, name_of_test_subset, read_annotations
+from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES, open_npy
+from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
 from dgam_core.extraction.flow import flows
@@ -31,7 +32,7 @@ from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import whole_file
 
 SNIPPET_FRAMES = USUAL_SNIPPET_FRAMES
-RECIPE = 1  # counts up when the same video, weights and rate come to other features
+RECIPE = 1  # counts up when the same video, weights and rate give other features
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Extractor:
 
     Attributes:
         weights: stream ("rgb", "flow") → file of its weights.
-        fps: frames a second to which videos are brought; None leaves them at their own.
+        fps: frames per second to which videos are brought; None leaves them as they are.
         device: where the network runs.
         workers: processes that compute optical flow.
     """
@@ -51,31 +52,45 @@ class Extractor:
     workers: int
 
     def extract(self, paths: Sequence[Path], out: Path, annotations: Path | None) -> DataSet:
-        """Extract features of videos into a store; what an interrupted call has finished is not done again.
+        """Extract features of videos into a store; an interrupted call resumes after the last finished video.
 
         Args:
-            paths: video files; a video is called as its file, without the ending.
+            paths: video files; a video is named after its file, without the ending.
             out: the store. Until it is whole, finished videos lie beside it in `<out>.parts`.
             annotations: ActivityNet JSON with the videos' subsets and annotations; without it all are test
                 videos without labels.
         Returns:
-            What was written.
+            The data set that was written.
         Raises:
             InputError: weights, annotations or a video cannot be read; the other videos are extracted first.
         """
         videos = _open_all(paths, self.fps)
-        rate = self.fps or next(iter(videos.values())).fps  # their own is the same for all
-        known = _annotations(annotations, videos)
+        rate = self.fps or next(iter(videos.values())).fps  # the same for all
+        annotated = _annotations(annotations, videos)
         # What is wrong with the annotations shows now and not after hours.
-        rough = {name: range(_rough_count(video, rate)) for name, video in videos.items()}
-        check(_data_set(out, videos, known, dict.fromkeys(self.weights, rough), rate))
-        networks = {stream: read_weights(path, stream) for stream, path in sorted(self.weights.items())}
-        digests = {stream: _digest(path) for stream, path in self.weights.items()}
+        expected = {name: _expected_count(video, rate) for name, video in videos.items()}
+        check(_data_set(out, videos, annotated, dict.fromkeys(self.weights, expected), expected, rate))
         parts = Path(f"{out}.parts")
         if not parts.parent.is_dir():
             raise InputError(f"{out}: the folder {parts.parent} does not exist; create it first")
+        features = {
+            stream: LazyFeatures(open_npy, files)
+            for stream, files in self._extract_parts(videos, rate, parts).items()
+        }
+        counts = {name: len(values) for name, values in next(iter(features.values())).items()}
+        data = _data_set(out, videos, annotated, features, counts, rate)
+        store.write(out, data)
+        shutil.rmtree(parts)
+        return data
+
+    def _extract_parts(
+        self, videos: Mapping[str, VideoFile], rate: Fraction, parts: Path
+    ) -> dict[str, dict[str, Path]]:
+        """Write a file of features per video and stream, unless it is there; return stream → video → file."""
+        networks = {stream: read_weights(path, stream) for stream, path in sorted(self.weights.items())}
+        digests = {stream: _digest(path) for stream, path in self.weights.items()}
         parts.mkdir(exist_ok=True)
-        found: dict[str, dict[str, NDArray[np.float32]]] = {stream: {} for stream in networks}
+        files: dict[str, dict[str, Path]] = {stream: {} for stream in networks}
         faults = []
         for i, (name, video) in enumerate(videos.items(), 1):
             try:
@@ -86,18 +101,15 @@ class Extractor:
                     if not part.is_file():
                         bar = f"[{i}/{len(videos)}] {name} {stream}"
                         _write_part(part, self._features(video, rate, stream, network.to(self.device), bar))
-                    found[stream][name] = np.load(part, mmap_mode="r")
+                    files[stream][name] = part
             except InputError as error:
                 faults.append(str(error))
         if faults:
-            with suppress(OSError):  # what is kept is in there
+            with suppress(OSError):  # finished videos are kept in there
                 parts.rmdir()
-            others = f" ({len(faults)} of {len(videos)} videos failed; what the others gave is kept)"
+            others = f" ({len(faults)} of {len(videos)} videos failed; the features of the others are kept)"
             raise InputError(faults[0] + (others if len(videos) > 1 else ""))
-        data = _data_set(out, videos, known, found, rate)
-        store.write(out, data)
-        shutil.rmtree(parts)
-        return data
+        return files
 
     def _features(
         self, video: VideoFile, rate: Fraction, stream: str, network: I3D, bar: str
@@ -105,7 +117,7 @@ class Extractor:
         """Return the features of a video's snippets, (T, 1024)."""
         total = round(video.duration_s * rate)
         with tqdm(total=total, unit="frame", desc=bar, disable=None, leave=False) as line:
-            own = list(
+            features = list(
                 snippet_features(
                     frames(video, rate),
                     stream,
@@ -114,12 +126,12 @@ class Extractor:
                     lambda n: line.update(n * SNIPPET_FRAMES),
                 )
             )
-        if not own:
+        if not features:
             raise InputError(
                 f"{video.path}: has {video.duration_s:.2f} s; a snippet needs {SNIPPET_FRAMES} frames at "
                 f"{float(rate):g} fps"
             )
-        return np.concatenate(own)
+        return np.concatenate(features)
 
 
 def snippet_features(
@@ -141,9 +153,10 @@ def snippet_features(
         Features of a few snippets, (n, 1024).
     """
     device = next(network.parameters()).device
-    size = 2 if device.type == "cpu" else 16  # more do not go faster
+    clips_at_once = 2 if device.type == "cpu" else 16  # more are not faster
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    for clips in _groups(_groups(INPUTS[stream](pictures, workers), SNIPPET_FRAMES), size, whole=False):
+    clips_of_16 = _groups(INPUTS[stream](pictures, workers), SNIPPET_FRAMES)
+    for clips in _groups(clips_of_16, clips_at_once, whole=False):
         yield _apply(network, clips, device)
         progress(len(clips))
 
@@ -153,16 +166,16 @@ def _rgb(pictures: Iterable[Frame], _workers: int) -> Iterator[NDArray[Any]]:
         yield crop(picture).astype(np.float32) / 127.5 - 1
 
 
-# Stream → what its network sees of each frame, (224, 224, channels) in [−1, 1].
+# Stream → its network's input for each frame, (224, 224, channels) in [−1, 1].
 INPUTS = {"rgb": _rgb, "flow": flows}
 
 
 def _groups(items: Iterable[NDArray[Any]], size: int, whole: bool = True) -> Iterator[NDArray[Any]]:
-    """Stack so many arrays at a time; the last ones, if they are fewer, only where they need not be whole."""
+    """Stack `size` arrays at a time; fewer at the end are dropped where groups must be whole."""
     rest = iter(items)
-    while held := list(islice(rest, size)):
-        if len(held) == size or not whole:
-            yield np.stack(held)
+    while group := list(islice(rest, size)):
+        if len(group) == size or not whole:
+            yield np.stack(group)
 
 
 @torch.inference_mode()
@@ -173,7 +186,7 @@ def _apply(network: I3D, clips: NDArray[Any], device: torch.device) -> NDArray[n
 
 
 def _open_all(paths: Sequence[Path], fps: Fraction | None) -> dict[str, VideoFile]:
-    """Name → video; all are looked into before the long work starts."""
+    """Return name → video; all headers are read before the long work starts."""
     videos: dict[str, VideoFile] = {}
     for path in map(Path, paths):
         if path.stem in videos:
@@ -189,42 +202,41 @@ def _open_all(paths: Sequence[Path], fps: Fraction | None) -> dict[str, VideoFil
 
 
 def _annotations(path: Path | None, videos: Mapping[str, VideoFile]) -> dict[str, Annotation]:
-    """Name → what is known of a video, its subset as the store calls it."""
+    """Return the annotation of each video, its subset as the store calls it."""
     if path is None:
         return {name: Annotation("test", (), (), None, None) for name in videos}
-    known = read_annotations(path)
-    if missing := [name for name in videos if name not in known]:
+    annotations = read_annotations(path)
+    if missing := [name for name in videos if name not in annotations]:
         raise InputError(f"{path}: lacks the video {missing[0]!r}")
-    test = subset_to_test(own.subset for own in known.values())
-    return {
-        name: replace(known[name], subset="test" if known[name].subset == test else "train")
-        for name in videos
-    }
+    test_subset = name_of_test_subset(annotation.subset for annotation in annotations.values())
+    subsets = {name: "test" if annotations[name].subset == test_subset else "train" for name in videos}
+    return {name: replace(annotations[name], subset=subset) for name, subset in subsets.items()}
 
 
 def _data_set(
     out: Path,
     videos: Mapping[str, VideoFile],
-    known: Mapping[str, Annotation],
+    annotated: Mapping[str, Annotation],
     features: Mapping[str, Mapping[str, Any]],
+    counts: Mapping[str, int],
     rate: Fraction,
 ) -> DataSet:
-    counts = {name: len(values) for name, values in next(iter(features.values())).items()}
-    found = []
+    rows = []
     for name, video in videos.items():
-        own = known[name]
-        first, last = counts[name] * SNIPPET_FRAMES / rate, (counts[name] + 1) * SNIPPET_FRAMES / rate
-        duration_s = min(max(video.duration_s, float(first)), float(last))
-        found.append(Video(name, own.subset, duration_s, counts[name], own.labels, own.segments))
-    classes = tuple(sorted({label for own in known.values() for label in own.labels}))
+        annotation, count = annotated[name], counts[name]
+        shortest_s, longest_s = (float(n * SNIPPET_FRAMES / rate) for n in (count, count + 1))
+        duration_s = min(max(video.duration_s, shortest_s), longest_s)
+        rows.append(Video(name, annotation.subset, duration_s, count, annotation.labels, annotation.segments))
+    classes = tuple(sorted({label for annotation in annotated.values() for label in annotation.labels}))
+    # The digest covers the source.
     source = f"I3D features of {', '.join(features)}, {float(rate):g} fps, {SNIPPET_FRAMES} frames a snippet"
     return DataSet(
-        Path(out).stem, source, False, float(rate), SNIPPET_FRAMES, classes, tuple(found), dict(features)
+        Path(out).stem, source, False, float(rate), SNIPPET_FRAMES, classes, tuple(rows), dict(features)
     )
 
 
-def _rough_count(video: VideoFile, rate: Fraction) -> int:
-    """Snippets of a video by what its file says of itself."""
+def _expected_count(video: VideoFile, rate: Fraction) -> int:
+    """Return the snippets of a video according to its header."""
     return max(1, int(video.duration_s * rate) // SNIPPET_FRAMES)
 
 

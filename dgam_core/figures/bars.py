@@ -1,10 +1,9 @@
-"""Records → figures, in the one style of `style`."""
+"""Bars and intervals: mAP beside the published one, the statistics of Table 2, effects of changes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,39 +19,40 @@ from dgam_core.figures.style import OURS, PUBLISHED, SEED, WIDTH_IN, WITHOUT, se
 def bars_beside_published(
     scores: pd.DataFrame, provenance: str, published: Mapping[str, float], published_on: str, xlabel: str
 ) -> Figure:
-    """mAP of several models: ours with every seed's value on the left, the published numbers on the right.
+    """mAP of several models: this run with a point per seed on the left, the published mAP on the right.
 
     Args:
         scores: columns row (name of the model), seed and map (mAP at tIoU 0.5, a fraction).
         provenance: "simulated" or "measured on real features".
         published: row → mAP at tIoU 0.5 in percent; the bars keep this order.
         published_on: what the published numbers were measured on.
-        xlabel: what the rows are.
+        xlabel: what the rows stand for.
     """
     set_style()
     rows = list(published)
-    figure, (ours, theirs) = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.2))
-    percent = scores.assign(value=100 * scores["map"])
-    _seed_bars(ours, rows, percent)
-    count = percent["seed"].nunique()
-    seeds = f"each of {count} seeds" if count > 1 else "1 seed"
-    ours.set_title(f"This run, {provenance}\nmean, ±1 sd and {seeds}", fontsize="medium")
-    _bars(theirs, rows, list(published.values()), PUBLISHED)
-    theirs.set_title(f"Published\n{published_on}", fontsize="medium")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.2))
+    _seed_bars(left, rows, scores.assign(value=100 * scores["map"]))
+    num_seeds = scores["seed"].nunique()
+    seeds = f"each of {num_seeds} seeds" if num_seeds > 1 else "1 seed"
+    left.set_title(f"This run, {provenance}\nmean, ±1 sd and {seeds}", fontsize="medium")
+    _bars(right, rows, list(published.values()), PUBLISHED)
+    right.set_title(f"Published\n{published_on}", fontsize="medium")
     # The same scale on both sides, so that heights can be compared.
-    highest = max(ours.dataLim.ymax, theirs.dataLim.ymax)
-    for axes in (ours, theirs):
+    highest = max(left.dataLim.ymax, right.dataLim.ymax)
+    for axes in (left, right):
         axes.set_ylim(0, 1.2 * highest)
         axes.set_ylabel("mAP at tIoU 0.5 (%)")
         axes.set_xlabel(xlabel)
     return figure
 
 
-def set_statistics(ours: pd.DataFrame, provenance: str, published: pd.DataFrame, published_on: str) -> Figure:
+def set_statistics(
+    statistics: pd.DataFrame, provenance: str, published: pd.DataFrame, published_on: str
+) -> Figure:
     """Table 2 as pairs of bars, without and with generative attention modeling.
 
     Args:
-        ours: columns row (the statistic), model ("without" or "with"), seed and value.
+        statistics: columns row (the statistic), model ("without" or "with"), seed and value.
         provenance: "simulated" or "measured on real features".
         published: columns row, model and value.
         published_on: what the published numbers were measured on.
@@ -60,7 +60,7 @@ def set_statistics(ours: pd.DataFrame, provenance: str, published: pd.DataFrame,
     set_style()
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.6), sharex=True, sharey=True)
     titles = (f"This run, {provenance}\nmean and ±1 sd over seeds", f"Published\n{published_on}")
-    for axes, title, values in zip(panels, titles, (ours, published), strict=True):
+    for axes, title, values in zip(panels, titles, (statistics, published), strict=True):
         sns.barplot(
             values,
             x="value",
@@ -82,24 +82,24 @@ def set_statistics(ours: pd.DataFrame, provenance: str, published: pd.DataFrame,
 
 
 def effects(changes: pd.DataFrame, provenance: str, base: str, unit: str) -> Figure:
-    """What each of several changes does alone: the mean over seeds, its interval, and every seed.
+    """Effect of each of several changes alone: the mean over seeds, its interval, and a point per seed.
 
     Args:
-        changes: columns row (name of the change), seed and value, the difference that it makes; rows are
-            drawn from top to bottom in their order.
+        changes: columns row (name of the change), seed and value (the difference it makes); rows are drawn
+            from top to bottom in their order.
         provenance: "simulated" or "measured on real features".
-        base: what is changed.
-        unit: what the differences are.
+        base: name of the settings that are changed.
+        unit: unit of the differences.
     """
     set_style()
     rows = list(changes["row"].unique())
     figure, axes = plt.subplots(figsize=(WIDTH_IN, 0.9 + 0.3 * len(rows)))
     for y, row in enumerate(rows):
         values = changes.loc[changes["row"] == row, "value"].to_numpy()
-        all_of_them = summarize(values)
+        summary = summarize(values)
         axes.plot(values, np.full(len(values), y), "o", color=SEED, markersize=4, alpha=0.8)
-        axes.plot([all_of_them.low, all_of_them.high], [y, y], color=OURS, linewidth=3, alpha=0.6)
-        axes.plot(all_of_them.mean, y, "D", color=OURS, markersize=6, markeredgecolor="black")
+        axes.plot([summary.low, summary.high], [y, y], color=OURS, linewidth=3, alpha=0.6)
+        axes.plot(summary.mean, y, "D", color=OURS, markersize=6, markeredgecolor="black")
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), rows)
     axes.invert_yaxis()
@@ -110,10 +110,10 @@ def effects(changes: pd.DataFrame, provenance: str, base: str, unit: str) -> Fig
 
 
 def _seed_bars(axes: Axes, rows: list[str], scores: pd.DataFrame) -> None:
-    """Bars of the mean over seeds, the standard deviation, and each seed's value as a point."""
+    """Bars of the mean over seeds of the column value, its standard deviation, and a point per seed."""
     groups = scores.groupby("row")["value"]
-    highest = groups.max()[rows].to_list()
-    _bars(axes, rows, groups.mean()[rows].to_list(), OURS, groups.std()[rows].to_list(), highest)
+    mean, sd, highest = (column[rows].to_list() for column in (groups.mean(), groups.std(), groups.max()))
+    _bars(axes, rows, mean, OURS, sd, highest)
     # Side by side, so that equal values stay apart.
     seeds = sorted(scores["seed"].unique())
     shifts = np.linspace(-0.2, 0.2, len(seeds)) if len(seeds) > 1 else [0.0]
@@ -129,17 +129,17 @@ def _bars(
     names: Sequence[str],
     values: Sequence[float],
     colour: str,
-    errors: Any = None,
-    over: Any = 0.0,
+    sd: Sequence[float] | None = None,
+    highest: Sequence[float] | float = 0.0,
 ) -> None:
-    """Bars over named rows, each value written above its bar and `over`; L_fg is set as mathematics."""
+    """Bars of named rows, each value written above its bar, sd and `highest`; L_fg becomes mathematics."""
     labels = [re.sub(r"L_(\w+)", r"$\\mathcal{L}_{\1}$", name) for name in names]
     bars = axes.bar(labels, values, color=colour, width=0.65)
     top = np.array(values, dtype=float)
-    if errors is not None:
-        spread = np.nan_to_num(np.array(errors, dtype=float))
+    if sd is not None:
+        spread = np.nan_to_num(np.array(sd, dtype=float))
         axes.errorbar(labels, values, spread, fmt="none", ecolor="black", capsize=4, linewidth=1)
-        top = np.maximum(top + spread, over)
+        top = np.maximum(top + spread, highest)
     for bar, value, height in zip(bars, values, top, strict=True):
         middle = bar.get_x() + bar.get_width() / 2
         axes.annotate(

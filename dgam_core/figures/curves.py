@@ -1,8 +1,7 @@
-"""Curves: mAP over tIoU thresholds, over the values of swept settings, over a grid of them."""
+"""mAP over tIoU thresholds, over the values of a setting, and over a grid of several settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -15,56 +14,141 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import summarize
+from dgam_core.experiments.published import Published
 from dgam_core.figures.style import OURS, PUBLISHED, SEED, WIDTH_IN, set_style
 
 HEIGHT_IN = 3.2
-LOG_SPAN = 10  # from here on, an axis is logarithmic
+MIN_LOG_SPAN = 10  # highest / lowest value from which an axis is logarithmic
 
 
-def grid(scores: pd.DataFrame, names: list[str], main: str) -> Figure:
-    """mAP over a grid: a line over one setting, colours for a second, panels for the others.
+def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, competitor: str) -> Figure:
+    """mAP over the tIoU threshold: this run with its interval, the published DGAM and its best competitor.
 
     Args:
-        scores: what `sweeps.sweep` returned.
+        scores: columns seed, tiou and map (a fraction), of one model choice.
+        provenance: "simulated" or "measured on real features".
+        published: methods at several thresholds, as in Tables 3 and 5.
+        competitor: name of the competing method.
+    """
+    set_style()
+    figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
+    _line_with_interval(axes, scores.assign(value=100 * scores["map"]), "tiou", f"this run, {provenance}")
+    for name, style, marker, face in (("DGAM", "-", "s", PUBLISHED), (competitor, ":", "D", "white")):
+        # A line passes over thresholds without a printed value; the markers say where there is one.
+        values = published.values.loc[name, published.thresholds].dropna()
+        axes.plot(
+            values.index,
+            values,
+            style,
+            color=PUBLISHED,
+            marker=marker,
+            markerfacecolor=face,
+            markersize=5,
+            label=f"{name}, published",
+        )
+    axes.set_xlabel("tIoU threshold")
+    axes.set_ylabel("mAP (%)")
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
+    axes.set_title(
+        f"This run: mean and 95 % interval over seeds\nPublished: {published.data}", fontsize="medium"
+    )
+    return figure
+
+
+def sweep(
+    scores: pd.DataFrame, provenance: str, published: Published | None, xlabel: str, log: bool
+) -> Figure:
+    """mAP at tIoU 0.5 over a setting: this run with its interval and seeds, beside the published values.
+
+    Args:
+        scores: columns row (value of the setting), seed and map (a fraction).
+        provenance: "simulated" or "measured on real features".
+        published: one row, a column per value of the setting; None where nothing is printed.
+        xlabel: the setting.
+        log: whether its axis is logarithmic.
+    """
+    set_style()
+    num_panels = 1 if published is None else 2
+    width_in = WIDTH_IN if published else 0.7 * WIDTH_IN
+    figure, panels = plt.subplots(1, num_panels, figsize=(width_in, HEIGHT_IN), squeeze=False)
+    left, right = panels[0, 0], panels[0, -1]
+    values_of = {left: scores["row"].unique()}
+    percent = scores.assign(value=100 * scores["map"])
+    _line_with_interval(left, percent, "row", "mean")
+    left.plot(percent["row"], percent["value"], "o", color=SEED, markersize=3, alpha=0.8)
+    left.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
+    if published is not None:
+        values_of[right] = published.values.columns.to_numpy()
+        right.plot(published.values.columns, published.values.iloc[0], "s-", color=PUBLISHED)
+        right.set_title(f"Published\n{published.data}", fontsize="medium")
+        right.sharey(left)
+    for axes, values in values_of.items():
+        if log:
+            axes.set_xscale("log")
+        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if log else 0)
+        axes.minorticks_off()
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel("mAP at tIoU 0.5 (%)")
+    left.set_ylim(bottom=0)
+    return figure
+
+
+def _line_with_interval(axes: Axes, scores: pd.DataFrame, x: str, label: str) -> None:
+    """Mean over the seeds of the column value as a line over the column `x`, its 95 % interval as a band."""
+    summaries = scores.groupby(x)["value"].agg(summarize)
+    mean, low, high = ([getattr(s, name) for s in summaries] for name in ("mean", "low", "high"))
+    axes.plot(summaries.index, mean, "o-", color=OURS, label=label)
+    axes.fill_between(summaries.index, low, high, color=OURS, alpha=0.25, linewidth=0)
+
+
+def grid(scores: pd.DataFrame, names: list[str], metric: str) -> Figure:
+    """mAP over a grid of settings: lines over one setting, colours for a second, panels for the others.
+
+    Args:
+        scores: as `experiments.grid.sweep` returns them.
         names: the swept settings.
-        main: name of the main number.
+        metric: name of the mAP by which models are compared, such as mAP@0.5.
     """
     set_style()
     last = scores[(scores["choice"] == "last") & (scores["tiou"] == scores["tiou"].min())]
-    # Numbers first, and of these the one with the most values.
+    # Numbers first, and of these the setting with the most values.
     order = sorted(names, key=lambda name: (not _is_number(last[name]), -last[name].nunique()))
     x, (hue, column, *_), others = order[0], [*order[1:], None, None], order[3:]
-    y = f"{main} (%)"
+    y = f"{metric} (%)"
     shown = last.assign(**{y: 100 * last["main"]}).astype({name: str for name in order if name != x})
-    rest = shown[others].apply(
-        lambda line: ", ".join(f"{name} = {value}" for name, value in line.items()), axis=1
-    )
     row = ", ".join(others) or None
-    panels = shown[column].nunique() if column else 1
+    if row:
+        shown[row] = shown[others].apply(
+            lambda point: ", ".join(f"{name} = {value}" for name, value in point.items()), axis=1
+        )
+    num_columns = shown[column].nunique() if column else 1
     layout: dict[str, Any] = {"x": x, "y": y, "hue": hue, "col": column, "row": row, "height": HEIGHT_IN}
-    layout |= {"aspect": WIDTH_IN / panels / HEIGHT_IN, "palette": "colorblind" if hue else None}
-    layout |= {"errorbar": ("ci", 95), "seed": 0, "data": shown.assign(**({row: rest} if row else {}))}
+    layout |= {"aspect": WIDTH_IN / num_columns / HEIGHT_IN, "palette": "colorblind" if hue else None}
+    layout |= {"errorbar": ("ci", 95), "seed": 0, "data": shown}
     with mpl.rc_context({"figure.constrained_layout.use": False}):  # seaborn lays these out itself
         if _is_number(last[x]):
-            faces = sns.relplot(kind="line", style=hue, markers=bool(hue), marker="o", dashes=False, **layout)
-            _ticks(faces, np.sort(last[x].unique()))
+            panels = sns.relplot(
+                kind="line", style=hue, markers=bool(hue), marker="o", dashes=False, **layout
+            )
+            _set_ticks(panels, np.sort(last[x].unique()))
         else:
-            faces = sns.catplot(kind="point", linestyle="none", dodge=0.3, **layout)
-    faces.set(ylim=(0, None))
+            panels = sns.catplot(kind="point", linestyle="none", dodge=0.3, **layout)
+    panels.set(ylim=(0, None))
     if row:
-        faces.set_titles("{row_name}, {col_var} = {col_name}")
-    count, provenance = last["seed"].nunique(), last["provenance"].iloc[0]
-    seeds = f"mean and 95 % interval over {count} seeds" if count > 1 else "1 seed"
-    figure: Figure = faces.figure
+        panels.set_titles("{row_name}, {col_var} = {col_name}")
+    num_seeds, provenance = last["seed"].nunique(), last["provenance"].iloc[0]
+    seeds = f"mean and 95 % interval over {num_seeds} seeds" if num_seeds > 1 else "1 seed"
+    figure: Figure = panels.figure
     figure.suptitle(f"{seeds}, {provenance}", fontsize="medium")
     figure.subplots_adjust(top=1 - (0.65 if column else 0.4) / figure.get_figheight())
     return figure
 
 
-def _ticks(faces: sns.FacetGrid, values: NDArray[Any]) -> None:
-    """A tick for each value that was tried."""
-    log = values[0] > 0 and values[-1] / values[0] >= LOG_SPAN
-    for axes in faces.axes.flat:
+def _set_ticks(panels: sns.FacetGrid, values: NDArray[Any]) -> None:
+    """A tick for each value that was tried, on a logarithmic axis if they span an order of magnitude."""
+    log = values[0] > 0 and values[-1] / values[0] >= MIN_LOG_SPAN
+    for axes in panels.axes.flat:
         if log:
             axes.set_xscale("log")
             axes.minorticks_off()
@@ -75,98 +159,17 @@ def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
-def over_tiou(scores: pd.DataFrame, provenance: str, published: Mapping[str, Any], best: str) -> Figure:
-    """mAP over the tIoU threshold: this run with its interval, the published DGAM and its best competitor.
+def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
+    """Effect of a change at each point of a grid, as a heat map; a star where its interval excludes zero.
 
     Args:
-        scores: columns seed, tiou and map (a fraction), of one model choice.
+        changes: a `Summary` of the change per point; the index holds the vertical and the horizontal axis.
         provenance: "simulated" or "measured on real features".
-        published: `data`, `columns` (thresholds) and `methods`, as in Tables 3 and 5.
-        best: the competitor's name.
+        title: the change.
+        unit: unit of the differences.
     """
     set_style()
-    figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
-    _line_with_interval(axes, scores.assign(value=100 * scores["map"]), "tiou", f"this run, {provenance}")
-    for name, style, marker, inside in (("DGAM", "-", "s", PUBLISHED), (best, ":", "D", "white")):
-        (entry,) = [entry for entry in published["methods"] if entry["method"] == name]
-        # A line runs on where the paper prints no value; the markers say where it does.
-        values = pd.Series(entry["map"], index=published["columns"], dtype=float).dropna()
-        axes.plot(
-            values.index,
-            values,
-            style,
-            color=PUBLISHED,
-            marker=marker,
-            markerfacecolor=inside,
-            markersize=5,
-            label=f"{name}, published",
-        )
-    axes.set_xlabel("tIoU threshold")
-    axes.set_ylabel("mAP (%)")
-    axes.set_ylim(bottom=0)
-    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
-    axes.set_title(
-        f"This run: mean and 95 % interval over seeds\nPublished: {published['data']}", fontsize="medium"
-    )
-    return figure
-
-
-def sweep(
-    scores: pd.DataFrame, provenance: str, published: Mapping[str, Any] | None, xlabel: str, log: bool
-) -> Figure:
-    """mAP at tIoU 0.5 over a setting: this run with interval and seeds, and the published values.
-
-    Args:
-        scores: columns row (the setting's value), seed and map (a fraction).
-        provenance: "simulated" or "measured on real features".
-        published: `data`, `columns` (values) and `map`, in percent; None where nothing is printed.
-        xlabel: what is swept.
-        log: whether its axis is logarithmic.
-    """
-    set_style()
-    count = 1 if published is None else 2
-    figure, panels = plt.subplots(1, count, figsize=(WIDTH_IN if count > 1 else 0.7 * WIDTH_IN, 3.2))
-    ours, *theirs = np.atleast_1d(panels)
-    percent = scores.assign(value=100 * scores["map"])
-    _line_with_interval(ours, percent, "row", "mean")
-    ours.plot(percent["row"], percent["value"], "o", color=SEED, markersize=3, alpha=0.8)
-    ours.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
-    for axes in theirs:
-        assert published is not None
-        axes.plot(published["columns"], published["map"], "s-", color=PUBLISHED)
-        axes.set_title(f"Published\n{published['data']}", fontsize="medium")
-        axes.sharey(ours)
-    grids = [scores["row"].unique(), *([] if published is None else [published["columns"]])]
-    for axes, values in zip(np.atleast_1d(panels), grids, strict=True):
-        if log:
-            axes.set_xscale("log")
-        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if log else 0)
-        axes.minorticks_off()
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel("mAP at tIoU 0.5 (%)")
-    ours.set_ylim(bottom=0)
-    return figure
-
-
-def _line_with_interval(axes: Axes, values: pd.DataFrame, x: str, label: str) -> None:
-    """Mean over the seeds of the column value, and its 95 % interval as a band."""
-    points = values.groupby(x)["value"].agg(summarize)
-    axes.plot(points.index, [point.mean for point in points], "o-", color=OURS, label=label)
-    low, high = [point.low for point in points], [point.high for point in points]
-    axes.fill_between(points.index, low, high, color=OURS, alpha=0.25, linewidth=0)
-
-
-def phase(steps: pd.Series, provenance: str, what: str, unit: str) -> Figure:
-    """What a change does at each point of a grid, as a heat map; a star where its interval leaves out zero.
-
-    Args:
-        steps: a `Summary` of the change a point; the index holds the vertical and the horizontal axis.
-        provenance: "simulated" or "measured on real features".
-        what: the change.
-        unit: what the differences are.
-    """
-    set_style()
-    cells = steps.unstack().sort_index(ascending=False)
+    cells = changes.unstack().sort_index(ascending=False)
     means = cells.map(lambda cell: cell.mean)
     labels = cells.map(lambda cell: f"{cell.mean:+.1f}" + ("*" if cell.sign else ""))
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 0.55 * WIDTH_IN))
@@ -180,5 +183,5 @@ def phase(steps: pd.Series, provenance: str, what: str, unit: str) -> Figure:
         cbar_kws={"label": unit},
         ax=axes,
     )
-    axes.set_title(f"{what}, {provenance}\n* 95 % interval over seeds leaves out 0", fontsize="medium")
+    axes.set_title(f"{title}, {provenance}\n* 95 % interval over seeds excludes 0", fontsize="medium")
     return figure

@@ -1,8 +1,9 @@
-"""Figures of what is wrong with detections, and of what is missed."""
+"""Figures of why detections are wrong, which actions are missed, and precision over recall."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,47 +25,48 @@ COLOURS = {
 
 
 def causes_by_row(diagnoses: Mapping[str, Sequence[Diagnosis]], provenance: str) -> Figure:
-    """What the surest detections are, as shares, for several models: G of each class, and 10 G.
+    """Causes of the detections of the highest scores, as shares per model: G of each class, and 10 G.
 
     Args:
-        diagnoses: row → diagnoses, one a seed, which are added up.
+        diagnoses: row → diagnoses, one per seed, which are summed.
         provenance: "simulated" or "measured on real features".
     """
     set_style()
-    height = 1.4 + 0.42 * len(diagnoses)
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH_IN, height), sharey=True)
-    for axes, slices, title in zip(
+    height_in = 1.4 + 0.42 * len(diagnoses)
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH_IN, height_in), sharey=True)
+    for axes, num_slices, title in zip(
         panels, (1, 10), ("as many as there are actions", "ten times as many"), strict=True
     ):
-        counts = np.array([sum(d.causes[:slices].sum(0) for d in own) for own in diagnoses.values()])
+        counts = np.array(
+            [sum(d.causes[:num_slices].sum(0) for d in of_row) for of_row in diagnoses.values()]
+        )
         _stacked(axes, list(diagnoses), counts)
         axes.set_title(f"the surest detections, {title}", fontsize="small")
     panels[0].invert_yaxis()
     _legend(figure, panels[0])
-    (tiou,) = {d.tiou for own in diagnoses.values() for d in own}
+    (tiou,) = {diagnosis.tiou for of_row in diagnoses.values() for diagnosis in of_row}
     figure.suptitle(f"What detections are at tIoU {tiou:g}, {provenance}", fontsize="medium")
     return figure
 
 
 def causes_and_recall(diagnoses: Sequence[Diagnosis], provenance: str) -> Figure:
-    """What detections are, by how sure they are, and which actions are found, by their length.
+    """Causes of detections, by the rank of their scores, and recall of actions, by their length.
 
     Args:
-        diagnoses: of one model, one a seed, which are added up.
+        diagnoses: of one model, one per seed, which are summed.
         provenance: "simulated" or "measured on real features".
     """
     set_style()
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.4), width_ratios=[3, 2])
-    counts = np.sum([d.causes for d in diagnoses], axis=0)
+    counts = np.sum([diagnosis.causes for diagnosis in diagnoses], axis=0)
     _stacked(left, [f"{i + 1} G" for i in range(len(counts))], counts)
     left.invert_yaxis()
-    left.set_title("slices of G detections a class, the surest on top", fontsize="small")
-    name = "segment length (s)"
-    recall = diagnoses[0].recall[name]
-    found = np.sum([d.recall[name].found for d in diagnoses], axis=0)
-    total = np.maximum(recall.count * len(diagnoses), 1)
-    labels = [f"{a:.1f}–{b:.1f}" for a, b in zip(recall.edges[:-1], recall.edges[1:], strict=True)]
-    right.bar(labels, 100 * found / total, color=OURS)
+    left.set_title("slices of G detections per class, the surest on top", fontsize="small")
+    recalls = [diagnosis.recall["segment length (s)"] for diagnosis in diagnoses]
+    num_detected = np.sum([recall.detected for recall in recalls], axis=0)
+    num_segments = np.sum([recall.count for recall in recalls], axis=0)
+    labels = [f"{low:.1f}–{high:.1f}" for low, high in pairwise(recalls[0].edges)]
+    right.bar(labels, 100 * num_detected / np.maximum(num_segments, 1), color=OURS)
     right.set_ylim(0, 100)
     right.set_xlabel("length of the action (s)")
     right.set_ylabel("found (%)")
@@ -76,7 +78,7 @@ def causes_and_recall(diagnoses: Sequence[Diagnosis], provenance: str) -> Figure
 
 
 def precision_over_recall(diagnosis: Diagnosis, provenance: str) -> Figure:
-    """Interpolated precision over recall, a thin line a class, and their mean, whose area is the mAP.
+    """Interpolated precision over recall: a thin line per class, and their mean, whose area is the mAP.
 
     Args:
         diagnosis: of one model and seed.
@@ -88,8 +90,7 @@ def precision_over_recall(diagnosis: Diagnosis, provenance: str) -> Figure:
     lines = []
     for precision, recall in diagnosis.curves.values():
         best = np.maximum.accumulate(precision[::-1])[::-1]  # at the same or a higher recall
-        place = np.searchsorted(recall, grid)
-        lines.append(np.append(best, 0.0)[place])
+        lines.append(np.append(best, 0.0)[np.searchsorted(recall, grid)])
         axes.plot(100 * grid, 100 * lines[-1], color=PUBLISHED, linewidth=0.6)
     axes.plot(100 * grid, 100 * np.mean(lines, axis=0), color=OURS, linewidth=2)
     axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall (%)", ylabel="precision (%)")
@@ -98,7 +99,7 @@ def precision_over_recall(diagnosis: Diagnosis, provenance: str) -> Figure:
 
 
 def _stacked(axes: Axes, rows: Sequence[str], counts: NDArray[np.integer]) -> None:
-    """Horizontal bars of shares, a row each; a row without detections is empty."""
+    """Horizontal bars, one per row, of the shares of the causes; a row without detections is empty."""
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     start = np.zeros(len(rows))
     for cause, share in zip(CAUSES, shares.T, strict=True):

@@ -1,4 +1,4 @@
-"""A time line to explore: choose a test video, drag the threshold, see what becomes of the segments."""
+"""The interactive time line: choose a test video, drag the threshold, and see how the segments change."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
-import numpy as np
 import vl_convert
 
 from dgam_core.evaluation.module_analysis import snippet_kinds
 from dgam_core.figures.style import KINDS, MODELS
 from dgam_core.localize import Outputs
-from dgam_core.segments import SegmentTable
+from dgam_core.segments import SegmentTable, runs
 from dgam_core.snippets import DataSet
 
 Rows = list[dict[str, Any]]
 
-# Attention fills 0 to 1 of the vertical axis; the other rows lie above and below, this far from their centre.
-TRUTH, SEGMENTS, DETECTED = 1.25, {"without": -0.3, "with": -0.7}, {"without": -1.15, "with": -1.4}
-HALF = 0.08
+# Attention fills 0 to 1 of the vertical axis; the centres of the other rows lie above and below.
+TRUTH_Y, SEGMENTS_Y, DETECTIONS_Y = 1.25, {"without": -0.3, "with": -0.7}, {"without": -1.15, "with": -1.4}
+HALF_BAR = 0.08
 HEIGHT_PX = 400
 
 
@@ -30,19 +29,20 @@ def time_line(
     detections: Mapping[str, SegmentTable],
     threshold: float,
 ) -> alt.LayerChart:
-    """Draw the test videos over time, one at once; video, stream and threshold are the reader's to choose.
+    """Draw the time line of one test video; the reader chooses video, stream and threshold.
 
-    The segments are the runs of snippets whose attention exceeds the threshold, each with the highest tIoU
-    that it has with a segment of the ground truth, of any class. They are found in the reader's browser.
+    The segments are the runs of snippets whose attention exceeds the threshold, each with its highest tIoU
+    with a segment of the ground truth, of any class. Both are computed in the browser, where neither
+    `find_segments` nor `tiou` exists; a test holds the results equal.
 
     Args:
         data: the data set.
         outputs: model ("without" or "with") → stream → test video → outputs.
-        detections: model → what it detects at the settings of the run.
-        threshold: where the threshold is at first.
+        detections: model → its detections at the settings of the run.
+        threshold: initial value of the threshold.
     """
     names, streams = [video.name for video in data.subset("test")], list(data.streams)
-    chosen = (
+    controls = (
         alt.param(name="video", value=names[0], bind=alt.binding_select(options=names, name="Test video: ")),
         alt.param(name="stream", value=streams[0], bind=alt.binding_select(options=streams, name="Stream: ")),
         alt.param(
@@ -52,7 +52,7 @@ def time_line(
         ),
     )
     attention = alt.Chart(alt.NamedData("attention"))
-    fixed = alt.Chart(alt.NamedData("fixed"))
+    fixed = alt.Chart(alt.NamedData("fixed"))  # whatever the threshold
     rule = alt.Chart(alt.Data(values=[{}])).transform_calculate(t="threshold").mark_rule(strokeDash=[4, 3])
     segments = _segments(attention)
     curves = _snippets(attention).transform_calculate(time_s="(datum.i - 0.5) * datum.cell_s")
@@ -63,19 +63,19 @@ def time_line(
         rule.encode(y="t:Q"),
         _bars(segments, alt.Opacity("tIoU:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.25, 1])),
               "', tIoU ' + format(datum.tIoU, '.2f')"),
-        _best(segments),
+        _counts(segments),
     )  # fmt: skip
     rows = {"attention": _attention(data, outputs), "truth": _ground_truth(data)}
     rows["fixed"] = _truth(data) + _detected(detections)
-    chart = alt.layer(*layers, datasets=rows).add_params(*chosen)
+    chart = alt.layer(*layers, datasets=rows).add_params(*controls)
     return _with_axes(chart, _kinds(data)).properties(
         width="container", height=HEIGHT_PX, title=f"Attention and segments, {data.provenance}"
     )
 
 
 def as_html(chart: alt.LayerChart) -> str:
-    """Return a chart as a piece of HTML that needs no network: it brings the library that draws it."""
-    spec = json.dumps(chart.to_dict()).replace("</", "<\\/")  # which would end the script
+    """Return a chart as a piece of HTML that needs no network: it contains the library that draws it."""
+    spec = json.dumps(chart.to_dict()).replace("</", "<\\/")  # "</" would end the script
     options = json.dumps({"actions": False, "renderer": "svg"})
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     style = (
@@ -101,19 +101,19 @@ def _with_axes(chart: alt.LayerChart, kinds: set[str]) -> alt.LayerChart:
 
 
 def _rows() -> alt.Axis:
-    """Name the rows; within the attention, its values."""
-    names = {TRUTH: "truth", 1: "λ = 1", 0.5: "0.5", 0: "0"}
-    names |= {y: f"λ > t, {model}" for model, y in SEGMENTS.items()}
-    names |= {y: f"detected {model}" for model, y in DETECTED.items()}
+    """Axis with the names of the rows and, within the attention, its values."""
+    names = {TRUTH_Y: "truth", 1: "λ = 1", 0.5: "0.5", 0: "0"}
+    names |= {y: f"λ > t, {model}" for model, y in SEGMENTS_Y.items()}
+    names |= {y: f"detected {model}" for model, y in DETECTIONS_Y.items()}
     label = " : ".join(f"datum.value == {y} ? '{name}'" for y, name in names.items()) + " : ''"
     return alt.Axis(values=list(names), labelExpr=label, grid=False, ticks=False, domain=False)
 
 
 def _bars(chart: alt.Chart, opacity: Any, more: str) -> alt.Chart:
-    """Bars from start_s to end_s around y; `more` is an expression of what else to tell of each."""
+    """Bars from start_s to end_s around y; `more` is an expression that continues the label of each."""
     times = "format(datum.start_s, '.2f') + ' s to ' + format(datum.end_s, '.2f') + ' s'"
     return (
-        chart.transform_calculate(low=f"datum.y - {HALF}", high=f"datum.y + {HALF}")
+        chart.transform_calculate(low=f"datum.y - {HALF_BAR}", high=f"datum.y + {HALF_BAR}")
         .transform_calculate(label=f"datum.what + ', ' + {times} + {more}")
         .mark_rect()
         .encode(
@@ -124,7 +124,7 @@ def _bars(chart: alt.Chart, opacity: Any, more: str) -> alt.Chart:
 
 
 def _snippets(attention: alt.Chart) -> alt.Chart:
-    """A row for each snippet of the chosen video and stream, numbered from 1, with the attention before."""
+    """A row per snippet of the chosen video and stream, numbered from 1, with the attention before it."""
     return (
         attention.transform_filter("datum.video == video && datum.stream == stream")
         .transform_flatten(["lam"])
@@ -134,14 +134,14 @@ def _snippets(attention: alt.Chart) -> alt.Chart:
 
 def _segments(attention: alt.Chart) -> alt.Chart:
     """The runs of snippets above the threshold, with start_s, end_s and the best tIoU."""
-    whole = ["video", "what", "segment", "cell_s", "duration_s"]
-    y = " : ".join(f"datum.what == '{model}' ? {y}" for model, y in SEGMENTS.items()) + " : 0"
+    columns = ["video", "what", "segment", "cell_s", "duration_s"]
+    y = " : ".join(f"datum.what == '{model}' ? {y}" for model, y in SEGMENTS_Y.items()) + " : 0"
     return (
         _snippets(attention)
         .transform_calculate(begins="datum.lam > threshold && !(datum.previous > threshold) ? 1 : 0")
         .transform_window(segment="sum(begins)", frame=[None, 0], groupby=["what"])
         .transform_filter("datum.lam > threshold")
-        .transform_aggregate(first="min(i)", last="max(i)", groupby=whole)
+        .transform_aggregate(first="min(i)", last="max(i)", groupby=columns)
         .transform_calculate(
             y=y,
             start_s="(datum.first - 1) * datum.cell_s",
@@ -155,20 +155,20 @@ def _segments(attention: alt.Chart) -> alt.Chart:
             overlap="max(0, min(datum.end_s, datum.gt_end_s) - max(datum.start_s, datum.gt_start_s))"
         )
         .transform_calculate(
-            each="datum.overlap / (datum.end_s - datum.start_s + datum.gt_end_s - datum.gt_start_s"
+            pair_tiou="datum.overlap / (datum.end_s - datum.start_s + datum.gt_end_s - datum.gt_start_s"
             " - datum.overlap)"
         )
-        .transform_aggregate(tIoU="max(each)", groupby=["what", "segment", "start_s", "end_s", "y"])
+        .transform_aggregate(tIoU="max(pair_tiou)", groupby=["what", "segment", "start_s", "end_s", "y"])
     )
 
 
-def _best(segments: alt.Chart) -> alt.Chart:
-    """A line under each row of segments: how many there are, and how many hit half of an action."""
+def _counts(segments: alt.Chart) -> alt.Chart:
+    """A line under each row of segments: how many there are, and how many reach a tIoU of one half."""
     return (
         segments.transform_calculate(hit="datum.tIoU >= 0.5 ? 1 : 0")
         .transform_aggregate(count="count()", hits="sum(hit)", groupby=["what", "y"])
         .transform_calculate(
-            low=f"datum.y - {2.4 * HALF}",
+            low=f"datum.y - {2.4 * HALF_BAR}",
             text="datum.count + (datum.count == 1 ? ' segment, ' : ' segments, ') + datum.hits"
             " + ' with tIoU of at least 0.5'",
         )
@@ -178,7 +178,7 @@ def _best(segments: alt.Chart) -> alt.Chart:
 
 
 def _attention(data: DataSet, outputs: Mapping[str, Mapping[str, Mapping[str, Outputs]]]) -> Rows:
-    """A row for each model, stream and test video, with the attention of all snippets."""
+    """A row per model, stream and test video, with the attention of all snippets."""
     return [
         {
             "video": video.name,
@@ -195,7 +195,7 @@ def _attention(data: DataSet, outputs: Mapping[str, Mapping[str, Mapping[str, Ou
 
 
 def _ground_truth(data: DataSet) -> Rows:
-    """A row for each test video; one without actions gets one that nothing overlaps."""
+    """A row per test video; a video without actions gets an action before its start."""
     return [
         {
             "video": video.name,
@@ -211,24 +211,21 @@ def _kinds(data: DataSet) -> set[str]:
 
 
 def _truth(data: DataSet) -> Rows:
-    """A row for each run of snippets of a kind."""
+    """A row per run of snippets of a kind."""
     rows: Rows = []
     for video in data.subset("test"):
         kinds = snippet_kinds(data, video, video.num_snippets)
-        changes = np.flatnonzero(kinds[1:] != kinds[:-1]) + 1
-        for first, end in zip([0, *changes], [*changes, len(kinds)], strict=True):
+        for first, end in runs(kinds):
             start_s, end_s = (min(float(i) * data.snippet_s, video.duration_s) for i in (first, end))
-            rows.append(_bar(video.name, str(kinds[first]), start_s, end_s, TRUTH))
+            rows.append(_bar(video.name, str(kinds[first]), start_s, end_s, TRUTH_Y))
     return rows
 
 
 def _detected(detections: Mapping[str, SegmentTable]) -> Rows:
     return [
-        {**_bar(str(video), model, float(start_s), float(end_s), DETECTED[model]), "score": float(score)}
-        for model, found in detections.items()
-        for video, start_s, end_s, score in zip(
-            found.video, found.start_s, found.end_s, found.score, strict=True
-        )
+        {**_bar(video, model, start_s, end_s, DETECTIONS_Y[model]), "score": score}
+        for model, table in detections.items()
+        for video, _, start_s, end_s, score in table.rows()
     ]
 
 

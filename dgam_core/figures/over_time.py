@@ -1,4 +1,4 @@
-"""Figures over time: of a video's snippets, and of a training's epochs."""
+"""Time line figures of videos, their values by kind of snippet, and curves over the epochs of a training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dgam_core.figures.style import KINDS, MODELS, OURS, WIDTH_IN, set_style, stream_colour
 from dgam_core.localize import Outputs
-from dgam_core.segments import SegmentTable
+from dgam_core.segments import SegmentTable, runs
 from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import whole_file
 
@@ -24,17 +24,17 @@ def of_video(
     video: Video,
     kinds: NDArray[np.str_],
     attention: Mapping[str, Mapping[str, NDArray[np.floating]]],
-    tcam: Mapping[str, NDArray[np.floating]],
+    class_score: Mapping[str, NDArray[np.floating]],
     detections: Mapping[str, SegmentTable],
     provenance: str,
 ) -> Figure:
-    """Draw what a video shows, what attention and classifier make of it, and what is detected (Fig. 1).
+    """Draw the time line of a video: what it shows, attention, class scores and detections (Fig. 1).
 
     Args:
         video: the video.
-        kinds: what each snippet shows, as `diagnose.snippet_kinds` returns it.
+        kinds: what each snippet shows, as `module_analysis.snippet_kinds` returns it.
         attention: stream → model ("without" or "with") → λ, (N,).
-        tcam: stream → probability of the video's class by the model "with", (N,).
+        class_score: stream → probability of the video's class by the model "with", (N,).
         detections: model → detections in the video.
         provenance: "simulated" or "measured on real features".
     """
@@ -47,7 +47,7 @@ def of_video(
     for panel, (stream, models) in zip(axes[1:], attention.items(), strict=False):
         for model, values in models.items():
             _steps(panel, video.duration_s, values, MODELS[model], f"attention {model}")
-        _steps(panel, video.duration_s, tcam[stream], "black", "class score (with)", linestyle=":")
+        _steps(panel, video.duration_s, class_score[stream], "black", "class score (with)", linestyle=":")
         panel.set_ylim(-0.05, 1.05)
         panel.set_ylabel(stream)
     axes[1].legend(fontsize="x-small", ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
@@ -59,10 +59,10 @@ def of_video(
 
 
 def _kinds(axes: Axes, duration_s: float, kinds: NDArray[np.str_]) -> None:
-    edges = np.linspace(0, duration_s, len(kinds) + 1)
+    edges_s = np.linspace(0, duration_s, len(kinds) + 1)
     for kind in np.unique(kinds):
-        runs = np.flatnonzero(np.diff(np.concatenate([[False], kinds == kind, [False]]).astype(int)))
-        spans = [(edges[a], edges[b] - edges[a]) for a, b in runs.reshape(-1, 2)]
+        bounds_s = [edges_s[run] for run in runs(kinds) if kinds[run[0]] == kind]
+        spans = [(start_s, end_s - start_s) for start_s, end_s in bounds_s]
         axes.broken_barh(spans, (0, 1), color=KINDS[str(kind)], label=str(kind), linewidth=0)
     axes.set_yticks([0.5], ["truth"])
     axes.legend(fontsize="x-small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
@@ -71,29 +71,31 @@ def _kinds(axes: Axes, duration_s: float, kinds: NDArray[np.str_]) -> None:
 def _steps(
     axes: Axes, duration_s: float, values: NDArray[np.floating], colour: str, label: str, linestyle: str = "-"
 ) -> None:
-    edges = np.linspace(0, duration_s, len(values) + 1)
-    axes.stairs(values, edges, color=colour, label=label, linewidth=1.2, linestyle=linestyle, baseline=None)
+    edges_s = np.linspace(0, duration_s, len(values) + 1)
+    axes.stairs(values, edges_s, color=colour, label=label, linewidth=1.2, linestyle=linestyle, baseline=None)
 
 
 def _detections(axes: Axes, detections: Mapping[str, SegmentTable]) -> None:
-    """One row a model; the surer a detection, the darker."""
-    for y, (model, found) in enumerate(detections.items()):
-        _shaded(axes, found, (y - 0.4, 0.8), MODELS[model], found.score.max(initial=0.0))
+    """One row per model; the higher the score of a detection, the darker."""
+    for y, (model, table) in enumerate(detections.items()):
+        _shaded(axes, table, (y - 0.4, 0.8), MODELS[model], table.score.max(initial=0.0))
     axes.set_yticks(range(len(detections)), [f"detected {model}" for model in detections])
     axes.set_ylim(len(detections) - 0.5, -0.5)
 
 
-def _shaded(axes: Axes, found: SegmentTable, place: tuple[float, float], colour: str, highest: float) -> None:
-    """Detections as bars in one row, which begins at a height and has one; the surer, the darker."""
-    for _, _, start_s, end_s, score in found.rows():
+def _shaded(
+    axes: Axes, detections: SegmentTable, row: tuple[float, float], colour: str, highest: float
+) -> None:
+    """Detections as bars in one row, given by its bottom and height; the highest score is the darkest."""
+    for _, _, start_s, end_s, score in detections.rows():
         shade = 0.15 + 0.85 * max(score, 0.0) / highest if highest > 0 else 0.15
-        axes.broken_barh([(start_s, end_s - start_s)], place, color=colour, alpha=shade)
+        axes.broken_barh([(start_s, end_s - start_s)], row, color=colour, alpha=shade)
 
 
 def of_detections(
     video: Video, attention: Mapping[str, NDArray[np.floating]], detections: SegmentTable, provenance: str
 ) -> Figure:
-    """Draw a video's attention and what is detected in it, a row a class, above what is annotated.
+    """Draw the time line of a video: attention, and detections above annotations, a row per class.
 
     Args:
         video: the video.
@@ -103,9 +105,9 @@ def of_detections(
     """
     set_style()
     labels = sorted({*map(str, detections.label), *(segment.label for segment in video.segments)})
-    height = 0.35 * max(len(labels), 1)
+    height_in = 0.35 * max(len(labels), 1)
     figure, (above, below) = plt.subplots(
-        2, 1, figsize=(WIDTH_IN, 2.2 + height), sharex=True, height_ratios=[1.3, height + 0.2]
+        2, 1, figsize=(WIDTH_IN, 2.2 + height_in), sharex=True, height_ratios=[1.3, height_in + 0.2]
     )
     for stream, values in sorted(attention.items()):
         _steps(above, video.duration_s, values, stream_colour(stream), stream)
@@ -114,8 +116,8 @@ def of_detections(
     above.legend(fontsize="x-small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     highest = detections.score.max(initial=0.0)
     for y, label in enumerate(labels):
-        own = detections.take(np.flatnonzero(detections.label == label))
-        _shaded(below, own, (y - 0.35, 0.7), OURS, highest)
+        of_class = detections.take(np.flatnonzero(detections.label == label))
+        _shaded(below, of_class, (y - 0.35, 0.7), OURS, highest)
         spans = [(s.start_s, s.end_s - s.start_s) for s in video.segments if s.label == label]
         below.broken_barh(spans, (y + 0.35, 0.12), color=KINDS["action"])
     below.set_yticks(range(len(labels)), labels)
@@ -129,10 +131,10 @@ def of_detections(
 def save_detections(
     folder: Path, data: DataSet, outputs: Mapping[str, Mapping[str, Outputs]], detections: SegmentTable
 ) -> None:
-    """Write the time line of each test video as <folder>/<video>.png."""
+    """Write the time line figure of each test video as <folder>/<video>.png."""
     folder.mkdir(parents=True, exist_ok=True)
     for video in data.subset("test"):
-        attention = {stream: own[video.name].attention for stream, own in outputs.items()}
+        attention = {stream: videos[video.name].attention for stream, videos in outputs.items()}
         figure = of_detections(video, attention, detections.of_video(video.name), data.provenance)
         save(folder / f"{video.name}.png", figure)
 
@@ -145,18 +147,17 @@ def save(path: Path, figure: Figure) -> None:
 
 
 def of_norms(data: DataSet, count: int = 4) -> Figure:
-    """Draw the norm of the features, ‖x_t‖, over time of a few videos, evenly chosen: shows gaps and jumps.
+    """Draw the norm of the features, ‖x_t‖, over time for a few videos, evenly chosen; gaps and jumps show.
 
     Args:
         data: the data set.
-        count: videos to show.
+        count: number of videos.
     """
     set_style()
-    chosen = [
-        data.videos[i] for i in np.unique(np.linspace(0, len(data.videos) - 1, count).round().astype(int))
-    ]
-    figure, rows = plt.subplots(len(chosen), 1, figsize=(WIDTH_IN, 1.5 * len(chosen) + 0.5), squeeze=False)
-    for axes, video in zip(rows[:, 0], chosen, strict=True):
+    video_idx = np.unique(np.linspace(0, len(data.videos) - 1, count).round().astype(int))
+    videos = [data.videos[i] for i in video_idx]
+    figure, rows = plt.subplots(len(videos), 1, figsize=(WIDTH_IN, 1.5 * len(videos) + 0.5), squeeze=False)
+    for axes, video in zip(rows[:, 0], videos, strict=True):
         for stream in data.streams:
             norms = np.linalg.norm(data.load(stream, video.name).astype(np.float32), axis=1)
             _steps(axes, video.duration_s, norms, stream_colour(stream), stream)
@@ -173,17 +174,18 @@ def of_norms(data: DataSet, count: int = 4) -> Figure:
 
 
 def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> Figure:
-    """A number of the snippets of each kind, as bars a model and stream, ±1 standard deviation over seeds.
+    """Mean value of the snippets of each kind: bars per model in a panel per stream, ±1 sd over seeds.
 
     Args:
         values: columns kind, model, stream, seed and value.
         provenance: "simulated" or "measured on real features".
-        ylabel: what the number is.
-        title: what is shown.
+        ylabel: the quantity.
+        title: the quantity, as a title.
     """
     set_style()
     streams, kinds = sorted(values["stream"].unique()), [k for k in KINDS if k in set(values["kind"])]
     figure, panels = plt.subplots(1, len(streams), figsize=(WIDTH_IN, 3.0), sharey=True, squeeze=False)
+    last = panels[0, -1]
     for axes, stream in zip(panels[0], streams, strict=True):
         sns.barplot(
             values[values["stream"] == stream],
@@ -196,15 +198,15 @@ def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> F
             errorbar="sd",
             err_kws={"color": "black", "linewidth": 1},
             capsize=0.2,
-            legend=axes is panels[0][-1] and values["model"].nunique() > 1,
+            legend=axes is last and values["model"].nunique() > 1,
             ax=axes,
         )
         axes.set_title(stream, fontsize="medium")
         axes.set_xlabel("")
         axes.set_ylabel(ylabel)
-    if panels[0][-1].get_legend():
-        panels[0][-1].set_ylim(top=1.35 * panels[0][-1].get_ylim()[1])  # room for the legend
-        panels[0][-1].legend(
+    if last.get_legend():
+        last.set_ylim(top=1.35 * last.get_ylim()[1])  # room for the legend
+        last.legend(
             title="generative modeling", ncols=2, loc="upper right", fontsize="small", title_fontsize="small"
         )
     figure.suptitle(f"{title}, {provenance}; mean and ±1 sd over seeds", fontsize="medium")
@@ -212,37 +214,35 @@ def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> F
 
 
 def of_training(
-    curves: pd.DataFrame, looks: Sequence[tuple[int, NDArray[np.floating]]], warmup: int, provenance: str
+    losses: pd.DataFrame, attention: Sequence[tuple[int, NDArray[np.floating]]], warmup: int, provenance: str
 ) -> Figure:
-    """Losses of both stages over the epochs, and how the attention of the test snippets spreads.
+    """Losses of both stages over the epochs, and histograms of the test snippets' attention.
 
     Args:
-        curves: columns loss, stage ("a" or "b"), epoch (from 1), seed and value.
-        looks: epoch → attention of all test snippets then, in order.
+        losses: columns loss, stage ("a" or "b"), epoch (from 1), seed and value.
+        attention: epoch of each checkpoint, and λ of all test snippets then, (N,).
         warmup: epochs of the warm-up, shaded.
         provenance: "simulated" or "measured on real features".
     """
     set_style()
-    losses = list(dict.fromkeys(curves["loss"]))
-    rows = -(-(len(losses) + 1) // 4)
-    figure, panels = plt.subplots(rows, 4, figsize=(WIDTH_IN, 2.1 * rows))
-    for axes, loss in zip(panels.flat, losses, strict=False):
-        own = curves[curves["loss"] == loss]
-        sns.lineplot(own, x="epoch", y="value", errorbar="sd", color=OURS, ax=axes)
+    names = list(dict.fromkeys(losses["loss"]))
+    num_rows = -(-(len(names) + 1) // 4)
+    figure, panels = plt.subplots(num_rows, 4, figsize=(WIDTH_IN, 2.1 * num_rows))
+    for axes, name in zip(panels.flat, names, strict=False):
+        curve = losses[losses["loss"] == name]
+        sns.lineplot(curve, x="epoch", y="value", errorbar="sd", color=OURS, ax=axes)
         axes.axvspan(0, warmup, color="black", alpha=0.07, linewidth=0)
-        axes.set_title(f"stage ({own['stage'].iloc[0]}): {loss}", fontsize="small")
+        axes.set_title(f"stage ({curve['stage'].iloc[0]}): {name}", fontsize="small")
         axes.set_ylabel("")
-    last = panels.flat[len(losses)]
-    shades = sns.color_palette("mako_r", len(looks))
-    for shade, (epoch, attention) in zip(shades, looks, strict=True):
-        last.hist(
-            attention, bins=20, range=(0, 1), histtype="step", density=True, color=shade, label=f"{epoch}"
-        )
+    last = panels.flat[len(names)]
+    shades = sns.color_palette("mako_r", len(attention))
+    for shade, (epoch, lam) in zip(shades, attention, strict=True):
+        last.hist(lam, bins=20, range=(0, 1), histtype="step", density=True, color=shade, label=f"{epoch}")
     last.set_title("attention", fontsize="small")
     last.set_xlabel("λ of a test snippet")
     last.set_yscale("log")
     last.legend(title="epoch", ncols=2, fontsize="xx-small", title_fontsize="xx-small")
-    for axes in panels.flat[len(losses) + 1 :]:
+    for axes in panels.flat[len(names) + 1 :]:
         axes.set_visible(False)
     title = f"Losses, {provenance}: mean and ±1 sd over seeds, warm-up shaded; attention of one seed"
     figure.suptitle(title, fontsize="medium")

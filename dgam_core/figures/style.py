@@ -1,21 +1,21 @@
-"""The style of all figures: one colour for the same thing everywhere."""
+"""The style of all figures: the same thing has the same colour everywhere."""
 
 from __future__ import annotations
 
 import matplotlib as mpl
 import seaborn as sns
 
-# Okabe and Ito's palette, told apart by readers of any colour vision.
+# The palette of Okabe and Ito, which readers of any colour vision can tell apart.
 OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
 SEED = "#E69F00"
 
-WIDTH_IN = 7.5  # the width of a page's text
+WIDTH_IN = 7.5  # of the text of a page
 KINDS = {"action": "#009E73", "context": "#E69F00", "background": "#CCCCCC", "not action": "#CCCCCC"}
 MODELS = {"without": WITHOUT, "with": OURS}  # generative attention modeling
 
 
 def stream_colour(stream: str) -> str:
-    """Return the colour of a stream, the same whether it stands alone or beside another."""
+    """Return the colour of a stream, the same with and without another stream beside it."""
     return "#D55E00" if stream == "flow" else "#333333"
 
 

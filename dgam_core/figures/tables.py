@@ -1,9 +1,8 @@
-"""Records → the tables and sentences of a page."""
+"""Records → tables, and sentences on paired differences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -11,9 +10,10 @@ from numpy.typing import ArrayLike
 from dgam_core.departures import Benchmark, Departure
 from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
 from dgam_core.experiments.model_choice import CHOICES
+from dgam_core.experiments.published import Published
 
-# What the sign of a paired difference's interval means.
-VERDICTS = {1: "helps", -1: "harms", 0: "is undecided"}
+# What a paired difference means, by the sign of its interval.
+EFFECTS = {1: "helps", -1: "harms", 0: "is undecided"}
 
 
 def mean_and_sd(
@@ -22,109 +22,95 @@ def mean_and_sd(
     """Mean ± standard deviation over the seeds, as text.
 
     Args:
-        records: columns row, seed, and those named.
+        records: columns row, seed, and those that `column` and `value` name.
         rows: rows of the table, in order.
-        column: what the columns of the table are.
-        value: what to average.
+        column: the column of `records` whose values become the columns of the table.
+        value: the column of `records` to average.
         scale: factor, 100 for a percentage.
         digits: digits after the point.
     """
     groups = scale * records.groupby(["row", column])[value].agg(["mean", "std"]).fillna(0.0)
     text = groups.map(f"{{:.{digits}f}}".format)
-    return (
-        (text["mean"] + " ± " + text["std"]).unstack().loc[list(rows)].rename_axis(index=None, columns=None)
-    )
+    table = (text["mean"] + " ± " + text["std"]).unstack().loc[list(rows)]
+    return table.rename_axis(index=None, columns=None)
 
 
-def map_table(
-    scores: pd.DataFrame, published: Mapping[str, Sequence[float]], columns: Sequence[str], main: str
-) -> pd.DataFrame:
-    """The main number by model choice, what is published, and mAP of the last epoch at each threshold.
+def map_table(scores: pd.DataFrame, published: Published, metric: str) -> pd.DataFrame:
+    """The main mAP by model choice, the published values, and mAP of the last epoch at each threshold.
 
     Args:
         scores: as `Scorer.table` makes them, in fractions.
-        published: row → percentages; the table keeps this order.
-        columns: what the published percentages are.
-        main: name of the number by which models are chosen, such as mAP@0.5.
+        published: mAP of the same rows; the table keeps their order.
+        metric: name of the main mAP, by which models are compared, such as mAP@0.5.
     """
-    rows = list(published)
+    rows = list(published.values.index)
     (provenance,) = scores["provenance"].unique()
     last = scores[scores["choice"] == "last"]
     parts = {
-        f"{main} (%) by model choice, {provenance}": choices(scores, rows),
-        "published": pd.DataFrame(dict(published), index=list(columns)).T.map("{:.1f}".format),
+        f"{metric} (%) by model choice, {provenance}": choices(scores, rows),
+        "published": published.values.rename(columns="mAP@{:g}".format).map("{:.1f}".format),
         f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(last, rows, "tiou", "map"),
     }
     return pd.concat(parts, axis=1)
 
 
 def choices(scores: pd.DataFrame, rows: Sequence[str], value: str = "main") -> pd.DataFrame:
-    """A number in percent for each model choice; see `map_table`.
+    """An mAP in percent per model choice; see `map_table`.
 
     Args:
         scores: as `Scorer.table` makes them.
         rows: rows of the table, in order.
-        value: "main", by which models are chosen, or "map", where there is one threshold.
+        value: "main", by which models are compared, or "map", where there is one threshold.
     """
-    once = scores[scores["tiou"] == scores["tiou"].iloc[0]]  # `main` is the same at every threshold
-    return mean_and_sd(once, rows, "choice", value)[list(CHOICES)]
+    at_first = scores[scores["tiou"] == scores["tiou"].iloc[0]]  # `main` is the same at every threshold
+    return mean_and_sd(at_first, rows, "choice", value)[list(CHOICES)]
 
 
-def methods(scores: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
+def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     """All methods of a published table, and this run below them, by model choice.
 
     Args:
         scores: as `Scorer.table` makes them, of one row, at the published thresholds.
-        published: `columns` (thresholds) and `methods`, as in Tables 3 and 5.
+        published: methods at these thresholds, as in Tables 3 and 5, and "average" where it is printed.
     """
     (provenance,) = scores["provenance"].unique()
-    columns = list(published["columns"])
-    printed = {
-        ("published", _name(entry)): [*entry["map"], *([entry["average"]] if "average" in entry else [])]
-        for entry in published["methods"]
-    }
-    averages = ["average"] if "average" in published["methods"][0] else []
-    theirs = pd.DataFrame(printed, index=[*columns, *averages]).T
-    at = scores.assign(row=scores["choice"])
-    here = mean_and_sd(at, list(CHOICES), "tiou", "map")[columns]
-    if averages:
-        # Over the thresholds first: what is left is one number a seed, and their spread that of the seeds.
-        each = at.groupby(["row", "seed"], as_index=False)["map"].mean().assign(column="average")
-        here["average"] = mean_and_sd(each, list(CHOICES), "column", "map")["average"]
-    here.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], here.index])
-    return pd.concat([theirs.map("{:.1f}".format).replace("nan", "–"), here])
+    names = [f"{method}, {published.details[method]}" for method in published.values.index]
+    above = published.values.set_axis(pd.MultiIndex.from_product([["published"], names]))
+    by_choice = scores.assign(row=scores["choice"])
+    below = mean_and_sd(by_choice, list(CHOICES), "tiou", "map")[published.thresholds]
+    if "average" in published.values:
+        # Averaged over the thresholds per seed, so that the spread is that of the seeds.
+        per_seed = by_choice.groupby(["row", "seed"], as_index=False)["map"].mean().assign(column="average")
+        below["average"] = mean_and_sd(per_seed, list(CHOICES), "column", "map")["average"]
+    below.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], below.index])
+    return pd.concat([above.map("{:.1f}".format).replace("nan", "–"), below])
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    return ", ".join(str(entry[key]) for key in ("method", "supervision", "feature") if entry.get(key))
-
-
-def sweep(scores: pd.DataFrame, name: str, published: Mapping[str, Any] | None) -> pd.DataFrame:
-    """mAP@0.5 by model choice at each value of a setting, and what is published.
+def sweep(scores: pd.DataFrame, name: str, published: Published | None) -> pd.DataFrame:
+    """mAP@0.5 by model choice at each value of a setting, and the published values.
 
     Args:
-        scores: as `Scorer.table` makes them at tIoU 0.5; rows are the values.
-        name: what is swept.
-        published: `data`, `columns` (values) and `map`, in percent; None where nothing is printed.
+        scores: as `Scorer.table` makes them at tIoU 0.5; rows are the values of the setting.
+        name: name of the setting.
+        published: one row, a column per value of the setting; None where nothing is printed.
     """
     (provenance,) = scores["provenance"].unique()
-    ours = choices(scores, list(scores["row"].unique()), "map")
-    parts = {f"mAP@0.5 (%) by model choice, {provenance}": ours}
+    by_choice = choices(scores, list(scores["row"].unique()), "map")
+    parts = {f"mAP@0.5 (%) by model choice, {provenance}": by_choice}
     if published is not None:
-        printed = pd.DataFrame({"DGAM": published["map"]}, index=published["columns"])
-        parts[f"published, {published['data']}"] = printed.map("{:.1f}".format)
+        parts[f"published, {published.data}"] = published.values.T.map("{:.1f}".format)
     return pd.concat(parts, axis=1).sort_index().fillna("–").rename_axis(index=name)
 
 
 def phase(scores: pd.DataFrame, axes: Sequence[str], rows: tuple[str, str]) -> pd.DataFrame:
-    """mAP of two settings at each point of a grid, and what the step from one to the other makes of it.
+    """mAP without and with a change at each point of a grid, and their paired difference.
 
     Args:
-        scores: columns row, seed and map (fractions), and the grid's axes.
-        axes: names of the grid's axes.
-        rows: the setting without and the one with what is tried.
+        scores: columns row, seed and map (fractions), and the axes of the grid.
+        axes: names of the axes of the grid.
+        rows: names of the rows without and with the change.
     Returns:
-        A row a point: both means in percent, and `step`, the paired difference in points, a `Summary`.
+        A row per point: both means in percent, and `step`, the paired difference in points, a `Summary`.
     """
     by_seed = 100 * scores.pivot(index=[*axes, "seed"], columns="row", values="map")[list(rows)]
     points = by_seed.groupby(list(axes))
@@ -140,15 +126,13 @@ def phase_text(points: pd.DataFrame, provenance: str, unit: str) -> pd.DataFrame
     return pd.concat({f"{unit}, {provenance}": means.assign(difference=steps)}, axis=1)
 
 
-def phase_lines(points: pd.DataFrame, what: str) -> list[str]:
-    """Say at which points of a grid, as `phase` returns it, something helps, harms or is undecided."""
+def phase_lines(points: pd.DataFrame, change: str) -> list[str]:
+    """Say at which points of a grid, as `phase` returns it, a change helps, harms or is undecided."""
     lines = []
-    for sign, verdict in VERDICTS.items():
-        there = points.index[[step.sign == sign for step in points["step"]]]
-        named = ("at " + _point(map(str, points.index.names), point) for point in there)
-        lines.append(
-            f"- {what} {verdict} at {len(there)} of {len(points)} points: {'; '.join(named) or 'none'}"
-        )
+    for sign, effect in EFFECTS.items():
+        selected = points.index[[step.sign == sign for step in points["step"]]]
+        places = "; ".join("at " + _point(map(str, points.index.names), point) for point in selected)
+        lines.append(f"- {change} {effect} at {len(selected)} of {len(points)} points: {places or 'none'}")
     return lines
 
 
@@ -157,17 +141,16 @@ def _point(names: Iterable[str], values: Sequence[float]) -> str:
 
 
 def departures(rows: Sequence[Departure], benchmark: Benchmark, changes: pd.DataFrame) -> pd.DataFrame:
-    """What the paper says, what the released code does, the settings that switch it, and what that changes.
+    """List what paper and released code do, the settings that switch between them, and their effect.
 
     Args:
         rows: the departures.
-        benchmark: of which data set the settings are.
-        changes: a number for each seed (rows) and variant (columns), called after its departure's number.
+        benchmark: data set of the settings.
+        changes: a difference per seed (rows) and variant (columns, whose names begin with the departure's
+            number).
     """
-    effects = {
-        name.split()[0]: f"{_signed(step, 1)}, {_interval(step, 1)}"
-        for name, step in ((str(name), summarize(changes[name])) for name in changes)
-    }
+    summaries = {str(name).split()[0]: summarize(changes[name]) for name in changes}
+    effects = {number: f"{_signed(step, 1)}, {_interval(step, 1)}" for number, step in summaries.items()}
     columns = ["", "what", "paper", "released code", "settings of the released code", "effect here"]
     return pd.DataFrame(
         [
@@ -187,23 +170,23 @@ def departures(rows: Sequence[Departure], benchmark: Benchmark, changes: pd.Data
 
 
 def compare(
-    what: str, after: ArrayLike, before: ArrayLike, unit: str, better: int = 1, digits: int = 1
+    change: str, after: ArrayLike, before: ArrayLike, unit: str, better: int = 1, digits: int = 1
 ) -> str:
     """Say in a line of Markdown what a change does, seed by seed.
 
     Args:
-        what: the change.
-        after: a number a seed with it, (S,).
-        before: without it, (S,).
-        unit: what the numbers are, such as "points of mAP@0.5".
+        change: the change.
+        after: value with the change, (S,), one per seed.
+        before: value without it, (S,).
+        unit: unit of the values, such as "points of mAP@0.5".
         better: 1 where higher is better, −1 where lower is.
         digits: digits after the point.
     """
     step = paired_difference(after, before)
     if step.low == step.high == 0:
-        return f"- {what} changes nothing"
+        return f"- {change} changes nothing"
     return (
-        f"- {what} {VERDICTS[better * step.sign]}: {_signed(step, digits)} {unit}, {_interval(step, digits)}"
+        f"- {change} {EFFECTS[better * step.sign]}: {_signed(step, digits)} {unit}, {_interval(step, digits)}"
     )
 
 
@@ -216,7 +199,7 @@ def _interval(step: Summary, digits: int) -> str:
 
 
 def seed_by_seed(lines: Iterable[str], provenance: str, count: int) -> str:
-    """Put lines of `compare` together and say how far they can be trusted."""
+    """Put lines of `compare` together and say how far they can be trusted; `count` seeds."""
     few = "; with so few they are too narrow, and say nothing of other data" if count < 20 else ""
     return (
         f"Seed by seed ({provenance}):\n\n"

@@ -1,4 +1,4 @@
-"""Reading settings from files: checked by their types, refused with a sentence."""
+"""YAML and settings from outside: checked by their types, refused with a sentence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dgam_core.errors import InputError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    """Read `values` as `model`; `where` names their origin in the error.
+def parse(model: type[Model], values: Mapping[str, Any], origin: str) -> Model:
+    """Read `values` as `model`; `origin` names where they come from in the error.
 
     Raises:
         InputError: an unknown name, a missing one, a wrong type or a value out of range.
@@ -25,24 +25,24 @@ def parse(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
         return model.model_validate(dict(values))
     except ValidationError as error:
         problems = error.errors()
-        # Where a field allows several types, those that the value does not have say less.
-        first = next((e for e in problems if not e["type"].endswith("_type")), problems[0])
-        name = str(first["loc"][0]) if first["loc"] else model.__name__
-    if first["type"] == "extra_forbidden":
+        # Where a field allows several types, a problem of the right type says more than the wrong types.
+        problem = next((p for p in problems if not p["type"].endswith("_type")), problems[0])
+        name = str(problem["loc"][0]) if problem["loc"] else model.__name__
+    if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(model.model_fields))}"
-        raise InputError(f"{where}: unknown parameter {name!r}; {hint}")
-    if first["type"] == "missing":
-        raise InputError(f"{where}: the parameter {name!r} is missing; give it a value")
-    reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    raise InputError(f"{where}: {name} = {values.get(name)!r}: {reason}")
+        raise InputError(f"{origin}: unknown parameter {name!r}; {hint}")
+    if problem["type"] == "missing":
+        raise InputError(f"{origin}: the parameter {name!r} is missing; give it a value")
+    reason = problem["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    raise InputError(f"{origin}: {name} = {values.get(name)!r}: {reason}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of names and values.
 
     Raises:
-        InputError: the file is missing, is no YAML, or holds something else than names and values.
+        InputError: the file is missing, is not YAML, or holds something else than names and values.
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -53,5 +53,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: is not valid YAML: {problem}") from None
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise InputError(f"{path}: should hold names and values, one `name: value` a line")
+        raise InputError(f"{path}: should hold names and values, one `name: value` per line")
     return values
+
+
+def value_of_text(text: str) -> Any:
+    """Return the value that a text has in YAML, or the text itself where it is not YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

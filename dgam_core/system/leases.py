@@ -1,101 +1,91 @@
 """Who does what, so that several processes asked for the same work do it once.
 
-A lease is a file, made by whoever comes first, on a shared file system too, and kept fresh while the work
-goes on. Nothing depends on it but time: work whose lease was lost is done twice, and the first result stays.
+A lease is a file, made by the first process to come, on a shared file system too, and renewed while the work
+goes on: `filelock.SoftFileLease`. Only time depends on it: work whose lease was lost is done twice, and the
+first result stays.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-FRESH_S = 20.0  # how often a lease is freshened
-STALE_S = (
-    180.0  # after this long without, its holder is taken for dead: more than file systems keep times for
-)
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
+
+RENEWED_EVERY_S = 20.0
+STALE_S = 180.0  # a lease not renewed for this long is free: longer than network file systems cache times
 
 
 class Leases:
-    """Leases on names in a folder, all held by this process."""
+    """Leases on names in a folder; those that this process holds end with the `with` block.
+
+    A lease of another machine is stale to an object that has seen it unchanged for `STALE_S`: keep one object
+    while you poll. Clocks of different machines are never compared.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._mine: set[Path] = set()
-        self._over = threading.Event()
+        self._leases: dict[str, SoftFileLease] = {}
+        self._unchanged: dict[str, tuple[tuple[int, int], float]] = {}  # inode and time of change; seen since
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for lease in self._leases.values():
+            lease.release(force=True)
 
     def acquire(self, name: str) -> bool:
-        """Take the lease on a name; False where another process holds it."""
+        """Take the lease on a name; False where another process holds it.
+
+        The lease of a process of this machine that was killed is free at once, that of another machine after
+        `STALE_S` without renewal.
+        """
+        if name not in self._leases:
+            self._leases[name] = SoftFileLease(
+                self._folder / name, lease_duration=STALE_S, heartbeat_interval=RENEWED_EVERY_S
+            )
+        lease = self._leases[name]
+        if not lease.is_locked:
+            self._remove_abandoned(name)
+        with suppress(Timeout, LeaseSettingsMismatch):
+            lease.acquire(blocking=False)
+        return lease.is_locked
+
+    def is_free(self, name: str) -> bool:
+        """Return whether no process holds the lease on a name."""
+        free = self.acquire(name)
+        self._leases[name].release()
+        return free
+
+    def _remove_abandoned(self, name: str) -> None:
+        """Remove a lease that is stale, but that `SoftFileLease` does not take over.
+
+        It does so by exchanging two names, which NFS and other network file systems refuse, and it leaves an
+        empty file alone, the lease of a process that was killed before it could write it.
+        """
         path = self._folder / name
-        if path in self._mine:
-            return True
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if _is_stale(path):
-            # Only one can rename it. One that comes later may meet another's new lease, and puts it back.
-            aside = path.with_name(f".{name}.{uuid.uuid4().hex}")
-            with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
+            change, now = _last_change(path), time.monotonic()
+            seen, since = self._unchanged.setdefault(name, (change, now))
+            if seen != change:
+                self._unchanged[name] = change, now
+            elif now - since > STALE_S + RENEWED_EVERY_S:
+                # Only one process can rename it. A later one may meet a new lease, and puts it back.
+                aside = path.with_name(f".{name}.{uuid.uuid4().hex}")
                 path.rename(aside)
-                if not _is_stale(aside):
+                if _last_change(aside) != change:
                     with suppress(FileExistsError):
                         path.hardlink_to(aside)
                 aside.unlink()
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
-        except FileExistsError:
-            return False
-        self._mine.add(path)
-        return True
-
-    def release_all(self) -> None:
-        """Give back what is held."""
-        self._over.set()
-        while self._mine:
-            self._mine.pop().unlink(missing_ok=True)
-
-    def keep_fresh(self) -> None:
-        """Freshen all leases until they are given back."""
-        while not self._over.wait(FRESH_S):
-            for path in list(self._mine):
-                with suppress(OSError):
-                    os.utime(path)
 
 
-@contextmanager
-def leases(folder: Path) -> Iterator[Leases]:
-    """Hold leases for as long as the block lasts."""
-    own = Leases(folder)
-    threading.Thread(target=own.keep_fresh, daemon=True).start()
-    try:
-        yield own
-    finally:
-        own.release_all()
-
-
-def _is_stale(path: Path) -> bool:
-    """Whether a lease's holder is dead."""
-    try:
-        age_s = time.time() - path.stat().st_mtime
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        here = holder["host"] == socket.gethostname()
-        return age_s > STALE_S or (here and not _lives(int(holder["pid"])))
-    except FileNotFoundError:
-        return False
-    except (ValueError, KeyError, TypeError):
-        return age_s > STALE_S  # not written yet, or its writer died before it could
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _last_change(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns

@@ -10,7 +10,7 @@ from dgam_core.data import store
 from dgam_core.data.layouts.basnet import read_basnet
 from dgam_core.data.simulated.features import thumos14
 from tests.cli.command import dgam
-from tests.data.layouts.test_common import export_basnet, export_dgam
+from tests.data.layouts.exports import export_basnet, export_dgam
 from tests.extraction.videos import encode
 
 

@@ -17,7 +17,7 @@ from pytest import approx
 from dgam_core.data import store
 from dgam_core.data.simulated.features import DATA_SETS
 from tests.cli.command import DGAM, dgam, dgam_process, refused
-from tests.data.layouts.test_common import export_basnet, export_dgam
+from tests.data.layouts.exports import export_basnet, export_dgam
 
 
 def test_from_features_to_map(tmp_path, tiny, params):

@@ -11,12 +11,12 @@ from dgam_core.segments import SegmentTable
 TRUTH = SegmentTable.from_rows(
     [("v", "x", 0, 10, 0), ("v", "Ambiguous", 20, 30, 0), ("v", "\x1b[31my", 5, 5, 0)]
 )
-FOUND = SegmentTable.from_rows([("v", "x", 0, 10, 1), ("v", "x", 21, 30, 2), ("u", "x", 0, 1, 0.5)])
+DETECTIONS = SegmentTable.from_rows([("v", "x", 0, 10, 1), ("v", "x", 21, 30, 2), ("u", "x", 0, 1, 0.5)])
 
 
 def results(protocol):
-    evaluation = mean_average_precision(FOUND, TRUTH, ["v"], [0.1, 0.5], protocol)
-    return evaluation, "a-set", diagnose(FOUND, TRUTH, 0.5, protocol)
+    evaluation = mean_average_precision(DETECTIONS, TRUTH, ["v"], [0.1, 0.5], protocol)
+    return evaluation, "a-set", diagnose(DETECTIONS, TRUTH, 0.5, protocol)
 
 
 def test_the_text_says_what_was_evaluated_and_moves_no_cursor():
@@ -45,18 +45,18 @@ def test_the_object_is_json_and_holds_the_same():
     assert "diagnosis" not in report.as_dict(*results("anet")[:2], None)
 
 
-def test_what_is_odd_is_said():
-    assert report.warnings(results("thumos")[0]) == [
+def test_oddities_are_reported():
+    assert report.oddities(results("thumos")[0]) == [
         "1 detections lie in videos outside the ground truth and count as false positives",
-        "1 segments or detections have no length; nothing finds them, and they find nothing",
+        "1 segments or detections have no length and match nothing",
     ]
-    assert report.warnings(results("anet")[0])[-1] == (
-        "1 segments are called Ambiguous and are a class like any other; --protocol thumos excuses them"
+    assert report.oddities(results("anet")[0])[-1] == (
+        "1 segments are called Ambiguous and are a class like any other; --protocol thumos ignores them"
     )
 
 
 @pytest.mark.parametrize("text", ["3", "0:1:0.1", "0.5:0.1:0.1", "0.1:0.9:0", "a:b:c", "0.1:1.5:0.1"])
-def test_thresholds_that_are_none(text):
+def test_invalid_thresholds_are_refused(text):
     with pytest.raises(InputError, match="should be FIRST:LAST:STEP"):
         report.read_thresholds(text)
 

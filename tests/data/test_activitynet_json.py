@@ -2,9 +2,17 @@ import json
 
 import pytest
 
-from dgam_core.data.activitynet_json import read_detections, read_ground_truth, write_detections
+from dgam_core.data.activitynet_json import (
+    Annotation,
+    name_of_test_subset,
+    read_annotations,
+    read_detections,
+    read_ground_truth,
+    write_detections,
+)
 from dgam_core.errors import InputError
 from dgam_core.segments import SegmentTable
+from dgam_core.snippets import Segment
 
 
 def write(path, content):
@@ -169,3 +177,79 @@ def test_files_that_cannot_be_read(tmp_path):
     path = write(tmp_path / "gt.json", {"database": {"a": video({"label": "x", "segment": [0, 1]})}})
     with pytest.raises(InputError, match="has no subset 'val'; it has 'test'"):
         read_ground_truth(path, "val")
+
+
+def gt(tmp_path, **videos):
+    return write(tmp_path / "gt.json", {"version": "1.3", "taxonomy": [], "database": videos})
+
+
+def test_an_entry_with_all_and_one_with_nothing(tmp_path):
+    full = {
+        "subset": "training", "duration": "12.5", "fps": 30, "url": "x",
+        "annotations": [
+            {"label": "run", "segment": ["1", 2.5], "label_id": 3},
+            {"label": "jump", "segment": [3, 4]},
+            {"label": "run", "segment": [5, 6]},
+        ],
+    }  # fmt: skip
+    annotations = read_annotations(gt(tmp_path, a=full, b={}))
+    segments = (Segment("run", 1.0, 2.5), Segment("jump", 3.0, 4.0), Segment("run", 5.0, 6.0))
+    assert annotations == {
+        "a": Annotation("training", ("jump", "run"), segments, 12.5, 30.0),
+        "b": Annotation("", (), (), None, None),
+    }
+
+
+def test_a_label_alone_is_one_of_the_whole_video(tmp_path):
+    rows = [{"label": "run"}, {"label": "jump", "label_id": 1}, {"label": "run", "segment": [0, 1]}]
+    (annotation,) = read_annotations(gt(tmp_path, a={"annotations": rows})).values()
+    assert annotation.labels == ("jump", "run")
+    assert annotation.segments == (Segment("run", 0.0, 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ([], r"video 'a' should be an object \{…\}, not \[\]"),
+        ({"annotations": 3}, "video 'a' should have a list of annotations, not 3"),
+        ({"annotations": [{"segment": [0, 1]}]}, "annotation 1: the label should be a string, not missing"),
+        (
+            {"annotations": [{"label": "x", "segmnt": [0, 1]}]},
+            r"should be \[start, end\] in seconds",
+        ),
+        (
+            {"annotations": [{"label": "x", "segment": [0, True]}]},
+            "the end should be a finite .*, not True",
+        ),
+        ({"fps": 0}, "the fps should be above zero, not 0"),
+        ({"duration": "NaN"}, "the duration should be a finite number, not 'NaN'"),
+    ],
+)
+def test_annotations_that_cannot_be_read_get_a_sentence(tmp_path, entry, sentence):
+    with pytest.raises(InputError, match=sentence):
+        read_annotations(gt(tmp_path, a=entry))
+
+
+def test_the_test_subset_is_called_test_or_else_validation():
+    assert name_of_test_subset(["validation", "test"]) == "test"
+    assert name_of_test_subset(["training", "validation"]) == "validation"
+
+
+def test_real_annotations(shared_data):
+    """Numbers of videos from the data's own description; classes are those of the benchmarks."""
+    thumos = read_annotations(shared_data / "thumos14" / "gt.json").values()
+    counts = {
+        subset: sum(len(video.segments) for video in thumos if video.subset == subset)
+        for subset in ("train", "test")
+    }
+    assert counts == {"train": 3007, "test": 3311}
+    assert len({label for video in thumos for label in video.labels}) == 20
+    files = sorted((shared_data / "activitynet12").glob("*.json"))
+    activitynet = [video for path in files for video in read_annotations(path).values()]
+    subsets = [video.subset for video in activitynet]
+    assert (subsets.count("training"), subsets.count("validation")) == (4441, 2198)
+    assert len({label for video in activitynet for label in video.labels}) == 100
+    assert all(video.duration_s for video in activitynet)
+    # ActivityNet's annotators could not go beyond a video's end by more than rounding.
+    late = [video for video in activitynet if any(s.end_s > video.duration_s + 1 for s in video.segments)]
+    assert len(late) <= 0.05 * len(activitynet)

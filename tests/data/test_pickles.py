@@ -1,5 +1,6 @@
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,12 @@ def test_arrays_of_any_size_are_those_that_were_written(tmp_path, protocol):
     ]
     arrays.append(np.asfortranarray(random.random((80, 900))))
     arrays.append(random.random((300, 300)).astype(">f4"))
-    found = read_object_array(save(tmp_path / "x.npy", objects(*arrays), protocol))
-    for here, there in zip(found, arrays, strict=True):
-        assert plain(here).dtype == there.dtype
-        assert np.array_equal(plain(here), there)
+    read = read_object_array(save(tmp_path / "x.npy", objects(*arrays), protocol))
+    for value, array in zip(read, arrays, strict=True):
+        assert plain(value).dtype == array.dtype
+        assert np.array_equal(plain(value), array)
     if protocol != 2:  # which writes bytes as text
-        assert [isinstance(value, Stored) for value in found] == [False, True, True, False, True, True]
+        assert [isinstance(value, Stored) for value in read] == [False, True, True, False, True, True]
 
 
 @pytest.mark.parametrize("protocol", [None, 2, 3, 4])
@@ -62,8 +63,7 @@ def test_plain_objects_are_read(tmp_path, protocol):
         True,
         [],
     ]
-    found = read_object_array(save(tmp_path / "x.npy", objects(*values), protocol))
-    assert found == values
+    assert read_object_array(save(tmp_path / "x.npy", objects(*values), protocol)) == values
 
 
 def test_an_array_of_numbers_needs_no_pickle(tmp_path):
@@ -101,16 +101,16 @@ def test_a_pickle_that_would_call_something_is_refused_before_it_does(tmp_path, 
     with pytest.raises(InputError) as error:
         read_object_array(path)
     text = str(error.value).replace("__builtin__", "builtins")  # as protocol 2 calls them
-    assert text == f"{path}: names {name}, which has no place in an array; it is not read"
+    assert text == f"{path}: refers to {name}, which is not part of a NumPy array; the file is refused"
     assert not proof.exists()
 
 
 def test_objects_of_a_class_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"names pathlib\.\w*Path, which has no place"):
+    with pytest.raises(InputError, match=r"refers to pathlib\.\w*Path, which is not part"):
         read_object_array(save(tmp_path / "x.npy", objects(Path("/etc/passwd"), Call)))
-    with pytest.raises(InputError, match=r"names builtins\.set,|a set has no place"):
+    with pytest.raises(InputError, match=r"refers to builtins\.set,|a set does not belong"):
         read_object_array(save(tmp_path / "x.npy", objects({1, 2})))
-    with pytest.raises(InputError, match="a dict has no place in it"):
+    with pytest.raises(InputError, match="a dict does not belong in it"):
         read_object_array(save(tmp_path / "x.npy", objects({"a": 1})))
 
 
@@ -129,6 +129,31 @@ def test_a_length_beyond_the_file_takes_no_memory(tmp_path):
         path.write_bytes(header + b"\x80\x03" + opcode + b"\xff" * (size - 1) + b"\x7f" + b".")
         with pytest.raises(InputError, match="it ends too early"):
             read_object_array(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"N" + pickle.LONG_BINPUT + b"\xff\xff\xff\x7f.", "it numbers more objects than it has"),
+        (pickle.PERSID + b"0 9\n.", "it refers to objects outside of it"),
+        (b"I0\n" + pickle.BINPERSID + b".", "it refers to objects outside of it"),
+    ],
+)
+def test_pickles_that_claim_what_they_do_not_have_are_refused(tmp_path, content, sentence):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x03" + content)
+    with pytest.raises(InputError, match=sentence):
+        read_pickle(path)
+
+
+def test_large_arrays_take_memory_one_at_a_time(tmp_path):
+    path = save(tmp_path / "x.npy", objects(*(np.full((1 << 20), i, "f4") for i in range(16))))  # 64 MiB
+    tracemalloc.start()
+    values = read_object_array(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * (4 << 20)
+    assert [int(value.load()[-1]) for value in values] == list(range(16))
 
 
 def test_a_shape_that_does_not_fit_its_bytes_is_refused(tmp_path):
@@ -152,21 +177,19 @@ def test_arrays_within_arrays_have_a_bottom(tmp_path):
 def test_real_annotations(shared_data):
     folder = shared_data / "thumos14" / "Thumos14reduced-Annotations"
     for path in sorted(folder.glob("*.npy")):
-        found = read_object_array(path)
         expected = np.load(path, allow_pickle=True, encoding="bytes")
-        assert len(found) == len(expected)
-        for here, there in zip(found, expected, strict=True):
-            assert np.array_equal(np.asarray(plain(here), dtype=object), np.asarray(there, dtype=object))
+        for value, array in zip(read_object_array(path), expected, strict=True):
+            assert np.array_equal(np.asarray(plain(value), dtype=object), np.asarray(array, dtype=object))
 
 
 def test_a_pickle_of_dictionaries_and_arrays(tmp_path):
     large = np.random.default_rng(0).random((300, 300)).astype(np.float32)
     content = {"params": {"layer": {"kernel": large, "bias": np.zeros(3)}}, "step": 7, "names": ["a", "b"]}
     (tmp_path / "w.ckpt").write_bytes(pickle.dumps(content))
-    found = read_pickle(tmp_path / "w.ckpt")
-    assert np.array_equal(plain(found["params"]["layer"]["kernel"]), large)
-    assert found["params"]["layer"]["bias"].tolist() == [0, 0, 0]
-    assert (found["step"], found["names"]) == (7, ["a", "b"])
+    values = read_pickle(tmp_path / "w.ckpt")
+    assert np.array_equal(plain(values["params"]["layer"]["kernel"]), large)
+    assert values["params"]["layer"]["bias"].tolist() == [0, 0, 0]
+    assert (values["step"], values["names"]) == (7, ["a", "b"])
     (tmp_path / "w.ckpt").write_bytes(pickle.dumps({"path": tmp_path}))
-    with pytest.raises(InputError, match="which has no place in an array"):
+    with pytest.raises(InputError, match="which is not part of a NumPy array"):
         read_pickle(tmp_path / "w.ckpt")

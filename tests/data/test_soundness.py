@@ -24,10 +24,10 @@ def _change_video(data, **changes):
         (
             lambda d: replace(d, fps=20.0),
             "tiny: v0 lasts 6 s, its 6 snippets of 16 frames last 4.8 s at 20 fps, and 4 of 4 videos are so; "
-            "20.0 frames a snippet would fit, or 16.0 fps: check both",
+            "20.0 frames per snippet would fit, or 16.0 fps: check both",
         ),
         (lambda d: replace(d, features={}), "tiny: has no stream of features"),
-        (lambda d: replace(d, fps=0.0), "tiny: fps 0.0 and frames a snippet 16 must be above zero"),
+        (lambda d: replace(d, fps=0.0), "tiny: fps 0.0 and frames per snippet 16 must be above zero"),
         (lambda d: replace(d, videos=d.videos[1:]), "tiny: flow features of an unknown video 'v0'"),
         (
             lambda d: _change_video(d, subset="val"),

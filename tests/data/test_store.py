@@ -106,7 +106,7 @@ def rename_annotated_video(file):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda f: f.attrs.__setitem__("format", "else"), "is an HDF5 file, but no data-set store"),
+        (lambda f: f.attrs.__setitem__("format", "else"), "is an HDF5 file, but not a store"),
         (lambda f: f.attrs.__setitem__("version", 9), "has version 9 of the store, this program reads 1"),
         (lambda f: f.__delitem__("videos"), "is damaged"),
         (lambda f: f.attrs.__delitem__("fps"), "is damaged"),

@@ -53,7 +53,7 @@ def test_pairing_removes_what_seeds_share():
 
 def test_what_cannot_be_summarized():
     for values in ([], [1.0, np.nan], [[1.0]]):
-        with pytest.raises(ValueError, match="finite values, one a seed"):
+        with pytest.raises(ValueError, match="finite values, one per seed"):
             summarize(values)
     with pytest.raises(ValueError, match="same seeds on both sides"):
         paired_difference([1.0, 2.0], [1.0])

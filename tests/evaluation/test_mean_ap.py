@@ -9,12 +9,7 @@ from pytest import approx
 from dgam_core.data.activitynet_json import read_detections, read_ground_truth
 from dgam_core.evaluation.matching import PROTOCOLS
 from dgam_core.evaluation.mean_ap import average_precision, mean_average_precision
-from dgam_core.segments import SegmentTable
-from tests.evaluation import plain_evaluate
-
-
-def table(*rows):
-    return SegmentTable.from_rows([(*row, 0.0) if len(row) == 4 else row for row in rows])
+from tests.evaluation import plain_evaluate, table
 
 
 def test_average_precision_by_hand():
@@ -33,7 +28,7 @@ def test_average_precision_without_detections_is_zero():
     assert average_precision([], [], 3) == 0
 
 
-def test_average_precision_needs_something_to_find():
+def test_average_precision_needs_ground_truth():
     with pytest.raises(ValueError, match="num_gt 0 must be positive"):
         average_precision([1.0], [True], 0)
 
@@ -46,21 +41,21 @@ def test_of_equal_scores_the_last_comes_first():
 
 def test_a_detection_takes_the_best_segment_that_is_free():
     truth = table(("v", "x", 0, 10), ("v", "x", 4, 14))
-    found = table(("v", "x", 4, 14, 0.9), ("v", "x", 3, 13, 0.8), ("v", "x", 0, 10, 0.7))
+    detections = table(("v", "x", 4, 14, 0.9), ("v", "x", 3, 13, 0.8), ("v", "x", 0, 10, 0.7))
     # The first takes the second segment. The next overlaps that by 9 / 11, but it is taken, and the first
     # segment by 7 / 13: enough at 0.5, where it leaves nothing to the last, and not at 0.6.
-    result = mean_average_precision(found, truth, ["v"], [0.5, 0.6])
+    result = mean_average_precision(detections, truth, ["v"], [0.5, 0.6])
     # hits 1 1 0: AP 1; hits 1 0 1: precision 1, 1/2, 2/3, AP (1 + 2/3) / 2
     assert result.map.tolist() == approx([1, 5 / 6])
 
 
 def test_a_threshold_met_exactly_is_reached():
     # overlap 1 of union 10; 0.1 has no exact binary form
-    truth, found = table(("v", "x", 0, 10)), table(("v", "x", 9, 10, 1.0))
-    assert mean_average_precision(found, truth, ["v"], [0.1]).map.tolist() == [1]
+    truth, detections = table(("v", "x", 0, 10)), table(("v", "x", 9, 10, 1.0))
+    assert mean_average_precision(detections, truth, ["v"], [0.1]).map.tolist() == [1]
     thresholds = np.arange(1, 10) * 0.1  # 0.30000000000000004 among them
-    found = table(("v", "x", 0, 3, 1.0))
-    result = mean_average_precision(found, truth, ["v"], thresholds)
+    detections = table(("v", "x", 0, 3, 1.0))
+    result = mean_average_precision(detections, truth, ["v"], thresholds)
     assert result.map.tolist() == [1] * 3 + [0] * 6
     assert result.tiou.tolist() == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
@@ -69,8 +64,8 @@ def test_equal_overlap_is_a_tie_in_spite_of_rounding():
     # a detection over two segments of equal length: tIoU 0.1 / 0.7 with both, whatever the last bits say;
     # the later is taken, so the second detection, on the earlier one, still finds it
     truth = table(("v", "x", 0.1, 0.2), ("v", "x", 0.7, 0.8))
-    found = table(("v", "x", 0.1, 0.8, 2.0), ("v", "x", 0.1, 0.2, 1.0))
-    assert mean_average_precision(found, truth, ["v"], [0.1]).map[0] == 1
+    detections = table(("v", "x", 0.1, 0.8, 2.0), ("v", "x", 0.1, 0.2, 1.0))
+    assert mean_average_precision(detections, truth, ["v"], [0.1]).map[0] == 1
     other = table(("v", "x", 0.1, 0.8, 2.0), ("v", "x", 0.7, 0.8, 1.0))
     # the later one is taken already: hits 1, 0 of 2
     assert mean_average_precision(other, truth, ["v"], [0.1]).map[0] == 1 / 2
@@ -79,51 +74,51 @@ def test_equal_overlap_is_a_tie_in_spite_of_rounding():
 def test_equal_overlap_half_way_between_multiples_of_the_tolerance_is_a_tie():
     # both tIoU are 42.2 / 204.8 = 0.2060546875, which in doubles come out 1e-15 apart, on both sides
     truth = table(("v", "x", 1750.3, 1792.5), ("v", "x", 1912.9, 1955.1))
-    found = table(("v", "x", 1750.3, 1955.1, 2.0), ("v", "x", 1750.3, 1792.5, 1.0))
+    detections = table(("v", "x", 1750.3, 1955.1, 2.0), ("v", "x", 1750.3, 1792.5, 1.0))
     # the later is taken, the second detection still finds the earlier: hits 1, 1 of 2
-    assert mean_average_precision(found, truth, ["v"], [0.2]).map[0] == 1
+    assert mean_average_precision(detections, truth, ["v"], [0.2]).map[0] == 1
 
 
 def test_mean_is_over_the_classes_of_the_ground_truth():
     truth = table(("v", "x", 0, 1), ("w", "y", 0, 1))
-    found = table(("v", "x", 0, 1, 1.0), ("v", "z", 0, 1, 1.0), ("u", "x", 0, 1, 0.5))
-    result = mean_average_precision(found, truth, ["v", "w"], [0.5])
+    detections = table(("v", "x", 0, 1, 1.0), ("v", "z", 0, 1, 1.0), ("u", "x", 0, 1, 0.5))
+    result = mean_average_precision(detections, truth, ["v", "w"], [0.5])
     assert result.per_class["x"].tolist() == [1]
     assert result.per_class["y"].tolist() == [0]  # no detection
     assert result.map.tolist() == [0.5]
-    assert (result.unknown_labels, result.unknown_videos) == (1, 1)
+    assert (result.num_of_unknown_labels, result.num_in_unknown_videos) == (1, 1)
     assert (result.num_videos, result.num_segments, result.num_detections) == (2, 2, 3)
 
 
 def test_a_detection_outside_the_ground_truth_is_a_false_positive():
     truth = table(("v", "x", 0, 1))
-    found = table(("u", "x", 0, 1, 2.0), ("v", "x", 0, 1, 1.0))
-    assert mean_average_precision(found, truth, ["v"], [0.5]).map[0] == 1 / 2  # hits 0, 1
+    detections = table(("u", "x", 0, 1, 2.0), ("v", "x", 0, 1, 1.0))
+    assert mean_average_precision(detections, truth, ["v"], [0.5]).map[0] == 1 / 2  # hits 0, 1
 
 
-def test_no_credit_without_length_and_duplicates_each_want_a_detection():
+def test_no_credit_without_length_and_duplicates_each_need_a_detection():
     degenerate = table(("v", "x", 2, 2))
     assert mean_average_precision(table(("v", "x", 2, 2, 1.0)), degenerate, ["v"], [0.5]).map[0] == 0
     twice = table(("v", "x", 0, 1), ("v", "x", 0, 1))
     assert mean_average_precision(table(("v", "x", 0, 1, 1.0)), twice, ["v"], [0.5]).map[0] == 1 / 2
 
 
-def test_what_cannot_be_evaluated_is_refused():
-    truth, found = table(("v", "x", 0, 1)), table(("v", "x", 0, 1, 1.0))
+def test_invalid_input_is_refused():
+    truth, detections = table(("v", "x", 0, 1)), table(("v", "x", 0, 1, 1.0))
     with pytest.raises(ValueError, match="no segment"):
-        mean_average_precision(found, table(), ["v"], [0.5])
+        mean_average_precision(detections, table(), ["v"], [0.5])
     for row in (("v", "x", 0, np.inf), ("v", "x", 1, 0)):
         with pytest.raises(ValueError, match="a segment of the ground truth has no finite length, or ends"):
-            mean_average_precision(found, table(row), ["v"], [0.5])
+            mean_average_precision(detections, table(row), ["v"], [0.5])
         with pytest.raises(ValueError, match="a detection has no finite length, or ends before it starts"):
             mean_average_precision(table((*row, 0.5)), truth, ["v"], [0.5])
     with pytest.raises(ValueError, match="no segment"):
-        mean_average_precision(found, table(("v", "Ambiguous", 0, 1)), ["v"], [0.5], "thumos")
+        mean_average_precision(detections, table(("v", "Ambiguous", 0, 1)), ["v"], [0.5], "thumos")
     with pytest.raises(ValueError, match="not finite"):
         mean_average_precision(table(("v", "x", 0, 1, np.nan)), truth, ["v"], [0.5])
     for thresholds in ([], [0.0], [1.1]):
         with pytest.raises(ValueError, match=r"must lie in \(0, 1\]"):
-            mean_average_precision(found, truth, ["v"], thresholds)
+            mean_average_precision(detections, truth, ["v"], thresholds)
 
 
 segment = st.tuples(
@@ -138,58 +133,58 @@ detection = st.tuples(segment, st.integers(0, 4)).map(lambda pair: (*pair[0], pa
 def test_equals_a_slow_evaluator_in_exact_arithmetic(protocol, detections, truth, one):
     truth.append((one[0], "x", *one[2:]))  # at least one is not ambiguous
     thresholds = [Fraction(1, 10), Fraction(1, 3), Fraction(1, 2), Fraction(7, 10), Fraction(1)]
-    found = mean_average_precision(
+    result = mean_average_precision(
         table(*detections), table(*truth), "uvw", [float(t) for t in thresholds], protocol
     )
     slow = getattr(plain_evaluate, protocol)
-    assert found.map == approx(np.array([slow(detections, truth, t) for t in thresholds]), abs=1e-12)
-    assert ((found.map >= 0) & (found.map <= 1)).all()
+    assert result.map == approx(np.array([slow(detections, truth, t) for t in thresholds]), abs=1e-12)
+    assert ((result.map >= 0) & (result.map <= 1)).all()
 
 
 def test_the_thumos_kit_lets_segments_choose_and_a_tiou_exceed_the_threshold():
     truth = table(("v", "x", 0, 10), ("v", "x", 10, 20))
-    found = table(("v", "x", 0, 5, 0.9), ("v", "x", 1, 11, 0.8), ("v", "x", 8, 20, 0.1))
+    detections = table(("v", "x", 0, 5, 0.9), ("v", "x", 1, 11, 0.8), ("v", "x", 8, 20, 0.1))
     # At 0.5: the first reaches 5 / 10 and does not exceed it; the first segment takes the second (9 / 11),
     # the other the third (10 / 12): miss, hit, hit of 2, not interpolated: (1/2 + 2/3) / 2.
-    result = mean_average_precision(found, truth, ["v"], [0.5], "thumos")
+    result = mean_average_precision(detections, truth, ["v"], [0.5], "thumos")
     assert result.map.tolist() == approx([(1 / 2 + 2 / 3) / 2])
     # By the ActivityNet protocol the first finds the first segment, and the second nothing.
-    assert mean_average_precision(found, truth, ["v"], [0.5]).map.tolist() == approx([(1 + 2 / 3) / 2])
+    assert mean_average_precision(detections, truth, ["v"], [0.5]).map.tolist() == approx([(1 + 2 / 3) / 2])
 
 
 def test_the_thumos_kit_counts_hits_before_misses_of_the_same_score():
     truth = table(("v", "x", 0, 1))
-    found = table(("u", "x", 0, 1, 0.5), ("v", "x", 0, 1, 0.5))
-    assert mean_average_precision(found, truth, ["v"], [0.5], "thumos").map.tolist() == [1]
+    detections = table(("u", "x", 0, 1, 0.5), ("v", "x", 0, 1, 0.5))
+    assert mean_average_precision(detections, truth, ["v"], [0.5], "thumos").map.tolist() == [1]
 
 
 def test_ambiguous_segments_neither_help_nor_hurt_in_the_thumos_kit():
     truth = table(("v", "x", 0, 1), ("v", "Ambiguous", 5, 6))
-    found = table(("v", "x", 5.2, 7, 0.9), ("v", "x", 0, 1, 0.8))
-    by_protocol = {name: mean_average_precision(found, truth, ["v"], [0.5], name) for name in PROTOCOLS}
+    detections = table(("v", "x", 5.2, 7, 0.9), ("v", "x", 0, 1, 0.8))
+    by_protocol = {name: mean_average_precision(detections, truth, ["v"], [0.5], name) for name in PROTOCOLS}
     assert by_protocol["thumos"].map.tolist() == [1]  # only the hit counts
     assert by_protocol["wtalc"].map.tolist() == [1]
     assert by_protocol["anet"].map.tolist() == [1 / 4]  # miss, hit; and a class that nothing finds
-    assert [result.ambiguous for result in by_protocol.values()] == [1, 1, 1]
+    assert [result.num_ambiguous for result in by_protocol.values()] == [1, 1, 1]
     assert [result.num_segments for result in by_protocol.values()] == [2, 1, 1]
 
 
 def test_wtalc_takes_the_first_segment_on_a_grid_of_snippets():
     # at 25 / 16 a second 0.64 s are one snippet: 0 … 5, and 1 … 6 and 0 … 5 of the truth
     truth = table(("v", "x", 0.64, 3.84), ("v", "x", 0.1, 3.1))
-    found = table(("v", "x", 0, 3.2, 0.9), ("v", "x", 0.64, 3.84, 0.8))
+    detections = table(("v", "x", 0, 3.2, 0.9), ("v", "x", 0.64, 3.84, 0.8))
     # The first detection overlaps the first segment by 4 / 6 and takes it, though the second fits exactly.
-    assert mean_average_precision(found, truth, ["v"], [0.5], "wtalc").map.tolist() == [1]
-    assert mean_average_precision(found, truth, ["v"], [0.9], "wtalc").map.tolist() == [1]
-    assert mean_average_precision(found, truth, ["v"], [0.99], "anet").map.tolist() == [1 / 4]
+    assert mean_average_precision(detections, truth, ["v"], [0.5], "wtalc").map.tolist() == [1]
+    assert mean_average_precision(detections, truth, ["v"], [0.9], "wtalc").map.tolist() == [1]
+    assert mean_average_precision(detections, truth, ["v"], [0.99], "anet").map.tolist() == [1 / 4]
 
 
-def test_what_is_odd_is_counted():
+def test_oddities_are_counted():
     truth = table(("v", "x", 0, 1), ("v", "x", 0, 1), ("v", "x", 2, 2), ("v", "Ambiguous", 5, 6))
-    found = table(("v", "x", 3, 3, 0.9), ("u", "x", 0, 1, 0.5), ("v", "z", 0, 1, 0.5))
-    result = mean_average_precision(found, truth, ["v"], [0.5], "thumos")
-    assert (result.duplicates, result.empty, result.ambiguous) == (1, 2, 1)
-    assert (result.unknown_videos, result.unknown_labels) == (1, 1)
+    detections = table(("v", "x", 3, 3, 0.9), ("u", "x", 0, 1, 0.5), ("v", "z", 0, 1, 0.5))
+    result = mean_average_precision(detections, truth, ["v"], [0.5], "thumos")
+    assert (result.num_duplicates, result.num_empty, result.num_ambiguous) == (1, 2, 1)
+    assert (result.num_in_unknown_videos, result.num_of_unknown_labels) == (1, 1)
 
 
 @given(st.permutations(range(6)))
@@ -206,15 +201,17 @@ def test_the_order_of_videos_does_not_matter(order):
     segments = {"u": (0, 4), "v": (1, 3), "w": (5, 9)}
     scores = {"u": 0.9, "v": 0.8, "w": 0.7}
     truth = table(*((video, "x", *segments[video]) for video in order))
-    found = table(*((video, "x", 1, 4, scores[video]) for video in reversed(order)))
+    detections = table(*((video, "x", 1, 4, scores[video]) for video in reversed(order)))
     # tIoU 3/4, 2/3, 0: hits 1, 1, 0 of 3 at 0.5 and 1, 0, 0 of 3 at 0.7
-    assert mean_average_precision(found, truth, order, [0.5, 0.7]).map == approx(np.array([2 / 3, 1 / 3]))
+    assert mean_average_precision(detections, truth, order, [0.5, 0.7]).map == approx(
+        np.array([2 / 3, 1 / 3])
+    )
 
 
 def test_real_detections_on_thumos14(shared_data):
     truth = read_ground_truth(shared_data / "thumos14" / "gt.json")
-    found = read_detections(shared_data / "thumos14" / "stpn_detections.json")
-    result = mean_average_precision(found, truth.segments, truth.videos, np.arange(1, 10) / 10)
+    detections = read_detections(shared_data / "thumos14" / "stpn_detections.json")
+    result = mean_average_precision(detections, truth.segments, truth.videos, np.arange(1, 10) / 10)
     published = [52.12, 44.20, 34.70, 26.06, 17.70, 10.09, 4.99, 1.34, 0.10]
     assert 100 * result.map == approx(np.array(published), abs=0.05)
     assert (result.num_videos, result.num_segments, result.num_detections) == (210, 3311, 9151)
@@ -234,9 +231,9 @@ def test_the_thumos_kit_on_real_detections(shared_data):
     ]
     lines = (folder / "Ambiguous_test.txt").read_text().splitlines()
     rows += [(video, "Ambiguous", float(a), float(b)) for video, a, b in map(str.split, lines)]
-    found = read_detections(shared_data / "thumos14" / "stpn_detections.json")
+    detections = read_detections(shared_data / "thumos14" / "stpn_detections.json")
     result = mean_average_precision(
-        found, table(*rows), {row[0] for row in rows}, np.arange(1, 10) / 10, "thumos"
+        detections, table(*rows), {row[0] for row in rows}, np.arange(1, 10) / 10, "thumos"
     )
     assert (100 * result.map).round(1).tolist() == [46.6, 40.3, 32.5, 25.0, 17.2, 9.7, 4.8, 1.3, 0.1]
-    assert (result.num_segments, result.ambiguous) == (3358, len(lines))
+    assert (result.num_segments, result.num_ambiguous) == (3358, len(lines))

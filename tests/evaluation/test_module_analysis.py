@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -13,21 +13,29 @@ from dgam_core.evaluation.module_analysis import (
     set_statistics,
     snippet_kinds,
     swap_modules,
+    video_of_median_change,
 )
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import Segment
 from tests.conftest import outputs_of
 
 
-def outputs(attention, own, label):
-    """Outputs with probability `own` for the video's class, column 1 or 2, the rest on the background."""
-    p = np.full((len(own), 3), 1e-9)
-    p[:, 1 + label], p[:, 0] = own, 1 - np.array(own)
+def outputs(attention, probability, label):
+    """Outputs with a probability of the video's class, column 1 or 2, the rest on the background."""
+    p = np.full((len(probability), 3), 1e-9)
+    p[:, 1 + label], p[:, 0] = probability, 1 - np.array(probability)
     return outputs_of(attention, np.log(p))
 
 
 @pytest.fixture
-def found(tiny):
+def perfect(tiny):
+    """Outputs that are high on the action, snippets 2 and 3 of every video, and low elsewhere."""
+    inside = {v: [0.9 if t in (2, 3) else 0.1 for t in range(v.num_snippets)] for v in tiny.subset("test")}
+    return {v.name: outputs(p, p, tiny.classes.index(v.labels[0])) for v, p in inside.items()}
+
+
+@pytest.fixture
+def predicted(tiny):
     # v2 has 8 snippets of 1 s, v3 has 9; the action of both is [2 s, 4 s], snippets 2 and 3
     a, b = (video.name for video in tiny.subset("test"))
     return {
@@ -38,8 +46,8 @@ def found(tiny):
     }
 
 
-def test_the_four_statistics_by_hand(tiny, found):
-    s = set_statistics(tiny, found)
+def test_the_four_statistics_by_hand(tiny, predicted):
+    s = set_statistics(tiny, predicted)
     # gt: 2, 3 in each video, 4 in all
     assert s.false_attention == approx(2 / 4)  # snippet 1 of the first, 8 of the second
     assert s.missed_by_attention == approx(1 / 4)  # snippet 3 of the first
@@ -47,30 +55,20 @@ def test_the_four_statistics_by_hand(tiny, found):
     assert s.rescued_by_attention == approx(1 / 4)  # snippet 2 of the first
 
 
-def test_a_perfect_model_has_no_errors(tiny):
-    perfect = {}
-    for video in tiny.subset("test"):
-        inside = [0.9 if t in (2, 3) else 0.1 for t in range(video.num_snippets)]
-        perfect[video.name] = outputs(inside, inside, tiny.classes.index(video.labels[0]))
-    s = set_statistics(tiny, perfect)
-    assert (s.false_attention, s.missed_by_attention, s.filtered_by_attention, s.rescued_by_attention) == (
-        0,
-        0,
-        0,
-        0,
-    )
+def test_a_perfect_model_has_no_errors(tiny, perfect):
+    assert astuple(set_statistics(tiny, perfect)) == (0, 0, 0, 0)
 
 
-def test_the_classifier_counts_for_the_videos_own_classes_alone(tiny, found):
-    wrong = {name: outputs_of(o.attention, o.tcam[:, [0, 2, 1]]) for name, o in found.items()}
+def test_the_classifier_counts_for_the_classes_of_the_video_alone(tiny, predicted):
+    wrong = {name: outputs_of(o.attention, o.tcam[:, [0, 2, 1]]) for name, o in predicted.items()}
     s = set_statistics(tiny, wrong)
     assert s.filtered_by_attention == 0  # the classifier finds nothing of the right class
     assert s.rescued_by_attention == approx(3 / 4)  # all that attention finds: 2; 2, 3
 
 
-def test_the_threshold_is_to_be_exceeded(tiny, found):
-    assert set_statistics(tiny, found, threshold=0.95).false_attention == 0
-    assert set_statistics(tiny, found, threshold=0.05).missed_by_attention == 0
+def test_the_threshold_is_to_be_exceeded(tiny, predicted):
+    assert set_statistics(tiny, predicted, threshold=0.95).false_attention == 0
+    assert set_statistics(tiny, predicted, threshold=0.05).missed_by_attention == 0
 
 
 def test_sampled_snippets_are_placed_in_time(tiny):
@@ -81,35 +79,31 @@ def test_sampled_snippets_are_placed_in_time(tiny):
     assert (s.false_attention, s.missed_by_attention) == (0, 0)
 
 
-def test_without_action_there_is_nothing_to_compare(tiny, found):
+def test_without_action_there_is_nothing_to_compare(tiny, predicted):
     videos = tuple(replace(v, segments=(Segment("jump", 0.0, 0.2),)) for v in tiny.videos)
     with pytest.raises(ValueError, match="no test snippet lies in an annotated segment"):
-        set_statistics(replace(tiny, videos=videos), found)
+        set_statistics(replace(tiny, videos=videos), predicted)
 
 
-def test_swapping_takes_attention_from_one_and_class_scores_from_the_other(found):
-    other = {name: outputs_of(1 - o.attention, -o.tcam) for name, o in found.items()}
-    mixed = swap_modules(found, other)
-    for name in found:
-        assert np.array_equal(mixed[name].attention, found[name].attention)
-        assert np.array_equal(mixed[name].tcam, other[name].tcam)
-    same = swap_modules(found, found)
-    assert all(np.array_equal(same[name].tcam, found[name].tcam) for name in found)
+def test_swapping_takes_attention_from_one_and_class_scores_from_the_other(predicted):
+    other = {name: outputs_of(1 - o.attention, -o.tcam) for name, o in predicted.items()}
+    swapped = swap_modules(predicted, other)
+    for name in predicted:
+        assert np.array_equal(swapped[name].attention, predicted[name].attention)
+        assert np.array_equal(swapped[name].tcam, other[name].tcam)
+    same = swap_modules(predicted, predicted)
+    assert all(np.array_equal(same[name].tcam, predicted[name].tcam) for name in predicted)
 
 
-def test_models_on_different_snippets_cannot_be_swapped(found):
-    shorter = {name: outputs_of(o.attention[:-1], o.tcam[:-1]) for name, o in found.items()}
+def test_models_on_different_snippets_cannot_be_swapped(predicted):
+    shorter = {name: outputs_of(o.attention[:-1], o.tcam[:-1]) for name, o in predicted.items()}
     with pytest.raises(ValueError, match="v2: the two models were applied to different snippets"):
-        swap_modules(found, shorter)
+        swap_modules(predicted, shorter)
     with pytest.raises(ValueError, match="different videos"):
-        swap_modules(found, {"v2": found["v2"]})
+        swap_modules(predicted, {"v2": predicted["v2"]})
 
 
-def test_localizing_and_evaluating_in_one_step(tiny):
-    perfect = {}
-    for video in tiny.subset("test"):
-        inside = [0.9 if t in (2, 3) else 0.1 for t in range(video.num_snippets)]
-        perfect[video.name] = outputs(inside, inside, tiny.classes.index(video.labels[0]))
+def test_localizing_and_evaluating_in_one_step(tiny, perfect):
     result = localize_and_evaluate(
         tiny, {"rgb": perfect}, LocalizationSettings(class_threshold=0.4), [0.5, 0.99]
     )
@@ -151,23 +145,53 @@ def test_snippets_have_kinds_where_the_data_knows_them(tiny):
     names = ["background", "context", "action"]
     assert snippet_kinds(known, video, 8).tolist() == [names[kind] for kind in kinds]
     # of 4 snippets that were fed, the middles lie at 1, 3, 5 and 7 of the video's 8
-    assert snippet_kinds(known, video, 4).tolist() == [
-        "context",
-        "action",
-        "background",
-        "background",
-    ]
+    assert snippet_kinds(known, video, 4).tolist() == ["context", "action", "background", "background"]
 
 
 def test_means_by_kind_are_over_all_snippets_of_a_kind(tiny):
     v2, v3 = np.zeros(8), np.zeros(9)
     v2[2:4], v3[2:4], v3[0] = [1.0, 3.0], [2.0, 2.0], 13.0
-    found = mean_by_kind(tiny, {"v2": v2, "v3": v3})
-    assert found == {"action": 2.0, "not action": 1.0}  # (1 + 3 + 2 + 2) / 4; 13 / (6 + 7)
+    means = mean_by_kind(tiny, {"v2": v2, "v3": v3})
+    assert means == {"action": 2.0, "not action": 1.0}  # (1 + 3 + 2 + 2) / 4; 13 / (6 + 7)
 
 
-def test_contrast_is_the_mean_within_action_less_that_outside(tiny):
+def test_contrast_is_the_mean_inside_the_action_minus_the_mean_outside(tiny):
     video = tiny.videos[2]
     attention = np.array([0, 0, 1, 0.5, 0.3, 0.3, 0, 0])
     assert contrast(tiny, video, attention) == pytest.approx(0.75 - 0.1)
     assert np.isnan(contrast(tiny, replace(video, segments=()), attention))
+
+
+def attention_of(contrasts):
+    """Outputs of two streams whose attention has these contrasts, video by video, on average."""
+    streams = {"rgb": {}, "flow": {}}
+    for name, value in contrasts.items():
+        for stream, more in (("rgb", 0.1), ("flow", -0.1)):
+            attention = np.full(8, 0.2)
+            attention[2:4] += value + more
+            streams[stream][name] = outputs_of(attention, np.zeros((8, 3)))
+    return streams
+
+
+@pytest.mark.parametrize(
+    ("after", "chosen"),
+    [
+        ({"a": 0.5, "b": 0.1, "c": 0.3, "one": 0.2}, "c"),  # changes 0.5, 0.1, 0.3; "one" has one action
+        ({"a": 0.3, "b": 0.5, "c": 0.1, "one": 0.2}, "a"),
+    ],
+)
+def test_figure_1_shows_the_video_of_the_median_change_of_contrast(tiny, after, chosen):
+    two = (Segment("jump", 2.0, 3.0), Segment("jump", 3.0, 4.0))
+    videos = [replace(tiny.videos[2], name=name, segments=two) for name in "abc"]
+    videos.append(replace(tiny.videos[2], name="one"))
+    before = attention_of(dict.fromkeys(after, 0.0))
+    data = replace(tiny, videos=tuple(videos))
+    assert video_of_median_change(data, before, attention_of(after)).name == chosen
+    # Of two, the one that changes less; where no video has two actions, of all.
+    pair = replace(data, videos=tuple(videos[:2]))
+    assert video_of_median_change(pair, before, attention_of(after)).name == min("ab", key=after.get)
+    single = replace(data, videos=(videos[3],))
+    assert video_of_median_change(single, before, attention_of(after)).name == "one"
+    nothing = replace(data, videos=(replace(videos[3], segments=()),))
+    with pytest.raises(ValueError, match="no test video has snippets both within actions and outside"):
+        video_of_median_change(nothing, before, attention_of(after))

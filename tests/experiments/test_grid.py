@@ -35,8 +35,8 @@ def test_every_combination_is_a_point_in_the_order_of_the_file(project):
     ("sweep", "sentence"),
     [
         ({}, "sweep: should name settings, each with the values to try"),
-        ({"betta": [1.0]}, "sweep: 'betta' is no setting; did you mean 'beta'?"),
-        ({"seeds": [1, 2]}, "sweep: 'seeds' is no setting"),
+        ({"betta": [1.0]}, "sweep: 'betta' is not a setting; did you mean 'beta'?"),
+        ({"seeds": [1, 2]}, "sweep: 'seeds' is not a setting"),
         ({"beta": [0.1, -1.0]}, "sweep: beta = -1.0: should be greater than or equal to 0"),
         ({"latent_dim": [2, 2.5]}, "sweep: latent_dim = 2.5: should be a valid integer"),
         (
@@ -109,7 +109,7 @@ def test_a_wrong_file_leaves_nothing(project, tmp_path):
     path = tmp_path / "params/mine.yaml"
     path.write_text(yaml.safe_dump(project | {"sweep": {"betta": [0.1]}}))
     assert refused("sweep", "params/mine.yaml", cwd=tmp_path) == (
-        "dgam: sweep: 'betta' is no setting; did you mean 'beta'?\n"
+        "dgam: sweep: 'betta' is not a setting; did you mean 'beta'?\n"
     )
     assert "no.h5: no such file" in refused("sweep", "params/mine.yaml", "--dataset", "no.h5", cwd=tmp_path)
     assert not (tmp_path / "results").exists()

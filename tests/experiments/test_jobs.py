@@ -6,9 +6,8 @@ import pytest
 from dgam_core.data import store
 from dgam_core.data.simulated.features import Appearance
 from dgam_core.errors import InputError
-from dgam_core.experiments import jobs, obtain, variants
+from dgam_core.experiments import jobs, obtain
 from dgam_core.experiments.parameters import Experiment
-from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -16,27 +15,6 @@ def experiment(tmp_path, tiny, settings):
     store.write(tmp_path / "tiny.h5", tiny)
     values = {"profile": "p", "dataset": str(tmp_path / "tiny.h5"), "seeds": (0, 1), "device": "cpu"}
     return Experiment.model_validate(settings.model_dump() | values)
-
-
-def test_every_notebook_has_its_variants():
-    assert set(variants.VARIANTS) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
-
-
-def test_table_4_adds_a_term_at_a_time(experiment):
-    weights = {
-        row: (own.alpha, own.gamma_guide, own.gamma_re) for row, own in variants.ablation(experiment).items()
-    }
-    alpha, guide, re = experiment.alpha, experiment.gamma_guide, experiment.gamma_re
-    assert list(weights.items()) == [
-        ("L_fg", (0, 0, 0)),
-        ("+ L_bg", (alpha, 0, 0)),
-        ("+ L_guide", (alpha, guide, 0)),
-        ("+ L_re", (alpha, guide, re)),
-    ]
-    assert variants.without_and_with(experiment) == {
-        "without": variants.ablation(experiment)["+ L_guide"],
-        "with": experiment,
-    }
 
 
 def test_what_notebooks_share_is_trained_once(tmp_path, experiment):
@@ -96,16 +74,16 @@ def test_what_a_job_asks_for(tmp_path, experiment):
     assert min(job["minutes"] for job in planned) > 10 + 10 * 2 * 1000 * 2 * 0.003 / 60
 
 
-def test_the_worlds_of_the_phase_diagram_say_how_they_are_simulated(tmp_path, settings):
+def test_the_runs_of_the_phase_diagram_say_how_their_data_are_simulated(tmp_path, settings):
     values = {"profile": "p", "dataset": "simulated:thumos14", "seeds": (0,), "workers": 1}
     sweep = {"confusion": [0.3, 0.7], "separation": [1.0]}
     experiment = Experiment.model_validate(settings.model_dump() | values | {"sweep": sweep})
     found = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
     tasks = [jobs.Task.of(row) for job in found["jobs"].values() for row in job["runs"]]
-    looks = [task.appearance for task in tasks]
-    assert looks.count(Appearance(confusion=0.3)) == 2  # without and with L_re, RGB
-    assert looks.count(Appearance()) == 2
-    assert looks.count(None) == 1  # Table 3's flow; its RGB is that of the usual appearance
+    appearances = [task.appearance for task in tasks]
+    assert appearances.count(Appearance(confusion=0.3)) == 2  # without and with L_re, RGB
+    assert appearances.count(Appearance()) == 2
+    assert appearances.count(None) == 1  # Table 3's flow; its RGB is that of the usual appearance
     for data, specs in jobs.by_data(tasks):
         assert {spec.data_digest for spec in specs} == {data.digest}
 

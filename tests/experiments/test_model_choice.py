@@ -79,7 +79,7 @@ def test_the_oracle_alone_sees_the_test_annotations(scorer, models, experiment, 
 
 def test_a_score_is_kept_and_belongs_to_its_question(scorer, models, experiment, monkeypatch):
     first = scorer.scores(models["x", 0], experiment)
-    monkeypatch.setattr(scorer, "_decide", None)
+    monkeypatch.setattr(scorer, "_score", None)
     assert scorer.scores(models["x", 0], experiment) == first
     for change in ({"eta": 0.1}, {"test_without": ("v2",)}):
         with pytest.raises(TypeError):
@@ -90,7 +90,7 @@ def test_a_score_is_kept_and_belongs_to_its_question(scorer, models, experiment,
     assert scorer.scores(models["x", 0], experiment.model_copy(update={"alpha": 9.0})) == first
 
 
-def test_one_stream_is_scorerd_alone(scorer, models, experiment):
+def test_one_stream_is_scored_alone(scorer, models, experiment):
     model = {"rgb": models["x", 0]["rgb"]}
     assert set(scorer.scores(model, experiment)["test_oracle"].checkpoints) == {"rgb"}
 
@@ -105,7 +105,7 @@ def test_the_table_has_a_line_for_every_model_choice_and_threshold(scorer, model
     assert one["map"] == scorer.scores(models["x", 1], experiment)["last"].map[0]
 
 
-def test_a_checkpoint_of_the_last_checkpoint_equals_the_run(scorer, models, experiment):
+def test_the_last_checkpoint_equals_the_run(scorer, models, experiment):
     outputs = scorer.chosen_outputs(models["x", 0], experiment, "last")
     again = scorer.outputs(models["x", 0], {"rgb": -1, "flow": -1}, experiment)
     for stream, found in outputs.items():

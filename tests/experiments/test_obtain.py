@@ -2,6 +2,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.experiments import obtain, run_store
 from dgam_core.experiments.parameters import Experiment
-from dgam_core.system.leases import _is_stale
+from dgam_core.system.leases import Leases
 from dgam_core.training import train
 
 CPU = torch.device("cpu")
@@ -53,7 +54,8 @@ def finished(folder):
     hidden = [path for path in folder.rglob(".*") if path.name != ".leases"]
     assert hidden == []
     # A process that is ended in the very moment of taking a lease leaves it; nobody waits for it.
-    assert all(_is_stale(path) for path in folder.glob(".leases/*"))
+    with Leases(folder / ".leases") as leases:
+        assert all(leases.is_free(path.name) for path in folder.glob(".leases/*"))
     return list(folder.glob("[!.]*"))
 
 
@@ -116,7 +118,7 @@ def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny,
 
 
 def test_what_killed_processes_left_behind_days_ago_is_cleared_away(tmp_path, tiny, specs):
-    old = time.time() - obtain.LEFT_S - 60
+    old = time.time() - obtain.LEFTOVER_AGE_S - 60
     left = [tmp_path / ".0123456789abcdef0123.x1y2", tmp_path / ".unfinished" / "0123", tmp_path / "finished"]
     fresh = [tmp_path / ".0123456789abcdef0123.z", tmp_path / ".unfinished" / "4567"]
     for path in left + fresh:
@@ -227,6 +229,21 @@ def test_two_processes_asked_for_the_same_share_it_and_do_it_once(tmp_path, tiny
     assert len(trained) == 8  # 4 seeds, 2 streams
     assert set(trained) == {"a", "b"}
     assert len(finished(tmp_path / "runs")) == 8
+
+
+def test_a_process_that_waits_takes_over_when_the_other_one_gives_up(tmp_path, tiny, specs, trainings):
+    with Leases(tmp_path / obtain.LEASES) as other:
+        other.acquire(specs[0].digest)
+        waiting = threading.Thread(target=obtain.obtain, args=(tmp_path, tiny, specs[:2]))
+        waiting.start()
+        until = time.monotonic() + 60
+        while not (tmp_path / specs[1].digest).is_dir() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert waiting.is_alive()
+        assert trainings.count == 1
+    waiting.join(timeout=60)
+    assert trainings.count == 2
+    assert (tmp_path / specs[0].digest).is_dir()
 
 
 def test_the_line_of_progress_has_the_losses_of_its_stack():

@@ -88,7 +88,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, capsys):
     torch.save({"att_head.fc1.weight": Trap()}, tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(pickle.dumps(Trap(), protocol=2))
     for name in ("a.pth", "b.pth"):
-        with pytest.raises(InputError, match="is no PyTorch file of tensors alone"):
+        with pytest.raises(InputError, match="is not a PyTorch file of tensors alone"):
             released_weights.read_checkpoint(tmp_path / name)
     assert "code was run" not in capsys.readouterr().out
 
@@ -118,7 +118,7 @@ def test_what_is_no_checkpoint_gets_a_sentence(tmp_path, content, sentence):
 
 def test_files_that_are_missing_or_no_pytorch_files(tmp_path):
     (tmp_path / "x.pth").write_bytes(b"hello")
-    with pytest.raises(InputError, match="is no PyTorch file"):
+    with pytest.raises(InputError, match="is not a PyTorch file"):
         released_weights.read_checkpoint(tmp_path / "x.pth")
     with pytest.raises(InputError, match="no such file"):
         released_weights.read_checkpoint(tmp_path / "none.pth")

@@ -154,7 +154,7 @@ def test_a_damaged_run_is_named_and_trained_again(tmp_path, tiny, specs, name, h
             (folder / name).write_bytes(content)
         case "emptied":
             (folder / name).write_bytes(b"")
-    with pytest.raises(InputError, match=r"is damaged, a file is not as it was written|is no finished run"):
+    with pytest.raises(InputError, match=r"is damaged, a file is not as it was|is not a finished run"):
         run_store.read(folder)
     with pytest.warns(UserWarning, match=f"{specs[0].digest}: is damaged and is trained again"):
         (again,) = obtain.obtain(tmp_path, tiny, specs[:1])
@@ -163,7 +163,7 @@ def test_a_damaged_run_is_named_and_trained_again(tmp_path, tiny, specs, name, h
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(InputError, match="is no finished run"):
+    with pytest.raises(InputError, match="is not a finished run"):
         run_store.read(tmp_path)
 
 

@@ -65,8 +65,8 @@ def test_videos_that_fail_do_not_take_the_others_with_them(tmp_path, weights, mo
     with pytest.raises(InputError) as error:
         rgb.extract([short, good], tmp_path / "x.h5", None)
     assert str(error.value) == (
-        f"{short}: has 0.36 s; a snippet needs 16 frames at 25 fps (1 of 2 videos failed; what the others "
-        "gave is kept)"
+        f"{short}: has 0.36 s; a snippet needs 16 frames at 25 fps (1 of 2 videos failed; the features "
+        "of the others are kept)"
     )
     assert not (tmp_path / "x.h5").exists()
     assert len(list((tmp_path / "x.h5.parts").iterdir())) == 1

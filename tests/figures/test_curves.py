@@ -2,8 +2,11 @@ from itertools import product
 
 import pandas as pd
 import pytest
+from pytest import approx
 
-from dgam_core.figures.curves import grid
+from dgam_core.evaluation.intervals import summarize
+from dgam_core.experiments.published import Published
+from dgam_core.figures import curves
 
 
 def scores_of(**settings):
@@ -25,25 +28,25 @@ def warnings_are_errors(recwarn):
 
 
 def test_one_setting_is_a_line_with_its_values_as_ticks():
-    figure = grid(*scores_of(latent_dim=[2, 4, 8]), "mAP@0.5")
+    figure = curves.grid(*scores_of(latent_dim=[2, 4, 8]), "mAP@0.5")
     (axes,) = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("latent_dim", "mAP@0.5 (%)")
     assert axes.get_xscale() == "linear"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "8"]
     (line,) = axes.get_lines()
-    assert line.get_ydata().tolist() == pytest.approx([21, 21, 21])  # the mean of 20, 21 and 22 %
+    assert line.get_ydata().tolist() == approx([21, 21, 21])  # the mean of 20, 21 and 22 %
     assert figure.get_suptitle() == "mean and 95 % interval over 3 seeds, simulated"
 
 
 def test_values_of_several_magnitudes_have_a_logarithmic_axis():
-    (axes,) = grid(*scores_of(learning_rate=[1e-4, 1e-3, 1e-2]), "mAP@0.5").axes
+    (axes,) = curves.grid(*scores_of(learning_rate=[1e-4, 1e-3, 1e-2]), "mAP@0.5").axes
     assert axes.get_xscale() == "log"
-    (axes,) = grid(*scores_of(beta=[0.0, 0.001, 1.0]), "mAP@0.5").axes
+    (axes,) = curves.grid(*scores_of(beta=[0.0, 0.001, 1.0]), "mAP@0.5").axes
     assert axes.get_xscale() == "linear"  # zero has no logarithm
 
 
 def test_a_second_setting_has_colours_and_the_one_with_most_values_the_axis():
-    (axes,) = (figure := grid(*scores_of(beta=[0.1, 0.2], latent_dim=[2, 4, 8]), "mAP@0.5")).axes
+    (axes,) = (figure := curves.grid(*scores_of(beta=[0.1, 0.2], latent_dim=[2, 4, 8]), "mAP@0.5")).axes
     assert axes.get_xlabel() == "latent_dim"
     (legend,) = figure.legends
     assert legend.get_title().get_text() == "beta"
@@ -52,15 +55,62 @@ def test_a_second_setting_has_colours_and_the_one_with_most_values_the_axis():
 
 def test_further_settings_have_panels():
     settings = {"latent_dim": [2, 4, 8], "beta": [0.1, 0.2], "score": ["sum", "product"]}
-    panels = grid(*scores_of(**settings), "mAP@0.5").axes
+    panels = curves.grid(*scores_of(**settings), "mAP@0.5").axes
     assert [axes.get_title() for axes in panels] == ["score = sum", "score = product"]
     more = settings | {"classifier_bias": [True, False], "guide_detach": ["cas"]}
-    titles = [axes.get_title() for axes in grid(*scores_of(**more), "mAP@0.5").axes]
+    titles = [axes.get_title() for axes in curves.grid(*scores_of(**more), "mAP@0.5").axes]
     assert len(titles) == 2 * 2
     assert titles[0] == "classifier_bias = True, guide_detach = cas, score = sum"
 
 
-def test_what_is_no_number_has_points_without_a_line():
-    (axes,) = grid(*scores_of(score=["sum", "product"], classifier_bias=[True, False]), "mAP@0.5").axes
+def test_values_that_are_not_numbers_have_points_without_a_line():
+    (axes,) = curves.grid(*scores_of(score=["sum", "product"], classifier_bias=[True, False]), "mAP@0.5").axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["sum", "product"]
     assert {line.get_linestyle() for line in axes.get_lines() if len(line.get_xdata()) > 2} <= {"None"}
+
+
+def test_map_over_tiou_shows_the_published_as_published():
+    scores = pd.DataFrame(
+        [(seed, tiou, 0.5 - tiou / 2 + seed / 10) for seed in (0, 1) for tiou in (0.1, 0.3, 0.5)],
+        columns=["seed", "tiou", "map"],
+    )
+    methods = {"DGAM": [60.0, 46.8, 28.8], "Best": [60.4, float("nan"), 26.8]}
+    printed = Published("THUMOS14", pd.DataFrame(methods, index=[0.1, 0.3, 0.5]).T.assign(average=9.0))
+    figure = curves.over_tiou(scores, "simulated", printed, "Best")
+    (axes,) = figure.axes
+    ours, dgam, best = axes.lines
+    assert ours.get_ydata().tolist() == approx([50, 40, 30])  # the mean of both seeds
+    assert dgam.get_ydata().tolist() == [60, 46.8, 28.8]
+    assert best.get_xydata().tolist() == [[0.1, 60.4], [0.5, 26.8]]  # a line across what is not printed
+    assert best.get_marker() != dgam.get_marker()
+    labels = [line.get_label() for line in axes.lines]
+    assert labels == ["this run, simulated", "DGAM, published", "Best, published"]
+    assert "THUMOS14" in axes.get_title()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("tIoU threshold", "mAP (%)")
+
+
+def test_a_sweep_has_the_published_values_beside_it_where_there_are_any():
+    scores = pd.DataFrame(
+        [(row, seed, row / 10) for row in (1, 2) for seed in (0, 1)], columns=["row", "seed", "map"]
+    )
+    alone = curves.sweep(scores, "simulated", None, "r", log=False)
+    assert len(alone.axes) == 1
+    printed = Published("THUMOS14", pd.DataFrame({16: [26.5], 32: [27.5]}, index=["DGAM"]))
+    left, right = curves.sweep(scores, "simulated", printed, "z", log=True).axes
+    assert left.lines[0].get_ydata().tolist() == [10, 20]
+    assert right.lines[0].get_ydata().tolist() == [26.5, 27.5]
+    assert [label.get_text() for label in right.get_xticklabels()] == ["16", "32"]
+    assert "simulated" in left.get_title()
+    assert "Published" in right.get_title()
+    assert left.get_ylim() == right.get_ylim()
+
+
+def test_a_phase_figure_stars_what_is_decided():
+    index = pd.MultiIndex.from_tuples([(0.0, 1.0), (1.0, 1.0)], names=["a", "b"])
+    changes = pd.Series([summarize([1, 3]), summarize([-1, 1])], index)
+    figure = curves.phase(changes, "simulated", "A change", "points")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.texts] == ["+0.0", "+2.0*"]  # the highest a on top
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("b", "a")
+    assert figure.axes[1].get_ylabel() == "points"
+    assert "simulated" in axes.get_title()

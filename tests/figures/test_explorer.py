@@ -1,4 +1,4 @@
-"""The time line's segments, found by Vega, against those of localization."""
+"""The time line's segments, labels by Vega, against those of localization."""
 
 import re
 
@@ -45,19 +45,19 @@ def chart(tiny, outputs):
 @pytest.mark.parametrize("stream", ["rgb", "flow"])
 def test_segments_and_their_tiou_follow_the_threshold(tiny, outputs, chart, threshold, stream):
     video = tiny.subset("test")[1]  # snippets of 1 s; action from 2 s to 4 s
-    found = drawn(chart, video=video.name, stream=stream, threshold=threshold)
+    labels = drawn(chart, video=video.name, stream=stream, threshold=threshold)
     for model in ("without", "with"):
         attention = outputs[model][stream][video.name].attention.round(4)
         expected = [
             f"{model}, {start:.2f} s to {end:.2f} s, tIoU {tiou((start, end), (2.0, 4.0)):.2f}"
             for start, end in find_segments(attention, threshold)
         ]
-        assert [label for label in found if label.startswith(f"{model},") and "tIoU" in label] == expected
+        assert [label for label in labels if label.startswith(f"{model},") and "tIoU" in label] == expected
 
 
 def test_truth_and_detections_are_those_of_the_video(chart):
-    found = drawn(chart, video="v2")
-    assert [label for label in found if "tIoU" not in label] == [
+    labels = drawn(chart, video="v2")
+    assert [label for label in labels if "tIoU" not in label] == [
         "not action, 0.00 s to 2.00 s",
         "action, 2.00 s to 4.00 s",
         "not action, 4.00 s to 8.00 s",

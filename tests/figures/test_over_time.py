@@ -15,18 +15,15 @@ def test_a_video_has_its_truth_its_attention_and_its_detections(tiny):
     )
     attention = {s: {"without": np.full(8, 0.2), "with": np.full(8, 0.9)} for s in ("flow", "rgb")}
     table = SegmentTable.from_rows([("v2", "jump", 2, 4, 0.8), ("v2", "jump", 5, 6, 0.4)])
-    found = {"without": SegmentTable.from_rows([]), "with": table}
-    tcam = {"flow": np.full(8, 0.5), "rgb": np.full(8, 0.6)}
-    figure = over_time.of_video(video, kinds, attention, tcam, found, "simulated")
+    detections = {"without": SegmentTable.from_rows([]), "with": table}
+    class_score = {"flow": np.full(8, 0.5), "rgb": np.full(8, 0.6)}
+    figure = over_time.of_video(video, kinds, attention, class_score, detections, "simulated")
     truth, flow, rgb, detected = figure.axes
     assert [t.get_text() for t in truth.get_legend().get_texts()] == ["action", "background", "context"]
     spans = [path.get_extents() for path in truth.collections[0].get_paths()]
-    assert [(span.x0, span.x1) for span in spans] == [(2, 4), (7, 8)]  # two actions of 1 s a snippet
-    assert [patch.get_label() for patch in flow.patches] == [
-        "attention without",
-        "attention with",
-        "class score (with)",
-    ]
+    assert [(span.x0, span.x1) for span in spans] == [(2, 4), (7, 8)]  # two actions, of 1 s per snippet
+    labels = [patch.get_label() for patch in flow.patches]
+    assert labels == ["attention without", "attention with", "class score (with)"]
     assert rgb.get_ylabel() == "rgb"
     assert len(detected.collections) == 2
     sure, unsure = (bars.get_alpha() for bars in detected.collections)
@@ -37,7 +34,7 @@ def test_a_video_has_its_truth_its_attention_and_its_detections(tiny):
 
 
 @pytest.mark.parametrize("models", [["without", "with"], ["with"]])
-def test_numbers_by_kind_are_bars_of_each_stream(models):
+def test_values_by_kind_are_bars_per_stream(models):
     rows = [
         (kind, model, stream, seed, len(kind) + seed)
         for kind in ("action", "not action")
@@ -54,22 +51,22 @@ def test_numbers_by_kind_are_bars_of_each_stream(models):
     assert "measured on real features" in figure.get_suptitle()
 
 
-def test_a_training_has_a_panel_a_loss_and_one_for_the_attention():
-    curves = pd.DataFrame(
+def test_a_training_has_a_panel_per_loss_and_one_for_the_attention():
+    losses = pd.DataFrame(
         [(loss, stage, epoch, seed, epoch + seed) for loss, stage in (("kl", "b"), ("fg", "a"), ("re", "a"))
          for epoch in (1, 2, 3) for seed in (0, 2)],
         columns=["loss", "stage", "epoch", "seed", "value"],
     )  # fmt: skip
-    looks = [(1, np.full(10, 0.5)), (3, np.full(10, 0.9))]
-    figure = over_time.of_training(curves, looks, 2, "simulated")
-    kl, _, _, attention = figure.axes
+    attention = [(1, np.full(10, 0.5)), (3, np.full(10, 0.9))]
+    figure = over_time.of_training(losses, attention, 2, "simulated")
+    kl, _, _, histogram = figure.axes
     assert kl.get_title() == "stage (b): kl"
     assert kl.lines[0].get_ydata().tolist() == [2, 3, 4]  # the mean of both seeds
-    assert [text.get_text() for text in attention.get_legend().get_texts()] == ["1", "3"]
+    assert [text.get_text() for text in histogram.get_legend().get_texts()] == ["1", "3"]
     assert "simulated" in figure.get_suptitle()
 
 
-def test_detections_stand_above_what_is_annotated(tiny):
+def test_detections_stand_above_the_annotations(tiny):
     video = tiny.videos[2]  # jump from 2 s to 4 s, of 8 s
     rows = [("v2", "jump", 2, 4, 0.8), ("v2", "jump", 5, 6, 0.4), ("v2", "throw", 0, 1, 0.1)]
     attention = {"flow": np.linspace(0, 1, 8), "rgb": np.full(8, 0.5)}

@@ -93,7 +93,14 @@ def page(browser, address):
     page.close()
 
 
-@pytest.fixture(scope="module", params=PAGES)
+# Pages that show source are made alike; the longest stands for all of them.
+SOURCES = sorted(
+    (page for page in PAGES if page.startswith("_modules/")), key=lambda page: (SITE / page).stat().st_size
+)
+VARIED = [page for page in PAGES if page not in SOURCES[:-1]]
+
+
+@pytest.fixture(scope="module", params=VARIED)
 def opened(browser, address, request):
     """Each page of the site, opened once for all tests that look at all pages."""
     page = watched(browser, [address])
@@ -108,7 +115,7 @@ def opened(browser, address, request):
 def test_the_site_has_its_pages():
     if not PAGES:
         missing("the site is not built: run `make book` first")
-    assert {"index.html", "404.html", "book/intro.html", "book/api.html"} <= set(PAGES)
+    assert {"index.html", "404.html", "book/intro.html", "book/api/method.html"} <= set(PAGES)
     assert {Path(page).stem for page in NOTEBOOKS} == {path.stem for path in ROOT.glob("notebooks/*.ipynb")}
 
 
@@ -183,6 +190,28 @@ def test_the_search_finds_a_phrase(page, address):
         page.wait_for_selector("#search-results li a")
         found = page.locator("#search-results li a").all_inner_texts()
         assert any("Figure 4" in title for title in found)
+
+
+def test_every_setting_and_every_test_leads_to_its_equation(page, address):
+    page.goto(address + "book/settings.html")
+    row = page.locator("tr", has=page.locator("#setting-sigma-tcam"))
+    assert row.locator("a[href*='#eq-']").all_inner_texts() == ["(13)", "(14)"]
+    assert row.locator("a[href='#departure-8']").count() == 1
+    page.goto(address + "book/method/optimization.html")
+    assert "sigma_tcam" in page.locator("#eq-13 .set-by a").all_inner_texts()
+    page.goto(address + "book/equation_tests.html")
+    heads = page.locator("article p.code-name")
+    assert heads.count() > 20
+    for head in heads.all():
+        assert head.locator("a[href*='#eq-']").count() >= 1
+
+
+def test_code_leads_to_its_source(page, address):
+    page.goto(address + "book/method/discriminative.html")
+    page.locator("#eq-4 .code-name .viewcode-link").click()
+    assert page.url.endswith("_modules/dgam_core/attention.html#pool_foreground")
+    page.locator("#pool_foreground .viewcode-back").click()
+    assert page.url.endswith("book/api/method.html#dgam_core.attention.pool_foreground")
 
 
 def test_every_equation_stands_under_its_number(page, address):

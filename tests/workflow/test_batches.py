@@ -34,7 +34,7 @@ def test_a_store_that_is_not_there_is_named(project):
 
 
 def test_features_are_imported_first_and_parameters_are_those_of_all_notebooks(project, tiny):
-    from tests.data.layouts.test_common import export_basnet
+    from tests.data.layouts.exports import export_basnet
 
     (project / "tiny.h5").unlink()
     (project / "features").mkdir()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dgam_core.data.annotations import read_annotations
+from dgam_core.data.activitynet_json import read_annotations
 from dgam_core.data.layouts.common import (
     USUAL_FPS,
     USUAL_SNIPPET_FRAMES,
     check_names,
-    inside,
+    path_inside,
     read_split,
 )
-from dgam_core.data.layouts.joint import annotated
+from dgam_core.data.layouts.joint import joint_data_set
 from dgam_core.snippets import DataSet
 
 
@@ -24,18 +24,18 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
 
     Args:
         root: the folder.
-        fps: frames a second; without it 25.
-        snippet_frames: frames a snippet; without it 16.
+        fps: frames per second; without it 25.
+        snippet_frames: frames per snippet; without it 16.
     Raises:
         InputError: a file is missing or cannot be read, or a video lacks annotations or features.
     """
     root = Path(root)
-    known = read_annotations(root / "gt.json")
+    annotations = read_annotations(root / "gt.json")
     names = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
-    present = {path.stem for subset in names for path in (root / subset).glob("*.npy")}
-    check_names(root, names, known, present)
-    arrays = {
-        name: inside(root / subset, f"{name}.npy") for subset, listed in names.items() for name in listed
+    with_features = {path.stem for subset in names for path in (root / subset).glob("*.npy")}
+    check_names(root, names, annotations, with_features)
+    paths = {
+        name: path_inside(root / subset, f"{name}.npy") for subset, listed in names.items() for name in listed
     }
     fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
-    return annotated(root, "the ACM-Net layout", known, names, arrays, fps, snippet_frames)
+    return joint_data_set(root, "the ACM-Net layout", annotations, names, paths, fps, snippet_frames)

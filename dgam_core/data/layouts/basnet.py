@@ -8,21 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from dgam_core.data.annotations import read_annotations
+from dgam_core.data.activitynet_json import read_annotations
 from dgam_core.data.layouts.common import (
     SIMULATED,
     USUAL_FPS,
     USUAL_SNIPPET_FRAMES,
-    NpyFolder,
+    annotated_fps,
+    annotated_videos,
     check_inside,
     check_names,
+    check_shape,
+    make_data_set,
+    open_npy,
     read_split,
-    the_fps,
-    together,
 )
-from dgam_core.data.soundness import SHARE
+from dgam_core.data.lazy_features import LazyFeatures
+from dgam_core.data.soundness import MAX_ODD_SHARE
 from dgam_core.errors import InputError
-from dgam_core.snippets import DataSet, Video
+from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_folder
 
 
@@ -33,52 +36,48 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
 
     Args:
         root: the folder.
-        fps: frames a second; without it, what gt.json says, else 25.
-        snippet_frames: frames a snippet; without it, what durations, fps and the features' lengths
+        fps: frames per second; without it, what gt.json says, else 25.
+        snippet_frames: frames per snippet; without it, what durations, fps and the features' lengths
             agree on, else 16.
     Raises:
         InputError: a file is missing or cannot be read, a video lacks annotations or features, …
     """
     root = Path(root)
-    known = read_annotations(root / "gt.json")
+    annotations = read_annotations(root / "gt.json")
     names = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
-    present = {path.stem for path in (root / "features").glob("*/*/*.npy")}
-    check_names(root, names, known, present)
-    features = _find_features(root / "features", names)
-    longest = features[min(features)]
-    counts = {name: longest.num_snippets(name) for listed in names.values() for name in listed}
-    fps = fps or the_fps(root / "gt.json", [known[name] for name in counts]) or USUAL_FPS
-    durations = {name: known[name].duration_s for name in counts}
-    told = {name: duration_s for name, duration_s in durations.items() if duration_s is not None}
-    snippet_frames = snippet_frames or _snippet_frames(root, counts, told, fps)
-    videos = []
-    for subset, listed in names.items():
-        for name in listed:
-            duration_s = told.get(name, counts[name] * snippet_frames / fps)
-            own = known[name]
-            videos.append(Video(name, subset, duration_s, counts[name], own.labels, own.segments))
-    classes = tuple(sorted({label for video in videos for label in video.labels}))
-    return together(root, "the BaS-Net layout", fps, snippet_frames, classes, videos, features)
+    with_features = {path.stem for path in (root / "features").glob("*/*/*.npy")}
+    check_names(root, names, annotations, with_features)
+    paths = _find_features(root / "features", names)
+    counts = {name: check_shape(open_npy(path).shape, path)[0] for name, path in paths[min(paths)].items()}
+    fps = fps or annotated_fps(root / "gt.json", [annotations[name] for name in counts]) or USUAL_FPS
+    durations_s = {
+        name: duration_s for name in counts if (duration_s := annotations[name].duration_s) is not None
+    }
+    snippet_frames = snippet_frames or _snippet_frames(root, counts, durations_s, fps)
+    videos = annotated_videos(names, annotations, counts, fps, snippet_frames)
+    features = {stream: LazyFeatures(open_npy, paths[stream]) for stream in paths}
+    return make_data_set(root, "the BaS-Net layout", fps, snippet_frames, videos, features)
 
 
-def _snippet_frames(root: Path, counts: dict[str, int], durations: dict[str, float], fps: float) -> int:
-    """Frames a snippet on which nearly all durations agree; the usual 16 where there are none."""
-    if not durations:
+def _snippet_frames(root: Path, counts: dict[str, int], durations_s: dict[str, float], fps: float) -> int:
+    """Return the frames per snippet on which nearly all durations agree; the usual 16 where none is known."""
+    if not durations_s:
         return USUAL_SNIPPET_FRAMES
-    ratios = {name: durations[name] * fps / counts[name] for name in durations}
+    ratios = {name: duration_s * fps / counts[name] for name, duration_s in durations_s.items()}
     frames = round(float(np.median(list(ratios.values()))))
     # A video's last, incomplete snippet is dropped or padded: one snippet either way.
     odd = [name for name, ratio in ratios.items() if abs(ratio - frames) * counts[name] > frames]
-    if len(odd) > SHARE * len(counts):
+    if len(odd) > MAX_ODD_SHARE * len(counts):
         name = odd[0]
         raise InputError(
-            f"{root}: {name} lasts {durations[name]:g} s but has {counts[name]} snippets, "
+            f"{root}: {name} lasts {durations_s[name]:g} s but has {counts[name]} snippets, "
             f"{ratios[name]:.2f} frames each at {fps:g} fps, other videos have {frames}; check fps and stride"
         )
     return frames
 
 
-def _find_features(folder: Path, names: Mapping[str, list[str]]) -> dict[str, NpyFolder]:
+def _find_features(folder: Path, names: Mapping[str, list[str]]) -> dict[str, dict[str, Path]]:
+    """Return stream → video → path."""
     streams = {path.name for subset in names for path in (folder / subset).glob("*") if path.is_dir()}
     if not streams:
         raise InputError(f"{folder}: has no features; they should lie in {folder}/train/<stream>/<video>.npy")
@@ -89,7 +88,7 @@ def _find_features(folder: Path, names: Mapping[str, list[str]]) -> dict[str, Np
             check_inside(folder, path, name)
             if not path.is_file():
                 raise InputError(f"{path}: no such file; the video {name!r} has no {stream} features")
-        features[stream] = NpyFolder(paths)
+        features[stream] = paths
     return features
 
 
@@ -120,9 +119,9 @@ def write_basnet(folder: Path, data: DataSet, progress: Callable[[str], object] 
                 "annotations": [*rows, *({"label": label} for label in sorted(whole))],
             }
             for stream in data.streams:
-                place = temporary / "features" / video.subset / stream
-                place.mkdir(parents=True, exist_ok=True)
-                np.save(place / f"{video.name}.npy", data.load(stream, video.name))
+                stream_folder = temporary / "features" / video.subset / stream
+                stream_folder.mkdir(parents=True, exist_ok=True)
+                np.save(stream_folder / f"{video.name}.npy", data.load(stream, video.name))
                 progress(f"{stream}/{video.name}")
         (temporary / "gt.json").write_text(json.dumps({"database": database}, indent=1), encoding="utf-8")
         for subset in ("train", "test"):

@@ -1,17 +1,17 @@
-"""What the readers of several layouts share: checks of names, frame rates and files."""
+"""What the readers of several layouts share: checks of names and files, and making the data set."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dgam_core.data.annotations import Annotation
+from dgam_core.data.activitynet_json import Annotation
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video
 
@@ -20,98 +20,114 @@ USUAL_FPS, USUAL_SNIPPET_FRAMES = 25.0, 16
 SIMULATED = "SIMULATED.txt"  # a folder with this file has simulated features
 
 
-class NpyFolder(Mapping[str, NDArray[Any]]):
-    """Video name → features, one .npy file a video, read when asked for."""
+def only_match(folder: Path, pattern: str) -> Path:
+    """Return the only file or folder whose name has a pattern.
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
-        self._paths = dict(paths)
-
-    def __getitem__(self, video: str) -> NDArray[Any]:
-        return np.asarray(open_npy(self._paths[video]))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def num_snippets(self, video: str) -> int:
-        """Number of snippets of a video, from the file's header."""
-        array = open_npy(self._paths[video])
-        if array.ndim != 2:
-            raise InputError(
-                f"{self._paths[video]}: has the shape {array.shape}; it should be (snippets, dimensions)"
-            )
-        return len(array)
-
-
-def the_one(folder: Path, pattern: str) -> Path:
-    """Return the only file or folder of a name."""
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise InputError(f"{folder}: has {len(found)} files called {pattern}; it should have one")
-    return found[0]
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    matches = sorted(folder.glob(pattern))
+    if len(matches) != 1:
+        raise InputError(f"{folder}: has {len(matches)} files called {pattern}; it should have one")
+    return matches[0]
 
 
 def check_names(
     root: Path,
     names: Mapping[str, Iterable[str]],
-    known: Mapping[str, Annotation],
-    features: Iterable[str] = (),
+    annotations: Mapping[str, Annotation],
+    with_features: Iterable[str] = (),
 ) -> None:
     """Check subset → videos against the annotations; warn of what is left over on either side.
 
     Raises:
         InputError: a video is in both subsets, or is not annotated.
     """
-    listed = [name for own in names.values() for name in own]
+    listed = [name for subset_names in names.values() for name in subset_names]
     if twice := [name for name, count in Counter(listed).items() if count > 1]:
         raise InputError(f"{root}: the video {min(twice)!r} is listed twice; keep it once, in one subset")
-    if missing := [name for name in listed if name not in known]:
+    if missing := [name for name in listed if name not in annotations]:
         raise InputError(f"{root}: the annotations lack the video {missing[0]!r}")
-    warn_left_over(root, "features", set(features) - set(listed))
-    warn_left_over(root, "annotations", set(known) - set(listed))
+    warn_left_over(root, "features", set(with_features) - set(listed))
+    warn_left_over(root, "annotations", set(annotations) - set(listed))
 
 
-def warn_left_over(where: Path, what: str, names: Collection[str]) -> None:
-    """Warn of videos of which a folder has something that has no place in the data set."""
+def warn_left_over(place: Path, what: str, names: Collection[str]) -> None:
+    """Warn of videos whose features or annotations do not belong to the data set."""
     if names:
         warnings.warn(
-            f"{where}: {what} of {len(names)} videos are left out, such as {min(names)!r}", stacklevel=2
+            f"{place}: {what} of {len(names)} videos are left out, such as {min(names)!r}", stacklevel=2
         )
 
 
-def the_fps(path: Path, known: Iterable[Annotation]) -> float | None:
-    """Return the frames a second on which annotations agree, None where they tell of none.
+def annotated_fps(path: Path, annotations: Iterable[Annotation]) -> float | None:
+    """Return the frames per second on which annotations agree, None where none tells any.
 
     Raises:
         InputError: they disagree.
     """
-    told = {own.fps for own in known if own.fps is not None}
-    if len({round(fps) for fps in told}) > 1:
-        raise InputError(f"{path}: has videos of different fps {sorted(told)}; say which with --fps")
-    return min(told) if told else None
+    rates = {annotation.fps for annotation in annotations if annotation.fps is not None}
+    if len({round(fps) for fps in rates}) > 1:
+        raise InputError(f"{path}: has videos of different fps {sorted(rates)}; say which with --fps")
+    return min(rates) if rates else None
 
 
-def together(
+def annotated_videos(
+    names: Mapping[str, Iterable[str]],
+    annotations: Mapping[str, Annotation],
+    counts: Mapping[str, int],
+    fps: float,
+    snippet_frames: int,
+) -> list[Video]:
+    """Return the videos of each subset; where none is annotated, the duration is that of the snippets.
+
+    Args:
+        names: subset → its videos.
+        annotations: video → its annotation.
+        counts: video → number of snippets.
+        fps: frames per second.
+        snippet_frames: frames per snippet.
+    """
+    videos = []
+    for subset, subset_names in names.items():
+        for name in subset_names:
+            annotation, count = annotations[name], counts[name]
+            duration_s = annotation.duration_s or count * snippet_frames / fps
+            videos.append(Video(name, subset, duration_s, count, annotation.labels, annotation.segments))
+    return videos
+
+
+def make_data_set(
     root: Path,
     layout: str,
     fps: float,
     snippet_frames: int,
-    classes: tuple[str, ...],
-    videos: Iterable[Video],
+    videos: Collection[Video],
     features: Mapping[str, Mapping[str, Any]],
 ) -> DataSet:
-    """Put together a data set that is called as its folder, simulated if the folder says so."""
-    source = f"features in {layout}, {fps:g} fps, {snippet_frames} frames a snippet"
+    """Make a data set named after its folder, simulated if the folder says so; its classes are all labels."""
+    source = f"features in {layout}, {fps:g} fps, {snippet_frames} frames a snippet"  # the digest covers it
     simulated = (root / SIMULATED).is_file()
+    labels = {label for video in videos for label in video.labels}
+    labels |= {segment.label for video in videos for segment in video.segments}
     return DataSet(
-        root.resolve().name, source, simulated, fps, snippet_frames, classes, tuple(videos), features
+        root.resolve().name,
+        source,
+        simulated,
+        fps,
+        snippet_frames,
+        tuple(sorted(labels)),
+        tuple(videos),
+        features,
     )
 
 
 def read_split(path: Path) -> list[str]:
-    """Read a text file with a video a line."""
+    """Read a text file with one video per line.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -119,7 +135,7 @@ def read_split(path: Path) -> list[str]:
         raise InputError(f"{path}: cannot be read: {reason}") from None
 
 
-def inside(folder: Path, file: str) -> Path:
+def path_inside(folder: Path, file: str) -> Path:
     """Return the path of a file in a folder.
 
     Raises:
@@ -139,9 +155,24 @@ def check_inside(folder: Path, path: Path, name: str) -> None:
 
 
 def open_npy(path: Path) -> NDArray[Any]:
-    """Open a .npy file of numbers, without reading it yet."""
+    """Open a .npy file of numbers, without reading it yet.
+
+    Raises:
+        InputError: it is something else, or damaged.
+    """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         raise InputError(f"{path}: is not a whole .npy file of numbers; extract or copy it again") from None
     return array
+
+
+def check_shape(shape: tuple[int, ...], what: object) -> tuple[int, int]:
+    """Return the shape (T, D) of features; `what` names them in the error.
+
+    Raises:
+        InputError: the shape is another.
+    """
+    if len(shape) != 2:
+        raise InputError(f"{what}: has the shape {shape}; it should be (snippets, dimensions)")
+    return shape[0], shape[1]

@@ -1,8 +1,9 @@
-"""Features with both streams of a video side by side in one array."""
+"""Features with both streams of a video side by side in one array, as layouts C, D and E have them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,87 +11,67 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dgam_core.data.annotations import Annotation
-from dgam_core.data.layouts.common import (
-    open_npy,
-    together,
-)
+from dgam_core.data.activitynet_json import Annotation
+from dgam_core.data.layouts.common import annotated_videos, check_shape, make_data_set, open_npy
+from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.pickles import Stored, read_torch
 from dgam_core.errors import InputError
-from dgam_core.snippets import DataSet, Video
+from dgam_core.snippets import DataSet
 
-JOINT = 2048  # dimensions of two I3D streams side by side
+JOINT_DIM = 2048  # dimensions of two I3D streams side by side
 
-
-class Part(Mapping[str, NDArray[Any]]):
-    """Video → the columns of one stream, read when asked for."""
-
-    def __init__(self, arrays: Mapping[str, Path | Stored | NDArray[Any]], columns: slice) -> None:
-        self._arrays, self._columns = dict(arrays), columns
-
-    def __getitem__(self, video: str) -> NDArray[Any]:
-        return np.asarray(_load(self._arrays[video]))[:, self._columns]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
+Source = Path | Stored | NDArray[Any]
 
 
-def _load(source: Path | Stored | NDArray[Any]) -> NDArray[Any]:
+def _load(source: Source, columns: slice = slice(None)) -> NDArray[Any]:
     """Read features from a .npy file, from .npz under the name feats, from .pt, or from within a file."""
-    if isinstance(source, Stored):
-        return source.load()
-    if not isinstance(source, Path):
-        return source
+    if isinstance(source, Path):
+        array = open_npy(source) if source.suffix == ".npy" else _load_archive(source)
+    else:
+        array = source.load() if isinstance(source, Stored) else source
+    return np.asarray(array)[..., columns]
+
+
+def _load_archive(path: Path) -> NDArray[Any]:
     refusal = "holds no array of features that can be read safely"
-    if source.suffix == ".pt":
-        values = read_torch(source, refusal)
+    if path.suffix == ".pt":
+        values = read_torch(path, refusal)
         if not isinstance(values, torch.Tensor):
-            raise InputError(f"{source}: {refusal}")
+            raise InputError(f"{path}: {refusal}")
         return values.numpy()
-    if source.suffix == ".npy":
-        return open_npy(source)
     try:
-        with np.load(source, allow_pickle=False) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             features: NDArray[Any] = archive["feats"]
     except Exception:  # a broken zip file raises errors of many kinds
-        raise InputError(f"{source}: {refusal}") from None
+        raise InputError(f"{path}: {refusal}") from None
     return features
 
 
-def shape_of(source: Path | Stored | NDArray[Any], what: str) -> tuple[int, int]:
+def shape_of(source: Source, what: object) -> tuple[int, int]:
     """Return (T, D) of stored features; `what` names them in the error."""
-    shape = source.shape if isinstance(source, Stored | np.ndarray) else _load(source).shape
-    if len(shape) != 2:
-        raise InputError(f"{what}: has the shape {shape}; it should be (snippets, dimensions)")
-    return shape[0], shape[1]
+    return check_shape((_load(source) if isinstance(source, Path) else source).shape, what)
 
 
-def streams_of(arrays: Mapping[str, Path | Stored | NDArray[Any]], dim: int) -> dict[str, Part]:
-    """RGB and flow side by side, or else a single stream."""
-    if dim == JOINT:
-        return {"flow": Part(arrays, slice(dim // 2, None)), "rgb": Part(arrays, slice(dim // 2))}
-    return {"joint": Part(arrays, slice(None))}
+def split_streams(sources: Mapping[str, Source], dim: int) -> dict[str, LazyFeatures[Source]]:
+    """Return RGB and flow where features have the size of both, else a single stream."""
+    if dim != JOINT_DIM:
+        return {"joint": LazyFeatures(_load, sources)}
+    columns = {"flow": slice(dim // 2, None), "rgb": slice(dim // 2)}
+    return {stream: LazyFeatures(partial(_load, columns=part), sources) for stream, part in columns.items()}
 
 
-def annotated(
+def joint_data_set(
     root: Path,
     layout: str,
-    known: Mapping[str, Annotation],
+    annotations: Mapping[str, Annotation],
     names: Mapping[str, Sequence[str]],
-    arrays: Mapping[str, Path],
+    paths: Mapping[str, Path],
     fps: float,
     snippet_frames: int,
 ) -> DataSet:
-    """Put a data set together from ActivityNet's annotations and a file a video."""
-    videos, dim = [], 0
-    for subset, listed in names.items():
-        for name in listed:
-            count, dim = shape_of(arrays[name], str(arrays[name]))
-            own = known[name]
-            duration_s = own.duration_s or count * snippet_frames / fps
-            videos.append(Video(name, subset, duration_s, count, own.labels, own.segments))
-    classes = tuple(sorted({label for video in videos for label in video.labels}))
-    return together(root, layout, fps, snippet_frames, classes, videos, streams_of(arrays, dim))
+    """Make a data set from ActivityNet's annotations and one file per video."""
+    shapes = {name: shape_of(paths[name], paths[name]) for listed in names.values() for name in listed}
+    counts = {name: count for name, (count, _) in shapes.items()}
+    videos = annotated_videos(names, annotations, counts, fps, snippet_frames)
+    dim = next((dim for _, dim in shapes.values()), 0)
+    return make_data_set(root, layout, fps, snippet_frames, videos, split_streams(paths, dim))

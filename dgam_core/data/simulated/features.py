@@ -1,6 +1,6 @@
 """Simulated data of the shape of THUMOS14 and of ActivityNet1.2, with the truth known for every snippet.
 
-Time is that of `timeline`. A snippet's features are
+When actions and context happen is the matter of `schedule`. A snippet's features are
 
     x_t = scale · max(0, offset + g_scene·s_v + g_class·e_t·S_y + separation·(a_t·A + c_t·K)
                          + g_motion·a_t·M_y + drift·d_t + noise·n_t)
@@ -19,14 +19,22 @@ to their input, and no real features of flow were at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dgam_core.data.simulated import schedule
-from dgam_core.data.simulated.schedule import FPS, PART_OF, SNIPPET_FRAMES, THUMOS14_CLASSES, Timeline
+from dgam_core.data.lazy_features import LazyFeatures
+from dgam_core.data.simulated.schedule import (
+    FPS,
+    PART_OF,
+    SNIPPET_FRAMES,
+    THUMOS14_CLASSES,
+    Schedule,
+    draw_activitynet12,
+    draw_thumos14,
+)
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Kind, Segment, Video
 
@@ -98,7 +106,7 @@ def thumos14(scale: str = "demo", seed: int = 0, appearance: Appearance | None =
     size = _size(THUMOS14_SCALES, scale)
     source = f"simulated in the shape of THUMOS14: {scale} scale, seed {seed}"
     classes = tuple(THUMOS14_CLASSES)
-    return _data_set("thumos14", source, classes, size, schedule.thumos14, seed, appearance or Appearance())
+    return _data_set("thumos14", source, classes, size, draw_thumos14, seed, appearance or Appearance())
 
 
 def activitynet12(scale: str = "demo", seed: int = 0, appearance: Appearance | None = None) -> DataSet:
@@ -116,8 +124,8 @@ def activitynet12(scale: str = "demo", seed: int = 0, appearance: Appearance | N
     source = f"simulated in the shape of ActivityNet1.2: {scale} scale, seed {seed}"
     classes = tuple(f"activity_{i + 1:03d}" for i in range(size.num_classes))
 
-    def draw(class_idx: int, random: np.random.Generator) -> Timeline:
-        return schedule.activitynet12(class_idx, size.num_classes, random)
+    def draw(class_idx: int, random: np.random.Generator) -> Schedule:
+        return draw_activitynet12(class_idx, size.num_classes, random)
 
     return _data_set("activitynet12", source, classes, size, draw, seed, appearance or Appearance())
 
@@ -137,19 +145,19 @@ def _data_set(
     source: str,
     classes: tuple[str, ...],
     size: _Scale,
-    draw: Callable[[int, np.random.Generator], Timeline],
+    draw: Callable[[int, np.random.Generator], Schedule],
     seed: int,
     appearance: Appearance,
 ) -> DataSet:
     random = np.random.default_rng([seed, 0])
-    timelines: dict[str, Timeline] = {}
+    schedules: dict[str, Schedule] = {}
     videos = []
     for subset, count in (("train", size.num_train), ("test", size.num_test)):
         for i in range(count):
             video = f"simulated_{subset}_{i:04d}"
             # Classes in turn: the real data sets have about as many videos of each.
-            timelines[video] = draw(i % len(classes), random)
-            videos.append(_video(video, subset, timelines[video], classes))
+            schedules[video] = draw(i % len(classes), random)
+            videos.append(_video(video, subset, schedules[video], classes))
     return DataSet(
         name=f"simulated_{name}",
         source=f"{source}, {appearance}",
@@ -159,37 +167,35 @@ def _data_set(
         classes=classes,
         videos=tuple(videos),
         features={
-            stream: _Stream(stream, timelines, classes, size.dim, seed, appearance) for stream in GAINS
+            stream: LazyFeatures(
+                _StreamSimulator(stream, classes, size.dim, seed, appearance).features,
+                {video: (i, schedule) for i, (video, schedule) in enumerate(schedules.items())},
+            )
+            for stream in GAINS
         },
-        kinds={video: line.kinds for video, line in timelines.items()},
-        snippet_classes={video: line.class_idx for video, line in timelines.items()},
+        kinds={video: schedule.kinds for video, schedule in schedules.items()},
+        snippet_classes={video: schedule.class_idx for video, schedule in schedules.items()},
     )
 
 
-def _video(name: str, subset: str, line: Timeline, classes: tuple[str, ...]) -> Video:
+def _video(name: str, subset: str, schedule: Schedule, classes: tuple[str, ...]) -> Video:
     segments = []
-    for action in line.actions:
+    for action in schedule.actions:
         label = classes[action.class_idx]
         for annotated in (label, PART_OF.get(label)):
             if annotated:
                 segments.append(Segment(annotated, action.start_s, action.end_s))
     labels = tuple(sorted({segment.label for segment in segments}))
-    return Video(name, subset, line.duration_s, len(line.kinds), labels, tuple(segments))
+    return Video(name, subset, schedule.duration_s, len(schedule.kinds), labels, tuple(segments))
 
 
-class _Stream(Mapping[str, NDArray[np.float32]]):
-    """Video name → features of one stream, made from the seed whenever they are read."""
+class _StreamSimulator:
+    """Makes the features of one stream from the seed."""
 
     def __init__(
-        self,
-        stream: str,
-        timelines: Mapping[str, Timeline],
-        classes: tuple[str, ...],
-        dim: int,
-        seed: int,
-        appearance: Appearance,
+        self, stream: str, classes: tuple[str, ...], dim: int, seed: int, appearance: Appearance
     ) -> None:
-        self._timelines, self._appearance, self._dim = timelines, appearance, dim
+        self._appearance, self._dim = appearance, dim
         self._gains = GAINS[stream]
         self._seed = [seed, 1 + sorted(GAINS).index(stream)]
         random = np.random.default_rng(self._seed)
@@ -200,40 +206,36 @@ class _Stream(Mapping[str, NDArray[np.float32]]):
                     patterns[classes.index(part)] += patterns[classes.index(whole)]
                     patterns[classes.index(part)] /= np.sqrt(2)
         self._any_action, self._any_context = _patterns(random, 2, dim)
-        self._index = {name: i for i, name in enumerate(timelines)}
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._timelines)
-
-    def __len__(self) -> int:
-        return len(self._timelines)
-
-    def __getitem__(self, video: str) -> NDArray[np.float32]:
-        look, gains, line = self._appearance, self._gains, self._timelines[video]
-        random = np.random.default_rng([*self._seed, 1 + self._index[video]])
-        action = (line.kinds == Kind.ACTION).astype(np.float32)[:, None]
-        context = (line.kinds == Kind.CONTEXT).astype(np.float32)[:, None]
-        evidence = action + np.float32(look.confusion) * context
+    def features(self, numbered_schedule: tuple[int, Schedule]) -> NDArray[np.float32]:
+        """Return the features of a video, (T, D), given its number in the data set and its schedule."""
+        number, schedule = numbered_schedule
+        appearance, gains = self._appearance, self._gains
+        random = np.random.default_rng([*self._seed, 1 + number])
+        action = (schedule.kinds == Kind.ACTION).astype(np.float32)[:, None]
+        context = (schedule.kinds == Kind.CONTEXT).astype(np.float32)[:, None]
+        evidence = action + np.float32(appearance.confusion) * context
+        agnostic = action * self._any_action + context * self._any_context
         x: NDArray[np.float32] = gains.offset + gains.scene * _patterns(random, 1, self._dim)
-        x = x + gains.class_scene * evidence * self._class_scenes[line.class_idx]
-        x += gains.agnostic * look.separation * (action * self._any_action + context * self._any_context)
-        x += gains.motion * action * self._motions[line.class_idx]
-        x += look.drift * _drift(random, len(x), self._dim)
-        x += look.noise * random.standard_normal(x.shape, dtype=np.float32)
+        x = x + gains.class_scene * evidence * self._class_scenes[schedule.class_idx]
+        x += gains.agnostic * appearance.separation * agnostic
+        x += gains.motion * action * self._motions[schedule.class_idx]
+        x += appearance.drift * _drift(random, len(x), self._dim)
+        x += appearance.noise * random.standard_normal(x.shape, dtype=np.float32)
         np.maximum(x, 0, out=x)
         x *= gains.scale
         return x
 
 
 def _patterns(random: np.random.Generator, count: int, dim: int) -> NDArray[np.float32]:
-    """Sparse Gaussian vectors, (count, dim): one entry in four is not zero."""
+    """Return sparse Gaussian vectors, (count, dim): one entry in four is not zero."""
     values = random.standard_normal((count, dim), dtype=np.float32)
     values *= random.random((count, dim)) < 0.25
     return values
 
 
 def _drift(random: np.random.Generator, length: int, dim: int) -> NDArray[np.float32]:
-    """A slow change of unit variance, (length, dim): random values 20 snippets apart, joined by lines."""
+    """Return slow drift of unit variance, (length, dim): random values 20 snippets apart, joined by lines."""
     knots = random.standard_normal((length // 20 + 2, dim), dtype=np.float32)
     position = np.arange(length) / 20
     left, share = position.astype(int), (position % 1)[:, None].astype(np.float32)

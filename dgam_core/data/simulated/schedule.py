@@ -95,7 +95,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class Schedule:
     """What happens in a video, and what each snippet shows.
 
     Attributes:
@@ -114,7 +114,7 @@ class Timeline:
         return len(self.kinds) * SNIPPET_S
 
 
-def thumos14(class_idx: int, random: np.random.Generator) -> Timeline:
+def draw_thumos14(class_idx: int, random: np.random.Generator) -> Schedule:
     """Draw a video of a THUMOS14 class.
 
     Args:
@@ -146,9 +146,9 @@ def thumos14(class_idx: int, random: np.random.Generator) -> Timeline:
             time_s = end_s + random.lognormal(log_gap, gap_sd)
 
     while True:
-        timeline = _label(draw(), duration_s, THUMOS14_SIDES, random)
-        if (timeline.kinds == Kind.ACTION).any():  # every real video has an action
-            return timeline
+        schedule = _label(draw(), duration_s, THUMOS14_SIDES, random)
+        if (schedule.kinds == Kind.ACTION).any():  # every real video has an action
+            return schedule
 
 
 def _classes_of_video(class_idx: int, random: np.random.Generator) -> list[int]:
@@ -161,7 +161,7 @@ def _classes_of_video(class_idx: int, random: np.random.Generator) -> list[int]:
     return [class_idx]
 
 
-def activitynet12(class_idx: int, num_classes: int, random: np.random.Generator) -> Timeline:
+def draw_activitynet12(class_idx: int, num_classes: int, random: np.random.Generator) -> Schedule:
     """Draw a video of one of ActivityNet1.2's classes.
 
     Args:
@@ -205,7 +205,7 @@ def _whole_snippets(duration_s: float) -> float:
 
 def _label(
     actions: list[Action], duration_s: float, sides: tuple[float, float], random: np.random.Generator
-) -> Timeline:
+) -> Schedule:
     """Say of each snippet what its middle shows; context is that of the nearest action."""
     num_snippets = round(duration_s / SNIPPET_S)
     kinds = np.full(num_snippets, Kind.BACKGROUND, dtype=np.uint8)
@@ -222,4 +222,4 @@ def _label(
         kinds[inside] = Kind.ACTION
         class_idx[around | inside] = action.class_idx
         nearest_s[around] = distance_s[around]
-    return Timeline(tuple(actions), kinds, class_idx)
+    return Schedule(tuple(actions), kinds, class_idx)

@@ -1,0 +1,191 @@
+"""What every notebook does around its subject: open its data, train, score, save, conclude, check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+
+from dgam_core.data import store
+from dgam_core.data.simulated.features import Appearance
+from dgam_core.experiments import claims, regression
+from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.experiments.obtain import obtain_models
+from dgam_core.experiments.parameters import Experiment, read_parameters
+from dgam_core.experiments.places import Results
+from dgam_core.experiments.published import Published, read_published
+from dgam_core.experiments.run_store import Run
+from dgam_core.experiments.variants import NOTEBOOKS
+from dgam_core.localize import Outputs
+from dgam_core.settings import Settings
+from dgam_core.snippets import DataSet
+from dgam_core.system.machine import choose_device
+
+Model = Mapping[str, Run]  # one run per stream
+
+
+class Markdown(str):
+    """Text that a notebook shows as Markdown."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a notebook works with.
+
+    Attributes:
+        name: name of the notebook.
+        experiment: its parameters.
+        data_sets: how features are simulated (None: as usual) → data set; most notebooks have one.
+        data: the data set at hand, the first of these.
+        variants: row → settings that are trained and scored.
+        results: where its table and figures go.
+    """
+
+    name: str
+    experiment: Experiment
+    data_sets: Mapping[Appearance | None, DataSet]
+    data: DataSet
+    variants: Mapping[Any, Settings]
+    results: Results
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds that every variant is trained with."""
+        return self.experiment.seeds
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Return the names of the model choices, "last" first."""
+        return CHOICES
+
+    @property
+    def provenance(self) -> str:
+        """Return the words that stand beside every number of this run."""
+        return self.data.provenance
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device to compute on."""
+        return choose_device(self.experiment.device)
+
+    @property
+    def summary(self) -> Markdown:
+        """Say what the numbers are of: provenance, data set and settings."""
+        return Markdown(f"{self.data.summary}\n\n{self.experiment.summary}")
+
+    def on(self, data: DataSet) -> Study:
+        """Return the same study on another of its data sets."""
+        return replace(self, data=data)
+
+    def published(self, table: str) -> Published:
+        """Return what the paper prints in a table, such as "table4"; see `read_published`."""
+        return read_published(table)
+
+    def train(self) -> dict[tuple[Any, int], dict[str, Run]]:
+        """Return (row, seed) → model, one run per stream: read from the run store, or else trained."""
+        return obtain_models(self.results.runs, self.data, self.variants, self.experiment)
+
+    def score(
+        self,
+        models: Mapping[tuple[Any, int], Model],
+        thresholds: Sequence[float] = (0.5,),
+        choices: Sequence[str] = CHOICES,
+    ) -> pd.DataFrame:
+        """Score models on the test videos; see `Scorer.table`, whose columns this returns.
+
+        Args:
+            models: what `train` returned.
+            thresholds: tIoU thresholds, (K,).
+            choices: model choices.
+        """
+        return self._scorer(thresholds, choices).table(models, self.variants)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Return a scorer at tIoU 0.5, for the outputs of models."""
+        return self._scorer((0.5,), CHOICES)
+
+    def _scorer(self, thresholds: Sequence[float], choices: Sequence[str]) -> Scorer:
+        workers = self.experiment.workers
+        return Scorer(self.data, self.results.scores, self.device, thresholds, workers, choices)
+
+    def outputs(self, model: Model, choice: str = "last") -> dict[str, dict[str, Outputs]]:
+        """Return stream → test video → outputs of the checkpoint of a model that a choice falls on."""
+        return self.scorer.chosen_outputs(model, self.experiment, choice)
+
+    def table(self, records: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
+        """Return records as a table whose last column is their provenance."""
+        return pd.DataFrame(records, columns=[*columns]).assign(provenance=self.provenance)
+
+    def save_table(self, table: pd.DataFrame) -> None:
+        """Write the table of results, <name>.csv."""
+        self.results.save_table(self.name, table.to_csv(index=False))
+
+    def save_figure(self, figure: Any, part: str = "") -> None:
+        """Write a Matplotlib figure, <name>.svg and <name>.png, or <name>_<part> for one of several."""
+        self.results.save_figure(f"{self.name}_{part}" if part else self.name, figure)
+
+    def conclude(self, text: str, *checked: claims.Claim) -> Markdown:
+        """Return the text that concludes a page; the site collects the claims of the paper from here.
+
+        Args:
+            text: Markdown.
+            checked: claims of the paper, checked on this run.
+        """
+        if checked:
+            from myst_nb import glue
+
+            glue("claims", claims.as_json(checked, self.provenance), display=False)
+        return Markdown(text)
+
+    def check(self, numbers: Mapping[str, ArrayLike], scores: pd.DataFrame | None = None) -> None:
+        """Print whether numbers are as in `params/reference.yaml`, a line each, the same on every machine.
+
+        Args:
+            numbers: name → one number per seed, (S,).
+            scores: mAP in a column `map`, to be checked for its range.
+        """
+        if scores is not None:
+            print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
+        print(*regression.compare(self.name, self.experiment, self.data, numbers), sep="\n")
+
+
+def open_study(namespace: Mapping[str, Any], name: str) -> Study:
+    """Read a notebook's parameters, and open its data set and the folders of its results.
+
+    Where the notebook has been opened before in the same kernel, other variables than the known parameters
+    are those of its later cells and are left alone.
+
+    Args:
+        namespace: the notebook's `globals()`.
+        name: name of the notebook, which `variants.NOTEBOOKS` knows.
+    Raises:
+        InputError: a parameter is refused, or the data set cannot be read.
+    """
+    if any(isinstance(value, Study) for value in namespace.values()):
+        namespace = {key: value for key, value in namespace.items() if key in Experiment.model_fields}
+    notebook = NOTEBOOKS[name]
+    experiment = read_parameters(namespace, notebook.sweep)
+    data_sets = notebook.data_sets(experiment, store.open_data_set)
+    data = next(iter(data_sets.values()))
+    variants = notebook.variants(experiment)
+    return Study(name, experiment, data_sets, data, variants, Results.of(experiment))
+
+
+def map_by_seed(scores: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
+    """Return mAP of the last epoch in percent, a line per seed and a column per row, in their order.
+
+    Args:
+        scores: as `Study.score` returns them.
+        threshold: tIoU.
+    """
+    chosen = scores[(scores["choice"] == "last") & (scores["tiou"] == threshold)]
+    return 100 * chosen.pivot(index="seed", columns="row", values="map")[list(scores["row"].unique())]

@@ -1,0 +1,143 @@
+"""Data sets written in the layouts that are read, as other projects write them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dgam_core.data import store
+
+
+def write_gt(path: Path, data, subset_names, subsets=("train", "test"), **more):
+    """Write ActivityNet JSON; its numbers are text, as in some files in circulation."""
+    database = {
+        video.name: {
+            "subset": subset_names[video.subset],
+            "annotations": [
+                {"label": s.label, "label_id": 0, "segment": [str(s.start_s), str(s.end_s)]}
+                for s in video.segments
+            ],
+            **{key: value(video) for key, value in more.items()},
+        }
+        for video in data.videos
+        if video.subset in subsets
+    }
+    path.write_text(json.dumps({"database": database}))
+
+
+def write_splits(root: Path, data):
+    for subset in ("train", "test"):
+        (root / f"split_{subset}.txt").write_text("\n".join(v.name for v in data.subset(subset)) + "\n")
+
+
+def joint(data, video):
+    return np.concatenate([data.load(stream, video.name) for stream in ("rgb", "flow")], axis=1)
+
+
+def object_array(values):
+    array = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        array[i] = value
+    return array
+
+
+def save_objects(path: Path, values):
+    np.save(path, object_array(values), allow_pickle=True)
+
+
+def export_dgam(data, root: Path, order=("throw", "jump")) -> Path:
+    """Layout A, the columns of the labels in the given order."""
+    for subset in ("train", "test"):
+        folder = root / f"{subset}_data"
+        for stream in data.streams:
+            (folder / f"{stream}_features").mkdir(parents=True)
+            for i, video in enumerate(data.subset(subset), 1):
+                np.save(folder / f"{stream}_features" / f"{i}.npy", data.load(stream, video.name))
+        hot = [[float(label in video.labels) for label in order] for video in data.subset(subset)]
+        np.save(folder / f"{subset}_labels.npy", np.array(hot))
+    write_gt(root / "test_data" / "gt.json", data, {"test": "test"}, subsets=("test",))
+    names = "\n".join(video.name for video in data.subset("test"))
+    (root / "test_data" / "THUMOS14_test_vid_list.txt").write_text(names)
+    return root
+
+
+def export_basnet(data, root: Path, durations=True) -> Path:
+    """Layout B."""
+    for video in data.videos:
+        for stream in data.streams:
+            folder = root / "features" / video.subset / stream
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"{video.name}.npy", data.load(stream, video.name))
+    more = {"duration": lambda video: video.duration_s, "fps": lambda video: data.fps} if durations else {}
+    write_gt(root / "gt.json", data, {"train": "train", "test": "test"}, **more)
+    write_splits(root, data)
+    return root
+
+
+def export_acmnet(data, root: Path) -> Path:
+    """Layout C."""
+    for video in data.videos:
+        (root / video.subset).mkdir(exist_ok=True)
+        np.save(root / video.subset / f"{video.name}.npy", joint(data, video))
+    more = {"duration": lambda video: video.duration_s, "frames": lambda video: 99}
+    write_gt(root / "gt.json", data, {"train": "validation", "test": "test"}, **more)
+    write_splits(root, data)
+    return root
+
+
+def export_wtalc(data, root: Path, dtype=np.float32) -> Path:
+    """Layout D."""
+    folder = root / "Tiny-Annotations"
+    folder.mkdir()
+    videos = data.videos
+    texts = {
+        "videoname": [v.name.encode() for v in videos],
+        "subset": [{"train": b"validation", "test": b"test"}[v.subset] for v in videos],
+        "duration": [[v.duration_s] for v in videos],
+    }
+    for name, values in texts.items():
+        np.save(folder / f"{name}.npy", np.array(values))
+    save_objects(folder / "labels.npy", [[s.label.encode() for s in v.segments] for v in videos])
+    save_objects(folder / "labels_all.npy", [[label.encode() for label in v.labels] for v in videos])
+    save_objects(folder / "segments.npy", [[[s.start_s, s.end_s] for s in v.segments] for v in videos])
+    save_objects(root / "Tiny-I3D-JOINTFeatures.npy", [joint(data, v).astype(dtype) for v in videos])
+    return root
+
+
+def export_actionformer(data, root: Path, kind="npy", prefix="", missing=()) -> Path:
+    """Layout E."""
+    (root / "i3d_features").mkdir()
+    (root / "annotations").mkdir()
+    for video in data.videos:
+        path = root / "i3d_features" / f"{prefix}{video.name}.{kind}"
+        if video.name in missing:
+            continue
+        if kind == "npy":
+            np.save(path, joint(data, video))
+        elif kind == "npz":
+            np.savez(path, feats=joint(data, video))
+        else:
+            torch.save(torch.from_numpy(joint(data, video)), path)
+    if missing:
+        (root / "missing_files.txt").write_text("\n".join(missing))
+    more = {"duration": lambda video: video.duration_s, "fps": lambda video: data.fps}
+    write_gt(root / "annotations" / "tiny.json", data, {"train": "Validation", "test": "test"}, **more)
+    return root
+
+
+def through_store(data, path: Path):
+    """The data set after `dgam import`."""
+    store.write(path, data)
+    imported = store.read(path)
+    store.verify(imported)
+    return imported
+
+
+def assert_same(data, original):
+    assert sorted(data.videos, key=lambda video: video.name) == list(original.videos)
+    assert data.classes == original.classes
+    assert data.streams == original.streams
+    for video in original.videos:
+        for stream in data.streams:
+            assert np.array_equal(data.load(stream, video.name), original.load(stream, video.name))

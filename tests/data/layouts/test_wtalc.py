@@ -1,0 +1,57 @@
+import json
+
+import numpy as np
+import pytest
+
+from dgam_core.data.layouts.wtalc import read_wtalc, read_wtalc_annotations
+from dgam_core.errors import InputError
+from dgam_core.snippets import Segment
+from tests.data.layouts.exports import assert_same, export_wtalc, save_objects, through_store
+
+
+def test_round_trip(tmp_path, wide):
+    (tmp_path / "source").mkdir()
+    data = read_wtalc(export_wtalc(wide, tmp_path / "source"), fps=16, snippet_frames=16)
+    data = through_store(data, tmp_path / "x.h5")
+    assert (data.fps, data.snippet_frames, data.simulated) == (16, 16, False)
+    assert_same(data, wide)
+
+
+def test_half_precision_stays_half(tmp_path, wide):
+    data = read_wtalc(export_wtalc(wide, tmp_path, np.float16))
+    assert data.load("rgb", "v0").dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "sentence"),
+    [
+        ("Tiny-I3D-JOINTFeatures.npy", [np.zeros((3, 2048))], "has 1 videos; the annotations have 4"),
+        ("Tiny-I3D-JOINTFeatures.npy", ["a", "b", "c", "d"], "video 'v0' has no array of features"),
+        ("Tiny-Annotations/labels.npy", [[]] * 4, "v0: has 0 labels for 1 segments"),
+    ],
+)
+def test_files_that_disagree_are_refused(tmp_path, wide, file, values, sentence):
+    root = export_wtalc(wide, tmp_path)
+    save_objects(root / file, values)
+    with pytest.raises(InputError, match=sentence):
+        read_wtalc(root)
+
+
+def test_missing_features_are_refused(tmp_path, wide):
+    root = export_wtalc(wide, tmp_path)
+    (root / "Tiny-I3D-JOINTFeatures.npy").unlink()
+    with pytest.raises(InputError, match=r"has 0 files called \*-I3D-JOINTFeatures.npy; it should have one"):
+        read_wtalc(root)
+
+
+def test_real_annotations_of_thumos14(shared_data):
+    videos = read_wtalc_annotations(shared_data / "thumos14" / "Thumos14reduced-Annotations")
+    by_name = {video.name: video for video in videos}
+    assert len(videos) == 412
+    assert sum(video.subset == "test" for video in videos) == 212
+    database = json.loads((shared_data / "thumos14" / "gt.json").read_text())["database"]
+    for name, entry in database.items():
+        segments = [Segment(row["label"], *map(float, row["segment"])) for row in entry["annotations"]]
+        assert sorted(by_name[name].segments, key=str) == sorted(segments, key=str)
+    different = [video for video in videos if set(video.labels) != {s.label for s in video.segments}]
+    assert len(different) == 28  # the labels to train with are not always those of the segments

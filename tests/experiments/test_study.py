@@ -1,0 +1,98 @@
+import json
+
+import pandas as pd
+import pytest
+from pytest import approx
+
+from dgam_core.data import store
+from dgam_core.errors import InputError
+from dgam_core.experiments import claims
+from dgam_core.experiments.study import map_by_seed, open_study
+
+
+@pytest.fixture
+def namespace(tmp_path, tiny, settings, monkeypatch):
+    """What a notebook's `globals()` holds after its parameters cell, in a checkout with a store."""
+    for name in ("params", "dgam_core"):
+        (tmp_path / name).mkdir()
+    store.write(tmp_path / "tiny.h5", tiny)
+    monkeypatch.chdir(tmp_path)
+    return settings.model_dump() | {"profile": "p", "dataset": "tiny.h5", "seeds": [0, 1], "device": "cpu"}
+
+
+def test_a_study_trains_and_scores_what_its_notebook_is_about(namespace, tmp_path):
+    study = open_study(namespace, "table2_attention_statistics")
+    models = study.train()
+    assert list(models) == [("without", 0), ("without", 1), ("with", 0), ("with", 1)]
+    scores = study.score(models, [0.3, 0.5])
+    assert len(scores) == 2 * 2 * 3 * 2  # variants, seeds, choices, thresholds
+    study.save_table(scores)
+    path = tmp_path / "results/p/figures/tiny/table2_attention_statistics.csv"
+    pd.testing.assert_frame_equal(pd.read_csv(path), scores)
+    for choice in study.choices:
+        outputs = study.outputs(models["with", 0], choice)
+        assert {stream: set(videos) for stream, videos in outputs.items()} == {
+            "flow": {"v2", "v3"},
+            "rgb": {"v2", "v3"},
+        }
+    by_seed = map_by_seed(scores)
+    assert list(by_seed) == ["without", "with"]
+    last = scores[(scores["choice"] == "last") & (scores["tiou"] == 0.5) & (scores["row"] == "with")]
+    assert by_seed["with"].to_list() == approx((100 * last["map"]).to_list())
+
+
+def test_a_study_says_what_its_numbers_are_of(namespace):
+    study = open_study(namespace | {"epochs": 7}, "table3_thumos14")
+    summary = study.summary._repr_markdown_()
+    assert summary.startswith("**Every number of this run is simulated.** Data set: `tiny`")
+    assert "`epochs` 7 instead of 1000" in summary
+    table = study.table([("rgb", 1)], ["stream", "value"])
+    assert table.to_dict("records") == [{"stream": "rgb", "value": 1, "provenance": "simulated"}]
+
+
+def test_a_study_tries_only_what_its_notebook_can(namespace):
+    with pytest.raises(InputError, match="parameters: sweep: should name beta, not eta"):
+        open_study(namespace | {"sweep": {"eta": [0.1]}}, "table7_beta")
+    with pytest.raises(InputError, match="sweep: this notebook tries no values"):
+        open_study(namespace | {"sweep": {"beta": [0.1]}}, "table3_thumos14")
+
+
+def test_nothing_is_left_behind_by_a_study_that_cannot_be_opened(namespace, tmp_path):
+    with pytest.raises(InputError, match=r"none.h5: no such file"):
+        open_study(namespace | {"dataset": "none.h5"}, "table3_thumos14")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_notebook_can_be_run_twice_in_a_kernel(namespace):
+    with pytest.raises(InputError, match="unknown parameter 'title'"):
+        open_study(namespace | {"title": "x"}, "table3_thumos14")
+    study = open_study(namespace, "table3_thumos14")
+    later = namespace | {"study": study, "title": "x", "epochs": 9}
+    assert open_study(later, "table3_thumos14").experiment.epochs == 9
+
+
+def test_claims_are_glued_with_their_provenance(namespace, monkeypatch):
+    glued = {}
+    monkeypatch.setattr("myst_nb.glue", lambda name, value, display: glued.update({name: value}))
+    study = open_study(namespace, "table3_thumos14")
+    text = study.conclude("So *it* is.", claims.Claim("it is", "holds", "1 point", "2 points"))
+    assert text._repr_markdown_() == "So *it* is."
+    (claim,) = json.loads(glued["claims"])
+    assert claim["measured"] == "1 point, simulated"
+
+
+def test_checks_print_what_is_the_same_everywhere(namespace, capsys):
+    study = open_study(namespace, "table3_thumos14")
+    study.check({"mAP": [0.1, 0.2]}, pd.DataFrame({"map": [0.0, 1.2]}))
+    assert capsys.readouterr().out == "mAP lies in [0, 1]: False\nno reference for these parameters\n"
+
+
+def test_figures_of_one_notebook_have_names_of_their_own(namespace, tmp_path):
+    import matplotlib.pyplot as plt
+
+    study = open_study(namespace, "table3_thumos14")
+    figure = plt.figure()
+    study.save_figure(figure)
+    study.save_figure(figure, "causes")
+    names = {path.name for path in (tmp_path / "results/p/figures/tiny").iterdir()}
+    assert names == {f"table3_thumos14{part}.{kind}" for part in ("", "_causes") for kind in ("svg", "png")}
