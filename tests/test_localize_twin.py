@@ -16,12 +16,12 @@ from dgam_core.localize import Outputs, detect
 from dgam_core.snippets import DataSet, Video
 
 CLASSES = ("jump", "run", "swim", "throw")
-# Departures 16 and 17: threshold, share a of the own stream, Gaussian's σ in cells.
+# Departures 16 and 17: threshold, share a of the stream itself, σ of the Gaussian in cells.
 RELEASED = {
     "thumos14": {"rgb": (0.03, 0.35, 0.0), "flow": (0.08, 0.65, 0.0)},
     "activitynet12": {"rgb": (0.01, 0.5, 25.0), "flow": (0.01, 0.5, 25.0)},
 }
-CELLS = 20  # a snippet, in the released code (19)
+CELLS = 20  # per snippet, in the released code (19)
 ETA = 0.3
 
 
@@ -68,29 +68,29 @@ def classes_of(attention, tcam, bias):
     return [c for c in range(len(p)) if p[c] > 0.1] or [p.index(max(p))]
 
 
-def released_proposals(own, other, threshold, mix, sigma, bug):
+def released_proposals(outputs, other, threshold, mix, sigma, bug):
     """Class → segments (start, end, score) in cells, of one stream of a video."""
-    attention, tcam, bias = (values.tolist() for values in (own.attention, own.tcam, own.bias))
-    found, classes = {}, classes_of(attention, tcam, bias)
+    attention, tcam, bias = (values.tolist() for values in (outputs.attention, outputs.tcam, outputs.bias))
+    segments, classes = {}, classes_of(attention, tcam, bias)
     if bug and classes == [0]:
         return {}
     weight = interpolated(attention)
     for c in classes:
-        mine, others = (  # λ is that of the own stream in both
+        gated, cross = (  # both with the λ of this stream
             interpolated([a / (1 + exp(-row[c + 1])) for a, row in zip(attention, rows, strict=True)])
             for rows in (tcam, other.tcam.tolist())
         )
-        above = smoothed([0.8 * s + 0.2 * w * w for s, w in zip(mine, weight, strict=True)], sigma)
-        quality = [w * (mix * s + (1 - mix) * o) for w, s, o in zip(weight, mine, others, strict=True)]
-        runs = runs_above(above, threshold)
+        signal = smoothed([0.8 * s + 0.2 * w * w for s, w in zip(gated, weight, strict=True)], sigma)
+        quality = [w * (mix * s + (1 - mix) * o) for w, s, o in zip(weight, gated, cross, strict=True)]
+        runs = runs_above(signal, threshold)
         if bug and runs == [(0, 1)]:  # the list of the cells above is [0]
             continue
-        found[c] = []
+        segments[c] = []
         for start, end in runs:
             width = (end - start) // 4 + 1
             sides = mean(quality[max(start - width, 0) : start]) + mean(quality[end : end + width])
-            found[c].append((start, end, mean(quality[start:end]) - ETA * sides))
-    return found
+            segments[c].append((start, end, mean(quality[start:end]) - ETA * sides))
+    return segments
 
 
 def pooled_score(attention, tcam, c, bias, start, end):
@@ -103,24 +103,24 @@ def pooled_score(attention, tcam, c, bias, start, end):
     return total / weights + bias if weights > 0 else 0.0
 
 
-def paper_proposals(own):
+def paper_proposals(outputs):
     """Section 3.5: runs of λ > 0.5, scored by Eq. (17)."""
-    attention, tcam, bias = (values.tolist() for values in (own.attention, own.tcam, own.bias))
-    found = {}
+    attention, tcam, bias = (values.tolist() for values in (outputs.attention, outputs.tcam, outputs.bias))
+    segments = {}
     for c in classes_of(attention, tcam, bias):
-        found[c] = []
+        segments[c] = []
         for start, end in runs_above(attention, 0.5):
             quarter = (end - start) / 4
             inner, before, after = (
                 pooled_score(attention, tcam, c + 1, bias[c + 1], *ends)
                 for ends in ((start, end), (start - quarter, start), (end, end + quarter))
             )
-            found[c].append((start, end, inner - ETA * before - ETA * after))
-    return found
+            segments[c].append((start, end, inner - ETA * before - ETA * after))
+    return segments
 
 
 def nms(segments):
-    """From the best down, drop what overlaps a better one by a tIoU above 0.5."""
+    """From the best down, drop each segment whose tIoU with a better one exceeds 0.5."""
     kept = []
     for start, end, score in sorted(segments, key=lambda segment: -segment[2]):
         overlaps = [(max(min(end, e) - max(start, s), 0), e - s) for s, e, _ in kept]
@@ -134,8 +134,8 @@ def fused(streams, cell_s, video, classes, seen):
     """Rows of detections of a video, from each stream's class → segments."""
     rows = []
     for c in range(len(classes)):
-        lists = [found[c] for found in streams if found.get(c)]
-        segments = [segment for found in lists for segment in found]
+        lists = [by_class[c] for by_class in streams if by_class.get(c)]
+        segments = [segment for of_stream in lists for segment in of_stream]
         kept = nms(segments) if len(lists) == 2 else segments
         seen["dropped by NMS"] += len(kept) < len(segments)
         seen["found by one stream"] += len(streams) == 2 and len(lists) == 1
@@ -149,13 +149,13 @@ def fused(streams, cell_s, video, classes, seen):
     return rows
 
 
-def note(found, cells, seen):
-    """Count what occurs in the proposals of one stream of a video of so many cells."""
-    seen["one snippet"] += cells in (1, CELLS) and any(found.values())
-    seen["several classes"] += len(found) > 1
-    seen["silenced by the bug"] += found == {}
-    seen["nothing above"] += any(not segments for segments in found.values())
-    for segments in found.values():
+def note(by_class, cells, seen):
+    """Count the kinds of cases in one stream's class → segments of a video of so many cells."""
+    seen["one snippet"] += cells in (1, CELLS) and any(by_class.values())
+    seen["several classes"] += len(by_class) > 1
+    seen["silenced by the bug"] += by_class == {}
+    seen["nothing above"] += any(not segments for segments in by_class.values())
+    for segments in by_class.values():
         seen["several segments"] += len(segments) > 1
         seen["touches the start"] += any(start == 0 for start, _, _ in segments)
         seen["touches the end"] += any(end == cells for _, end, _ in segments)
@@ -163,27 +163,27 @@ def note(found, cells, seen):
 
 
 def twin(data, outputs, propose, cells, snippet_s, seen):
-    """Rows of detections in all videos, of so many cells a snippet and seconds a snippet."""
+    """Rows of detections in all videos, of so many cells and seconds per snippet."""
     rows = []
     for video in data.videos:
-        own = [outputs[stream][video.name] for stream in outputs]
-        streams = [propose(*args) for args in zip(outputs, own, reversed(own), strict=True)]
-        count = cells * len(own[0].attention)
-        for found in streams:
-            note(found, count, seen)
+        of_video = [videos[video.name] for videos in outputs.values()]
+        streams = [propose(*args) for args in zip(outputs, of_video, reversed(of_video), strict=True)]
+        count = cells * len(of_video[0].attention)
+        for by_class in streams:
+            note(by_class, count, seen)
         rows += fused(streams, video.num_snippets * snippet_s / count, video, data.classes, seen)
     return rows
 
 
 def released_twin(data, outputs, benchmark, bug, seen):
-    def propose(stream, own, other):
-        return released_proposals(own, other, *RELEASED[benchmark][stream], bug)
+    def propose(name, stream, other):
+        return released_proposals(stream, other, *RELEASED[benchmark][name], bug)
 
     return twin(data, outputs, propose, CELLS, 16 / 25, seen)
 
 
 def paper_twin(data, outputs, seen):
-    return twin(data, outputs, lambda _, own, other: paper_proposals(own), 1, 16 / 24, seen)
+    return twin(data, outputs, lambda _, stream, other: paper_proposals(stream), 1, 16 / 24, seen)
 
 
 def smooth_noise(random, count, columns):
@@ -220,15 +220,14 @@ def random_case(seed, streams, num_videos=12, level=0.0):
 
 def assert_same(table, rows):
     """The same detections in any order: times to 1e-9, scores to 1e-6."""
-    left = list(rows)
-    columns = (table.video, table.label, table.start_s, table.end_s, table.score)
-    for video, label, start, end, score in zip(*(column.tolist() for column in columns), strict=True):
-        same = [row for row in left if row[:2] == (video, label)]
+    unmatched = list(rows)
+    for video, label, start, end, score in table.rows():
+        same = [row for row in unmatched if row[:2] == (video, label)]
         same = [row for row in same if abs(row[2] - start) < 1e-9 and abs(row[3] - end) < 1e-9]
         same = [row for row in same if abs(row[4] - score) < 1e-6]
-        assert same, f"not in the twin: {(video, label, start, end, score)}; there: {left}"
-        left.remove(same[0])
-    assert not left, f"only in the twin: {left}"
+        assert same, f"not in the twin: {(video, label, start, end, score)}; there: {unmatched}"
+        unmatched.remove(same[0])
+    assert not unmatched, f"only in the twin: {unmatched}"
 
 
 def assert_seen(seen, streams, *more):
@@ -242,13 +241,13 @@ def assert_seen(seen, streams, *more):
 
 @pytest.mark.parametrize("bug", [False, True])
 @pytest.mark.parametrize("streams", [("rgb", "flow"), ("rgb",)])
-@pytest.mark.parametrize("of", ["thumos14", "activitynet12"])
-def test_released_localization_equals_its_plain_twin(of, streams, bug):
-    settings = preset("released", of).model_copy(update={"released_class0_bug": bug})
+@pytest.mark.parametrize("data_set", ["thumos14", "activitynet12"])
+def test_released_localization_equals_its_plain_twin(data_set, streams, bug):
+    settings = preset("released", data_set).model_copy(update={"released_class0_bug": bug})
     seen = Counter()
     for seed in range(5):
         data, outputs = random_case(seed, streams, level=-6)
-        assert_same(detect(data, outputs, settings), released_twin(data, outputs, of, bug, seen))
+        assert_same(detect(data, outputs, settings), released_twin(data, outputs, data_set, bug, seen))
     assert_seen(seen, streams, *["silenced by the bug"] * bug)
 
 

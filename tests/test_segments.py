@@ -46,4 +46,4 @@ def test_bounds_are_what_tiou_takes():
 
 def test_runs_are_maximal():
     assert runs(np.array(["a", "a", "b", "a"])).tolist() == [[0, 2], [2, 3], [3, 4]]
-    assert runs(np.array([1, 1])).tolist() == [[0, 2]]
+    assert runs(np.array([1, 1])).tolist() == [[0, 2]]  # one run

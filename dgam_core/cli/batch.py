@@ -42,7 +42,7 @@ def _end_with(caller: int) -> None:
 
 @batch.command()
 @click.argument("params", type=PATH, nargs=-1, required=True, metavar="PARAMS.yaml…")
-@click.option("--parameters", default="{}", help="Parameters that override those of the files, as JSON.")
+@click.option("--parameters", default="{}", help="Overrides the files, as JSON.")
 @click.option("--out", type=PATH, required=True, metavar="PLAN.json")
 def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
     """Write which runs notebooks and sweeps still need, grouped into jobs.
@@ -56,10 +56,8 @@ def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
     experiments = {}
     for path in params:
         experiment = parse(Experiment, read_yaml(path) | json.loads(parameters), str(path))
-        if experiment.profile != out.absolute().parent.name:
-            raise InputError(
-                f"{path}: profile = {experiment.profile!r}: plan it in results/{experiment.profile}"
-            )
+        if (profile := experiment.profile) != out.absolute().parent.name:
+            raise InputError(f"{path}: profile = {profile!r}: plan it in results/{profile}")
         experiments[path.stem] = experiment
     content = make_plan(out.parent / "runs", experiments)
     with whole_file(out) as temporary:
@@ -95,7 +93,7 @@ def train(plan: Path, job: str, threads: int, out: Path) -> None:
 @click.argument("notebook", type=PATH)
 @click.argument("out", type=PATH)
 @click.option("--params", type=PATH, required=True)
-@click.option("--parameters", default="{}", help="Parameters that override those of the file, as JSON.")
+@click.option("--parameters", default="{}", help="Overrides the file, as JSON.")
 @click.option("--cell-timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit of each cell.")
 def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: int | None) -> None:
     """Run a notebook. If it fails, the cells run so far and the error are in NAME.failed.ipynb."""
