@@ -23,8 +23,8 @@ book: .venv/.stamp  ## run the notebooks of PROFILE (demo) and build the site in
 	snakemake --cores all --config profile=$(PROFILE)
 	@echo "open book/_build/html/index.html"
 
-test: book browser  ## run all tests: unit, notebooks, site
-	OMP_NUM_THREADS=1 pytest -n logical --dist loadgroup --no-loadscope-reorder --doctest-modules --nbval-lax \
+test: book browser  ## run the tests: unit, notebooks, site
+	OMP_NUM_THREADS=1 pytest -n logical --dist loadfile --no-loadscope-reorder --doctest-modules --nbval-lax \
 	  --ignore tests/slurm tests dgam_core notebooks/*.ipynb
 
 test-thorough: .venv/.stamp  ## kill whole batches at random, KILLS (10) times

@@ -22,21 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-BY_TEST = ("tests/test_workflow.py", "tests/test_notebooks.py")  # long, and independent of each other
-LONGEST_FIRST = (*BY_TEST, "tests/site/", "notebooks/")
+LONGEST_FIRST = ("tests/workflow/", "tests/test_notebooks.py", "tests/site/", "notebooks/")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest; keep a file's tests, which share fixtures, on one process."""
-
-    def place(item):
-        return [not item.nodeid.startswith(start) for start in LONGEST_FIRST]
-
-    items.sort(key=place)
-    for item in items:
-        if not item.nodeid.startswith(BY_TEST):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(start) for start in LONGEST_FIRST])
 
 
 def outputs_of(attention, tcam) -> Outputs:

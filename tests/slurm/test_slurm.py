@@ -1,4 +1,4 @@
-"""The demo batch by Snakemake's own SLURM executor, on a cluster of one node; `make test-slurm`."""
+"""Notebooks of the demo by Snakemake's own SLURM executor, on a cluster of one node; `make test-slurm`."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.slurm.cluster import cluster, obstacle
-from tests.test_workflow import SNAKEMAKE, check_files, inside
+from tests.workflow.batches import NAMES, SNAKEMAKE, check_files, inside
 
 if reason := obstacle():
     pytest.skip(reason, allow_module_level=True)
@@ -16,10 +16,11 @@ if reason := obstacle():
 
 @pytest.fixture
 def project(tmp_path):
-    """The project's demo profile, whose results go elsewhere."""
+    """Two notebooks of the project's demo profile, whose results go elsewhere."""
     folder = tmp_path / "project"
-    folder.mkdir()
-    for name in ("dgam_core", "notebooks", "book", "profiles", "Snakefile", "params"):
+    (folder / "params/demo").mkdir(parents=True)
+    parameters = ["params/published.yaml", *(f"params/demo/{name}.yaml" for name in NAMES)]
+    for name in ("dgam_core", "notebooks", "book", "profiles", "Snakefile", *parameters):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
@@ -31,7 +32,7 @@ def running():
     return [line.split()[0] for line in lines if "train" in line]
 
 
-def test_the_demo_batch_with_a_job_that_is_killed(project, tmp_path):
+def test_a_batch_with_a_job_that_is_killed(project, tmp_path):
     (tmp_path / "slurm").mkdir()
     with cluster(tmp_path / "slurm"):
         command = [SNAKEMAKE, "notebooks", "--workflow-profile", "profiles/slurm", "--jobs", "2"]
@@ -52,6 +53,6 @@ def test_the_demo_batch_with_a_job_that_is_killed(project, tmp_path):
     assert f"SLURM-job '{killed}' failed" in text
     assert "Trying to restart job" in text
     notebooks = {path.stem for path in (project / "results/demo/notebooks").glob("*.ipynb")}
-    assert notebooks == {path.stem for path in (ROOT / "params/demo").glob("*.yaml")}
+    assert notebooks == set(NAMES)
     check_files(project, "demo")
     assert inside(project) == []
