@@ -23,32 +23,8 @@
 # where that helps, where it does nothing and where it harms. The paper has no such figure.
 
 # %% tags=["parameters", "hide-input"]
-# `dataset` is a simulated data set; what is not set here comes from the preset
+# Parameters are read from params/<profile>/confusion_phase.yaml; each can also be set here, or by papermill
 profile = "demo"
-preset = "paper"
-dataset = "simulated:thumos14"
-seeds = [0, 1, 2, 3]
-device = "auto"
-workers = 2
-
-# The grid
-sweep = {"confusion": [0.3, 0.7, 1.0], "separation": [0.0, 1.0, 2.0]}
-
-# Eq. (12) gives L_re up to a factor (∝); this is the released code's, departure 5
-gamma_re_per = "element"
-
-# Sizes
-attention_hidden = 32
-cvae_hidden = 32
-latent_dim = 8
-num_snippets = 32
-
-# Optimization: so much that L_fg alone converges; the warm-up keeps its share of the epochs. Only the last epoch counts here.
-learning_rate = 0.016
-epochs = 50
-warmup_epochs = 30
-evaluation_interval = 17
-held_out = 0.0
 
 # %%
 from dataclasses import asdict

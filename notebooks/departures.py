@@ -21,26 +21,8 @@
 # paper's text, switches on each departure alone, then all of them, and shows what each does to localization.
 
 # %% tags=["parameters", "hide-input"]
-# `dataset` is a store's file or simulated:thumos14; what is not set here comes from the preset
+# Parameters are read from params/<profile>/departures.yaml; each can also be set here, or by papermill
 profile = "demo"
-preset = "paper"
-dataset = "simulated:thumos14"
-seeds = [0, 1, 2, 3, 4]
-device = "auto"
-workers = 2
-
-# Sizes
-attention_hidden = 32
-cvae_hidden = 32
-latent_dim = 8
-num_snippets = 32
-
-# Optimization: D is a sixteenth of the real one, so a step has to be 16 times as long to move w_cᵀx as far;
-# the warm-up lasts until L_fg alone has done most of its fall
-learning_rate = 0.016
-epochs = 50
-warmup_epochs = 30
-evaluation_interval = 17
 
 # %%
 import pandas as pd
@@ -69,8 +51,7 @@ models = study.train()
 # has no such table; no number on this page is to be compared with a published one.
 
 # %%
-scores = study.score(models)
-study.save_table(scores)
+scores = study.score_and_save(models)
 choice_of = {row: settings.model_choice for row, settings in study.variants.items()}
 main = scores[scores["choice"] == scores["row"].map(choice_of)]
 by_seed = 100 * main.pivot(index="seed", columns="row", values="map")

@@ -22,29 +22,8 @@
 # attention does on action, context and background, and on one test video over time.
 
 # %% tags=["parameters", "hide-input"]
-# `dataset` is a store's file or a simulated data set; what is not set here comes from the preset
+# Parameters are read from params/<profile>/figure1_confusion.yaml; each can also be set here, or by papermill
 profile = "demo"
-preset = "paper"
-dataset = "simulated:thumos14"
-seeds = [0, 1, 2, 3, 4]
-device = "auto"
-workers = 2
-
-# Eq. (12) gives L_re up to a factor (∝); this is the released code's, departure 5
-gamma_re_per = "element"
-
-# Sizes
-attention_hidden = 32
-cvae_hidden = 32
-latent_dim = 8
-num_snippets = 32
-
-# Optimization: D is a sixteenth of the real one, so a step has to be 16 times as long to move w_cᵀx as far;
-# the warm-up lasts until L_fg alone has done most of its fall
-learning_rate = 0.016
-epochs = 50
-warmup_epochs = 30
-evaluation_interval = 17
 
 # %%
 import numpy as np

@@ -10,7 +10,6 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-import yaml
 from click.testing import CliRunner
 from papermill import cli
 
@@ -49,12 +48,12 @@ def test_notebooks_define_no_functions(path):
             assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda}
 
 
-def code_cells(path):
-    """The syntax trees of a notebook's code cells, but for that of its parameters."""
+def code_cells(path, tag=""):
+    """The syntax trees of a notebook's code cells, or of those with a tag."""
     return [
         ast.parse(cell.source)
         for cell in nbformat.read(path, as_version=4).cells
-        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", [])
+        if cell.cell_type == "code" and (not tag or tag in cell.metadata.get("tags", []))
     ]
 
 
@@ -67,7 +66,7 @@ def test_no_variable_takes_the_name_of_an_import_or_of_a_parameter(path):
     imported = {alias.asname or alias.name for node in imports for alias in node.names}
     assert imported
     assert not assigned & imported
-    assert not assigned & set(Experiment.model_fields)
+    assert assigned & set(Experiment.model_fields) == {"profile"}
 
 
 def test_little_stands_in_many_notebooks():
@@ -82,17 +81,12 @@ def test_little_stands_in_many_notebooks():
     assert len(common) <= 0.15 * len(lines)
 
 
-def defaults(path):
-    """The variables that a notebook's parameters cell sets."""
-    cell = next(
-        c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])
-    )
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-
-
 @each
-def test_the_defaults_are_the_demo_profile(path):
-    assert defaults(path) == yaml.safe_load((ROOT / "params" / "demo" / f"{path.stem}.yaml").read_text())
+def test_a_notebook_leaves_its_parameters_to_its_profile(path):
+    """So that no value of the demo remains where another profile does not give one."""
+    (cell,) = code_cells(path, tag="parameters")
+    assert ast.unparse(cell) == "profile = 'demo'"
+    assert (ROOT / "params" / "demo" / path.with_suffix(".yaml").name).is_file()
 
 
 @pytest.fixture

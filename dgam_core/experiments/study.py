@@ -17,13 +17,14 @@ from dgam_core.experiments import claims, regression
 from dgam_core.experiments.model_choice import CHOICES, Scorer
 from dgam_core.experiments.obtain import obtain_models
 from dgam_core.experiments.parameters import Experiment, read_parameters
-from dgam_core.experiments.places import Results
+from dgam_core.experiments.places import Results, project_root
 from dgam_core.experiments.published import Published, read_published
 from dgam_core.experiments.run_store import Run
 from dgam_core.experiments.variants import NOTEBOOKS
 from dgam_core.localize import Outputs
 from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet
+from dgam_core.system.checked import read_yaml
 from dgam_core.system.machine import choose_device
 
 Model = Mapping[str, Run]  # one run per stream
@@ -108,6 +109,14 @@ class Study:
         """
         return self._scorer(thresholds, choices).table(models, self.variants)
 
+    def score_and_save(
+        self, models: Mapping[tuple[Any, int], Model], thresholds: Sequence[float] = (0.5,)
+    ) -> pd.DataFrame:
+        """Score models by all model choices, and write the scores as the table of results."""
+        scores = self.score(models, thresholds)
+        self.save_table(scores)
+        return scores
+
     @cached_property
     def scorer(self) -> Scorer:
         """Return a scorer at tIoU 0.5, for the outputs of models."""
@@ -161,6 +170,7 @@ class Study:
 def open_study(namespace: Mapping[str, Any], name: str) -> Study:
     """Read a notebook's parameters, and open its data set and the folders of its results.
 
+    Parameters that the notebook does not set are those of its profile, `params/<profile>/<name>.yaml`.
     Where the notebook has been opened before in the same kernel, other variables than the known parameters
     are those of its later cells and are left alone.
 
@@ -173,7 +183,9 @@ def open_study(namespace: Mapping[str, Any], name: str) -> Study:
     if any(isinstance(value, Study) for value in namespace.values()):
         namespace = {key: value for key, value in namespace.items() if key in Experiment.model_fields}
     notebook = NOTEBOOKS[name]
-    experiment = read_parameters(namespace, notebook.sweep)
+    path = project_root() / "params" / str(namespace.get("profile")) / f"{name}.yaml"
+    of_profile = read_yaml(path) if path.is_file() else {}
+    experiment = read_parameters({**of_profile, **namespace}, notebook.sweep)
     data_sets = notebook.data_sets(experiment, store.open_data_set)
     data = next(iter(data_sets.values()))
     variants = notebook.variants(experiment)

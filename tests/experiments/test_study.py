@@ -39,6 +39,17 @@ def test_a_study_says_what_its_numbers_are_of(project):
     assert table.to_dict("records") == [{"stream": "rgb", "value": 1, "provenance": "simulated"}]
 
 
+def test_parameters_that_a_notebook_does_not_set_are_those_of_its_profile(project, tmp_path):
+    """And of no other profile: a learning rate of the demo once remained where another profile gave none."""
+    (tmp_path / "params/q").mkdir(parents=True)
+    (tmp_path / "params/q/table3_thumos14.yaml").write_text("epochs: 7\nalpha: 0.5\n")
+    given = {"dataset": "tiny.h5", "seeds": [0]}
+    experiment = open_study(given | {"profile": "q", "alpha": 0.25}, "table3_thumos14").experiment
+    assert (experiment.epochs, experiment.alpha) == (7, 0.25)
+    other = open_study(given | {"profile": "p"}, "table3_thumos14").experiment
+    assert (other.epochs, other.alpha) == (1000, 0.03)
+
+
 def test_a_study_tries_only_what_its_notebook_can(project):
     with pytest.raises(InputError, match="parameters: sweep: should name beta, not eta"):
         open_study(project | {"sweep": {"eta": [0.1]}}, "table7_beta")
