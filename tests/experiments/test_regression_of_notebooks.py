@@ -10,16 +10,14 @@ import yaml
 from tests.conftest import ROOT
 
 
-def test_a_broken_loss_is_noticed(tmp_path):
+def test_a_broken_gradient_is_noticed(tmp_path):
     for name in ("dgam_core", "notebooks", "params"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    losses = tmp_path / "dgam_core" / "losses.py"
-    right, wrong = (
-        "return 0.5 * (log_var.exp()",
-        "return -0.5 * (log_var.exp()",
-    )  # the sign of the KL divergence
-    assert losses.read_text().count(right) == 1
-    losses.write_text(losses.read_text().replace(right, wrong))
+    fused = tmp_path / "dgam_core" / "training" / "fused.py"
+    # The sign of the gradient of the KL divergence for μ.
+    right, wrong = (f"torch.addcmul(d_z.sum(1), shift, {ratio}, out=d_mu)" for ratio in ("ratio", "-ratio"))
+    assert fused.read_text().count(right) == 1
+    fused.write_text(fused.read_text().replace(right, wrong))
     done = subprocess.run(
         [
             sys.executable,
