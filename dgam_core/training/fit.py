@@ -145,16 +145,15 @@ class Fit:
 
     def _step(self, stage: str, batch: Batch, factors: Factors) -> dict[str, Tensor]:
         """Take a step and return its losses."""
-        losses = {"a": fused.stage_a_losses, "b": fused.stage_b_losses}[stage]
-        out = losses(self.model, batch, self._s, factors, self._noise)
-        if batch.part:  # each loss is a mean over videos
-            out = {name: batch.part.share * value for name, value in out.items()}
-        self._adams[stage].zero_grad()
-        # No run's loss depends on the weights of another, so the sum has the gradients of each.
-        out.pop("total").sum().backward()  # type: ignore[no-untyped-call]
-        self._group.add_up(p.grad for p in self.model.stage_parameters(stage) if p.grad is not None)
+        compute = {"a": fused.stage_a_losses, "b": fused.stage_b_losses}[stage]
+        losses = compute(self.model, batch, self._s, factors, self._noise)
+        gradients = [p.grad for p in self.model.stage_parameters(stage) if p.grad is not None]
+        if batch.part:  # losses and gradients are means over the videos of a batch
+            for values in (*losses.values(), *gradients):
+                values.mul_(batch.part.share)
+        self._group.add_up(gradients)
         self._adams[stage].step()
-        return {name: value.detach() for name, value in out.items()}
+        return {name: value for name, value in losses.items() if name != "total"}
 
 
 def _generator(seed: int, purpose: int, device: torch.device) -> torch.Generator:

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -164,10 +164,12 @@ Gradients = list[Tensor]
 def stage_a_losses(
     model: Model, batch: Batch, s: TrainingSettings, f: Factors, generator: torch.Generator
 ) -> Losses:
-    """Losses of `stages.stage_a` for each run of a stack.
+    """Compute the losses of `stages.stage_a` for each run of a stack, and set the gradients of their sum.
+
+    No run's loss depends on the weights of another, so these are the gradients of each run.
 
     Args:
-        model: a stack of runs; attention and classifier get gradients.
+        model: a stack of runs; attention and classifier get gradients, in place of those they had.
         batch: what they learn from.
         s: settings, resolved for the stream; of those in `PER_RUN` it only counts which weights are zero.
             A loss of weight zero counts as zero.
@@ -183,13 +185,14 @@ def stage_a_losses(
         )
         l_d = f.fg_weight * losses["fg"] + f.alpha * losses["bg"]  # Eq. (6)
         loss = l_d + f.gamma_re * losses["re"] + f.gamma_guide * losses["guide"]  # Eq. (16)
-    return losses | {"total": _attach(loss, gradients, model.stage_parameters("a"))}
+    _set_gradients(model, "a", gradients)
+    return losses | {"total": loss}
 
 
 def stage_b_losses(
     model: Model, batch: Batch, s: TrainingSettings, f: Factors, generator: torch.Generator
 ) -> Losses:
-    """Losses of `stages.stage_b` for each run of a stack; the CVAE gets gradients.
+    """Compute the losses of `stages.stage_b` for each run of a stack; the CVAE gets the gradients.
 
     Arguments and result as in `stage_a_losses`.
     """
@@ -202,7 +205,8 @@ def stage_b_losses(
         loss = f.cvae_weight * losses["cvae"]
         scale = f.cvae_weight * f.log_p_weight / (batch.norm.numel() * s.num_samples * f.sigma**2)
         gradients = [_per_run(scale, gradient) * gradient for gradient in gradients]
-    return losses | {"total": _attach(loss, gradients, model.stage_parameters("b"))}
+    _set_gradients(model, "b", gradients)
+    return losses | {"total": loss}
 
 
 @torch.no_grad()
@@ -250,6 +254,11 @@ def _pieces(model: Model, batch: Batch, noise: Tensor | None) -> Iterator[Piece]
     noises = [None] * len(parts[0]) if noise is None else noise.chunk(count, 1)
     for x, norm, target, eps in zip(*parts, noises, strict=True):
         yield Piece(x, norm, target, None if eps is None else eps.flatten(1, 2))
+
+
+def _set_gradients(model: Model, stage: str, gradients: Gradients) -> None:
+    for parameter, gradient in zip(model.stage_parameters(stage), gradients, strict=True):
+        parameter.grad = gradient.contiguous()
 
 
 def _sum(pieces: Iterator[tuple[Losses, Gradients]]) -> tuple[Losses, Gradients]:
@@ -570,20 +579,3 @@ def _transposed_product(g: Tensor, h: Tensor) -> Tensor:
     if g.shape[1] > h.shape[1]:
         return _linear(h.mT, g.mT).mT
     return _linear(g.mT, h.mT)
-
-
-class _Attached(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, total: Tensor, gradients: Gradients, *parameters: Tensor) -> Tensor:
-        ctx.gradients = gradients
-        return total.clone()
-
-    @staticmethod
-    def backward(ctx: Any, of_total: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(_per_run(of_total, gradient) * gradient for gradient in ctx.gradients)
-
-
-def _attach(total: Tensor, gradients: Gradients, parameters: Sequence[Tensor]) -> Tensor:
-    """Return a loss per run, (R,), whose gradients are known already."""
-    attached: Tensor = _Attached.apply(total, gradients, *parameters)  # type: ignore[no-untyped-call]
-    return attached

@@ -43,9 +43,10 @@ def pair(model, losses, fused=True):
     def step():
         for stage, adam in adams.items():
             with model.only_updating(stage):
-                total = losses(stage).sum()
                 adam.zero_grad()
-                total.backward()
+                total = losses(stage)
+                if total.requires_grad:  # the fused form has set the gradients already
+                    total.backward()
                 adam.step()
 
     return step

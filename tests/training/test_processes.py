@@ -110,10 +110,6 @@ class Keeper:
     def __init__(self, parameters):
         self.parameters = list(parameters)
 
-    def zero_grad(self):
-        for parameter in self.parameters:
-            parameter.grad = None
-
     def step(self):
         self.kept = [p.grad.clone() for p in self.parameters if p.grad is not None]
 
