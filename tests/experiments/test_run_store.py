@@ -117,6 +117,18 @@ def test_comments_and_docstrings_do_not_change_the_digest(tmp_path):
     assert run_store.code_digest(run_store.TRAINING, copy) == run_store.code_digest(run_store.TRAINING)
 
 
+def test_a_run_that_calls_its_checkpoints_looks_is_read(tmp_path, tiny, specs, monkeypatch):
+    (trained,) = train.train(Job(tiny, specs[0].stream, [specs[0].settings], specs[0].seed, CPU))
+    with monkeypatch.context() as before:
+        before.setattr(run_store, "CHECKPOINTS", run_store.OLD_CHECKPOINTS)
+        run_store.write(tmp_path, tiny, [(specs[0], trained)], 1.0)
+    assert (tmp_path / specs[0].digest / "looks.safetensors").is_file()
+    checkpoints = run_store.read(tmp_path / specs[0].digest).trained.checkpoints
+    assert np.array_equal(checkpoints.epochs, trained.checkpoints.epochs)
+    for name, values in trained.checkpoints.weights.items():
+        assert torch.equal(checkpoints.weights[name], values)
+
+
 def test_the_record_says_what_was_run(tmp_path, tiny, specs):
     (run,) = obtain.obtain(tmp_path, tiny, specs[:1])
     folder = tmp_path / specs[0].digest
