@@ -180,8 +180,9 @@ def stage_a_losses(
     """
     noise = _noise(batch, s, generator) if s.gamma_re else None
     with torch.no_grad():
+        decoder = _Decoder(model, trains=False) if s.gamma_re else None
         losses, gradients = _sum(
-            _stage_a(model, piece, s, f, len(batch.x)) for piece in _pieces(model, batch, noise)
+            _stage_a(model, decoder, piece, s, f, len(batch.x)) for piece in _pieces(model, batch, noise)
         )
         l_d = f.fg_weight * losses["fg"] + f.alpha * losses["bg"]  # Eq. (6)
         loss = l_d + f.gamma_re * losses["re"] + f.gamma_guide * losses["guide"]  # Eq. (16)
@@ -198,8 +199,9 @@ def stage_b_losses(
     """
     noise = _noise(batch, s, generator)
     with torch.no_grad():
+        decoder = _Decoder(model, trains=True)
         losses, gradients = _sum(
-            _stage_b(model, piece, f, batch.norm.numel()) for piece in _pieces(model, batch, noise)
+            _stage_b(model, decoder, piece, f, batch.norm.numel()) for piece in _pieces(model, batch, noise)
         )
         losses["cvae"] = -f.log_p_weight * losses["log_likelihood"] + f.beta * losses["kl"]  # Eq. (10)
         loss = f.cvae_weight * losses["cvae"]
@@ -271,10 +273,11 @@ def _sum(pieces: Iterator[tuple[Losses, Gradients]]) -> tuple[Losses, Gradients]
     return losses, gradients
 
 
-def _stage_a(model: Model, piece: Piece, s: TrainingSettings, f: Factors, B: int) -> tuple[Losses, Gradients]:
+def _stage_a(
+    model: Model, decoder: _Decoder | None, piece: Piece, s: TrainingSettings, f: Factors, B: int
+) -> tuple[Losses, Gradients]:
     """Contribution of some videos to the losses of stage (a) and their gradients."""
-    (b, T, D), fc1, fc2 = piece.x.shape, model.attention.fc1, model.attention.fc2
-    decoder = _Decoder(model, D, trains=False) if s.gamma_re else None
+    (b, T), fc1, fc2 = piece.norm.shape, model.attention.fc1, model.attention.fc2
     weights = _attention_and_classifier(model) + (decoder.products() if decoder else [])
     hidden, tcam, *xw = _products(piece.x, weights)
     lam, raw = _attention(model, hidden.relu_())
@@ -349,13 +352,14 @@ def _guide(
     return torch.where(f.gamma_guide == 0, 0.0, l_guide)
 
 
-def _stage_b(model: Model, piece: Piece, f: Factors, snippets: int) -> tuple[Losses, Gradients]:
+def _stage_b(
+    model: Model, decoder: _Decoder, piece: Piece, f: Factors, snippets: int
+) -> tuple[Losses, Gradients]:
     """Contribution of some videos to the losses of stage (b) and their gradients.
 
     The gradients are those of the total divided by the factor of ½‖x − x̂‖² in it; σ²·L·β is then that of KL.
     """
     D, encoder = piece.x.shape[-1], model.cvae.encoder
-    decoder = _Decoder(model, D, trains=True)
     attention, noise = model.attention.fc1, piece.noise
     assert noise is not None
     first = encoder.fc1.weight
@@ -399,18 +403,21 @@ class _Decoder:
     """f_ψ(λ, z) = W·h + b, and the squared distance of the features from it.
 
     Args:
-        model: a stack of runs.
-        D: size of the features.
+        model: a stack of runs; its weights stay as they are while this is used.
         trains: whether the decoder itself gets gradients.
     """
 
-    def __init__(self, model: Model, D: int, trains: bool) -> None:
+    def __init__(self, model: Model, trains: bool) -> None:
+        self.trains = trains
         self.fc1, self.fc2 = model.cvae.decoder.fc1, model.cvae.decoder.fc2
         self.W, self.b = model.cvae.decoder.fc3.weight, model.cvae.decoder.fc3.bias  # (R, D, K), (R, D)
         self.of_lam, self.of_z = self.fc1.weight[..., 0], self.fc1.weight[..., 1:]
-        K = self.W.shape[-1]
+        _, D, K = self.W.shape
         # The expanded square replaces one product with W by two with K×K matrices if W learns, else by one.
         self.expands = (2 * K if trains else K) < D
+        if self.expands:
+            self.gram = self.W.mT @ self.W  # (R, K, K)
+            self.wb = (self.b.unsqueeze(1) @ self.W).squeeze(1)  # Wᵀb, (R, K)
 
     def products(self) -> list[tuple[Tensor, Tensor | None]]:
         """Return the weights that the features are multiplied by, if any."""
@@ -426,7 +433,7 @@ class _Decoder:
         g1 = _affine(flat, self.of_z, self.fc1.bias)
         g1.addcmul_(lams, self.of_lam[:, None]).relu_()
         g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
-        squared, d_g2, of_last = self._distance(piece, g2, L, xw, trains=True)
+        squared, d_g2, of_last = self._distance(piece, g2, L, xw)
         d_g2 = _relu_gradient(d_g2, g2)
         d_g1 = _relu_gradient(_affine(d_g2, self.fc2.weight.mT), g1)
         d_z = _affine(d_g1, self.of_z.mT)
@@ -445,7 +452,7 @@ class _Decoder:
         (g1,) = _products(noise, [(self.of_z, self.fc1.bias)])
         g1.addcmul_(lam.repeat(1, L).unsqueeze(-1), v[:, None]).relu_()
         g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
-        squared, d_g2, _ = self._distance(piece, g2, L, xw, trains=False)
+        squared, d_g2, _ = self._distance(piece, g2, L, xw)
         log_p = -squared / _per_run(2 * f.sigma**2, squared)
         constant = math.log(L) + D / 2 * (2 * math.pi * f.sigma**2).log()
         l_re = (constant * lam.shape[1] - log_p.logsumexp(1).sum(-1)) / B
@@ -457,27 +464,25 @@ class _Decoder:
         return l_re
 
     def _distance(
-        self, piece: Piece, h: Tensor, L: int, xw: Sequence[Tensor], trains: bool
+        self, piece: Piece, h: Tensor, L: int, xw: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Gradients]:
-        """Return ‖x − x̂‖², (R, L, n), and half its gradients for h and, if asked for, for W and b."""
+        """Return ‖x − x̂‖², (R, L, n), and half its gradients for h and, where it trains, for W and b."""
         x, W, b = piece.x.flatten(0, 1), self.W, self.b
         R, n = len(h), len(x)
         if not xw:
             error = _affine(h, W, b)
             error.view(R, L, n, -1).sub_(x)
             squared = torch.linalg.vector_norm(error, dim=-1).square().view(R, L, n)
-            of_last = [_weight_gradient(error, h), error.sum(1)] if trains else []
+            of_last = [_weight_gradient(error, h), error.sum(1)] if self.trains else []
             return squared, _affine(error, W.mT), of_last
-        wb = (b.unsqueeze(1) @ W).squeeze(1)  # Wᵀb, (R, K)
-        gram = W.mT @ W
-        offset = (wb[:, None] - xw[0]).unsqueeze(1)  # (R, 1, n, K)
-        d_h = _affine(h, gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
+        offset = (self.wb[:, None] - xw[0]).unsqueeze(1)  # (R, 1, n, K)
+        d_h = _affine(h, self.gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
         squared = ((d_h + offset) * h.view(d_h.shape)).sum(-1)
         total = x.sum(0, dtype=b.dtype)  # Σx, of which only Σ‖x‖² − 2·bᵀΣx + n‖b‖² is needed
         outer = piece.norm.sum() - 2 * (b @ total) + n * b.square().sum(-1)
         squared += _per_run(outer / n, squared)
         of_last = []
-        if trains:
+        if self.trains:
             sums = h.sum(1)
             (xh,) = _product_gradients(x, [h.view(R, L, n, -1).sum(1)], b.dtype)  # (R, K, D)
             of_last = [
