@@ -14,7 +14,7 @@ import torch
 
 from dgam_core.data import store
 from dgam_core.data.simulated.features import Appearance
-from dgam_core.experiments.obtain import Stack, put_together
+from dgam_core.experiments.obtain import Stack, hidden_units, put_together
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.run_store import Spec, digest_of, is_sound, specify
 from dgam_core.experiments.variants import NOTEBOOKS, Notebook, Open, grid_points
@@ -149,8 +149,7 @@ class _StackEstimate:
         steps = s.total_epochs * math.ceil(len(videos) / s.batch_size) * s.stage_passes
         batch = s.batch_size * s.num_snippets * dim
         # Both stages; forward, and backward to weights and to inputs.
-        hidden = s.attention_hidden + (3 * s.cvae_hidden if s.gamma_re else 0)
-        work = 3 * batch * hidden * len(stack)
+        work = 3 * batch * hidden_units(s) * len(stack)
         seconds = steps * ((2 if s.gamma_re else 1) * STEP_S + work / RATE[first.device])
         return cls(stack, seconds, batch, 4 * dim * sum(video.num_snippets for video in videos))
 

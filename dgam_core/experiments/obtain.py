@@ -119,12 +119,15 @@ def put_together(specs: Sequence[Spec]) -> list[Stack]:
     return sorted(stacks, key=lambda stack: -len(stack) * stack[0].settings.total_epochs)
 
 
+def hidden_units(s: TrainingSettings) -> int:
+    """Return the hidden units per snippet of both stages: the decoder's count in each of them."""
+    return s.attention_hidden + (3 * s.cvae_hidden if s.gamma_re else 0)
+
+
 def _max_runs(spec: Spec) -> int:
     """Return how many runs like this one a stack should have at most."""
     s = spec.settings
-    # Hidden units of the CVAE count thrice: the encoder's once and the decoder's in both stages.
-    hidden = s.attention_hidden + (3 * s.cvae_hidden if s.gamma_re else 0)
-    activations = s.batch_size * s.num_snippets * hidden
+    activations = s.batch_size * s.num_snippets * hidden_units(s)
     if spec.device == "cuda":
         return MAX_STACK_RUNS
     return min(MAX_STACK_RUNS, max(1, MAX_STACK_ACTIVATIONS // activations))
