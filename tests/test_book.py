@@ -3,9 +3,12 @@
 import ast
 import json
 import re
-import sys
 
+import benchmarks
+import companion
 import pytest
+import rooms
+import settings_page
 import yaml
 from sphinx.errors import ExtensionError
 
@@ -13,13 +16,6 @@ from dgam_core.cli.main import cli
 from dgam_core.departures import DEPARTURES
 from dgam_core.settings import Settings
 from tests.conftest import ROOT
-
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-import benchmarks
-import companion
-import rooms
-import settings_page
 
 PAGES = sorted((ROOT / "book" / "method").glob("*.md"))
 DIRECTIVE = re.compile(r"^```\{equation\} (\d+)\n(?::code: (.+)\n)?", re.MULTILINE)

@@ -96,12 +96,14 @@ class TrainingData:
         assert self.features is not None
         assert self.norm is not None
         parts = [self._part(videos) for videos, _ in chosen]
-        here = [pair if part is None else _rows(pair, part) for pair, part in zip(chosen, parts, strict=True)]
+        local = [
+            pair if part is None else _rows(pair, part) for pair, part in zip(chosen, parts, strict=True)
+        ]
         # One transfer for all batches, so that no step on a GPU has to wait.
-        sizes, device = [len(videos) for videos, _ in here], self.features.device
+        sizes, device = [len(videos) for videos, _ in local], self.features.device
         # A video that is held elsewhere has a negative start and weight zero.
-        places = torch.cat([self.start[videos, None] + index for videos, index in here]).clamp_(min=0)
-        targets = self.target[send(torch.cat([videos for videos, _ in here]), device)]
+        places = torch.cat([self.start[videos, None] + index for videos, index in local]).clamp_(min=0)
+        targets = self.target[send(torch.cat([videos for videos, _ in local]), device)]
         batches = zip(
             torch.split(send(places, device), sizes), torch.split(targets, sizes), parts, strict=True
         )
@@ -113,7 +115,7 @@ class TrainingData:
         device, part = self.target.device, self._part(videos)
         if part is not None:
             videos, index = _rows((videos, index), part)
-        snippets = [self.read(i)[own] for i, own in zip(videos.tolist(), index.numpy(), strict=True)]
+        snippets = [self.read(i)[rows] for i, rows in zip(videos.tolist(), index.numpy(), strict=True)]
         x = send(torch.from_numpy(np.stack(snippets).astype(np.float32)), device)
         rounded = x if self.rounded is None else x.to(self.rounded)
         return Batch(rounded, x.square().sum(-1), self.target[send(videos, device)], part)
@@ -142,9 +144,9 @@ def load_training_data(
         raise InputError(f"{data.name}: {group.size} processes cannot share {len(videos)} training videos")
     count = torch.tensor([video.num_snippets for video in videos])
     held = torch.arange(len(videos)) % group.size == group.rank
-    own = torch.where(held, count, 0)
-    start = torch.where(held, own.cumsum(0) - own, HELD_ELSEWHERE)
-    dim, total = data.dim(stream), int(own.sum())
+    held_count = torch.where(held, count, 0)
+    start = torch.where(held, held_count.cumsum(0) - held_count, HELD_ELSEWHERE)
+    dim, total = data.dim(stream), int(held_count.sum())
     first = data.load(stream, videos[0].name)
     dtype = rounded or (torch.float16 if first.dtype == np.float16 else torch.float32)
     features = norm = None
@@ -152,9 +154,9 @@ def load_training_data(
         features = torch.empty(total, dim, dtype=dtype, device=device)
         norm = torch.empty(total, device=device)
     # Read once even where features stay in the store: so that bad values show now, not after hours.
-    mine = held.nonzero()[:, 0].tolist()
-    found = checked_features(data, stream, [videos[i] for i in mine])
-    for i, (video, values) in zip(mine, found, strict=True):
+    held_idx = held.nonzero()[:, 0].tolist()
+    checked = checked_features(data, stream, [videos[i] for i in held_idx])
+    for i, (video, values) in zip(held_idx, checked, strict=True):
         if features is not None and norm is not None:
             rows = slice(int(start[i]), int(start[i]) + video.num_snippets)
             exact = torch.from_numpy(np.ascontiguousarray(values)).to(device)
