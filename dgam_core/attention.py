@@ -1,7 +1,5 @@
 """The attention module and attention-weighted pooling (sections 3.1 and 3.2)."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 MARGIN = 1e-6  # of attention from 0 and 1

@@ -4,8 +4,6 @@ Class 0 is the background, as in the paper; classes 1 … C are the actions. Whe
 the background, what the module returns has it first.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

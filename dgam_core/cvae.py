@@ -1,7 +1,5 @@
 """The conditional VAE of a snippet given its attention (section 3.3)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ The authors' released code departs from the paper's text in ways that the text d
 departure has a number and the settings that switch it; `released` is `paper` with all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The error that means: the input is wrong, not the program."""
 
-from __future__ import annotations
-
 
 class InputError(ValueError):
     """Bad input from a user: one sentence that says what, where and what to do.

@@ -4,10 +4,9 @@ The time line of a video has N cells, one per snippet or, with departure 19, sev
 Where the released code departs from the paper, a setting chooses between the two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +168,7 @@ class Proposals:
     classes: Indices
 
     @classmethod
-    def joined(cls, parts: Sequence[Proposals]) -> Proposals:
+    def joined(cls, parts: Sequence[Self]) -> Self:
         """Put proposals together."""
         columns = zip(*((part.segments, part.scores, part.classes) for part in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))

@@ -4,8 +4,6 @@ Every function averages over the videos of the batch; the equations are written 
 `stages` puts the losses together.
 """
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The modules of Fig. 3 (section 3.4) as one model of a stream, and what it says of the test videos."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 

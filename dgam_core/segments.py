@@ -1,7 +1,5 @@
 """Labelled stretches of time: what localization writes and evaluation reads."""
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields

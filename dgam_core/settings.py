@@ -5,8 +5,6 @@ where the default is from if the paper leaves the value open ("unstated"), and t
 that is about it. The book's table of settings is made of these.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator

@@ -3,12 +3,10 @@
 A *snippet* is what the model sees, a stretch of `snippet_frames` frames of the video.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -125,7 +123,7 @@ class DataSet:
             )
         return chosen
 
-    def without(self, names: Collection[str]) -> DataSet:
+    def without(self, names: Collection[str]) -> Self:
         """Return the data set without some videos; unknown names are ignored."""
         return replace(self, videos=tuple(video for video in self.videos if video.name not in names))
 

@@ -3,8 +3,6 @@
 Training computes the same losses and gradients by `training.fused`, which is tested against these functions.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

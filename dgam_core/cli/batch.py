@@ -1,7 +1,5 @@
 """The steps of the Snakefile, `dgam batch`: each is a job that any machine can run."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

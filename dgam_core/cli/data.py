@@ -1,7 +1,5 @@
 """The commands of `dgam` that make, show and export data sets."""
 
-from __future__ import annotations
-
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -63,7 +61,7 @@ def simulate(name: str, out: Path, seed: int, scale: str) -> None:
     _write_store(out, features.DATA_SETS[name](scale, seed), f"simulating {name}")
 
 
-def _write_store(out: Path, data: DataSet, task: str, float16: bool = False) -> None:
+def _write_store(out: Path, data: "DataSet", task: str, float16: bool = False) -> None:
     from dgam_core.data import store
 
     total = len(data.videos) * len(data.streams)

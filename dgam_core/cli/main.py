@@ -3,8 +3,6 @@
 Exit status 0 on success, 2 on bad input or usage with one sentence on stderr, 1 otherwise.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

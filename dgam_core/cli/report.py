@@ -1,7 +1,5 @@
 """The input `--tiou` and the output of `dgam evaluate`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,13 +1,11 @@
 """ActivityNet JSON: annotations, ground truth and detections."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
@@ -98,13 +96,10 @@ class GroundTruth:
     segments: SegmentTable
     durations_s: Mapping[str, float]
 
-    def restricted(self, videos: frozenset[str]) -> GroundTruth:
+    def restricted(self, videos: frozenset[str]) -> Self:
         """Return the part of it that lies in some videos."""
-        return GroundTruth(
-            tuple(video for video in self.videos if video in videos),
-            self.segments.in_videos(videos),
-            self.durations_s,
-        )
+        kept = tuple(video for video in self.videos if video in videos)
+        return replace(self, videos=kept, segments=self.segments.in_videos(videos))
 
 
 def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:

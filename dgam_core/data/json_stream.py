@@ -1,7 +1,5 @@
 """JSON files of any size, read piece by piece."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

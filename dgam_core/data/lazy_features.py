@@ -1,7 +1,5 @@
 """Features that stay where they are, on disk or as a seed, until a video's are asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 

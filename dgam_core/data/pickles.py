@@ -5,8 +5,6 @@ arrays and refuses all others before anything is called. Large arrays stay in th
 for: `pickle.Unpickler` reads a copy of the pickle that refers to them by their place in the file.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools

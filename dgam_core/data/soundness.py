@@ -1,7 +1,5 @@
 """Checks of a data set: names, labels, segments, and what each snippet shows."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

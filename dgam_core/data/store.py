@@ -7,8 +7,6 @@ the background, 1 in context, 2 in action; `/snippet_classes/<video>` (T,), an i
 background.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The test sets of THUMOS14 in use (`test_sets.yaml`), and detections as its kit reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Why detections are wrong and what is missed, in the manner of Alwassel et al. (ECCV 2018)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

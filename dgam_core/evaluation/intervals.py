@@ -1,7 +1,5 @@
 """A value per seed: its mean, spread and bootstrap interval."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

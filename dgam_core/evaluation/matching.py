@@ -5,8 +5,6 @@ the error of double precision, far below what annotations can tell apart. Roundi
 lies half-way between two multiples of 1e-9, and the last bits of two equal overlaps would separate them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal

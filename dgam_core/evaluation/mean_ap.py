@@ -4,8 +4,6 @@ The ActivityNet code leaves ties, of scores and of tIoU, to an unstable sort; he
 order, which is the same on every machine (see `matching`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """How well a model localizes, and what its attention and its classifier contribute to that (section 4.3)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter

@@ -1,7 +1,5 @@
 """What the paper claims of its numbers, and whether those of a run agree."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Parameter sweeps: any settings, any values, every combination."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Outputs of a trained model on the test videos."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

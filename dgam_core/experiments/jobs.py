@@ -1,14 +1,12 @@
 """What each notebook trains, and the jobs that a batch makes of it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -50,7 +48,7 @@ class Task:
         return {"dataset": self.dataset, "appearance": appearance, **self.spec.describe()}
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Task:
+    def of(cls, row: Mapping[str, Any]) -> Self:
         """Read what `describe` returned."""
         values = dict(row)
         dataset, appearance = values.pop("dataset"), values.pop("appearance")
@@ -143,7 +141,7 @@ class _StackEstimate:
     features: int
 
     @classmethod
-    def of(cls, stack: Stack, data: DataSet) -> _StackEstimate:
+    def of(cls, stack: Stack, data: DataSet) -> Self:
         first, s = stack[0], stack[0].settings
         videos, dim = data.subset("train"), data.dim(first.stream)
         steps = s.total_epochs * math.ceil(len(videos) / s.batch_size) * s.stage_passes

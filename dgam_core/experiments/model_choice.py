@@ -13,8 +13,6 @@
     maximum, for comparison with numbers that were chosen in this way.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Obtain runs: read from the run store those that exist, train the others, side by side."""
 
-from __future__ import annotations
-
 import shutil
 import time
 import uuid
@@ -160,7 +158,7 @@ def obtain_models(
     return models
 
 
-def _show(line: tqdm[Any], losses: Mapping[str, Tensor]) -> None:
+def _show(line: "tqdm[Any]", losses: Mapping[str, Tensor]) -> None:
     """Count an epoch; its losses, means over a stack, appear when the line is next drawn."""
     if line.update():  # only then, for reading them waits for the device
         line.set_postfix(

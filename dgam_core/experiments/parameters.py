@@ -1,11 +1,9 @@
 """The parameters of a notebook: read, checked, and refused with a sentence where they are wrong."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Collection, Mapping
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -62,7 +60,7 @@ class Experiment(Settings):
         but = f", but {', '.join(changes)}" if changes else ""
         return f"Settings: the preset `{self.preset}` for {BENCHMARKS[self.benchmark]}{but}."
 
-    def grid(self) -> dict[tuple[Value, ...], Experiment]:
+    def grid(self) -> dict[tuple[Value, ...], Self]:
         """Return values → parameters with them, for every combination of the values that `sweep` names.
 
         Raises:
@@ -77,11 +75,11 @@ class Experiment(Settings):
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(f"sweep: {name!r} is not a setting{hint}")
         return {
-            point: parse(Experiment, self.model_dump() | dict(zip(names, point, strict=True)), "sweep")
+            point: parse(type(self), self.model_dump() | dict(zip(names, point, strict=True)), "sweep")
             for point in product(*(values for _, values in self.sweep))
         }
 
-    def tries(self) -> dict[Value, Experiment]:
+    def tries(self) -> dict[Value, Self]:
         """Return value → parameters with that value, where one setting is swept.
 
         Raises:

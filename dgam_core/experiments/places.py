@@ -1,10 +1,8 @@
 """The places of an experiment's results."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dgam_core.errors import InputError
 from dgam_core.experiments.parameters import Experiment
@@ -42,7 +40,7 @@ class Results:
     sweeps: Path
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Results:
+    def of(cls, experiment: Experiment) -> Self:
         """Return the places of an experiment's results, made where they are missing."""
         root = project_root() / "results" / experiment.profile
         subfolder = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem

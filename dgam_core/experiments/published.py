@@ -1,7 +1,5 @@
 """The numbers that the paper prints, `params/published.yaml`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -4,8 +4,6 @@
 `make reference` writes it anew, by running the notebooks with `DGAM_REFERENCE=write`.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping

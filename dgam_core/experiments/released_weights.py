@@ -5,8 +5,6 @@ A checkpoint is a PyTorch file with the weights of one stream's attention, `att_
 background is the last class; the classifier has a bias.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ digest of everything that can change its numbers, so that a run is trained once 
 folder appears whole or not at all: work can be stopped at any moment and resumes with the missing runs.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

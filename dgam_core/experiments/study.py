@@ -1,11 +1,9 @@
 """What every notebook does around its subject: open its data, train, score, save, conclude, check."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -82,7 +80,7 @@ class Study:
         """Sentences on what the numbers are about, the data set, its provenance and the settings."""
         return Markdown(f"{self.data.summary}\n\n{self.experiment.summary}")
 
-    def on(self, data: DataSet) -> Study:
+    def on(self, data: DataSet) -> Self:
         """Return the same study on another of its data sets."""
         return replace(self, data=data)
 

@@ -1,7 +1,5 @@
 """What each notebook trains: which settings, such as the rows of Table 4, and on which data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product

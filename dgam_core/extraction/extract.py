@@ -1,7 +1,5 @@
 """From videos to a store: frames, optical flow, I3D features of snippets (section 4.2)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Optical flow as two-stream I3D expects it (section 4.2): TV-L1, clipped at ±20 pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any

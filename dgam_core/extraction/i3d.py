@@ -4,8 +4,6 @@ For inference alone: every convolution is followed by a batch normalization with
 folded into the convolution's weights (`i3d_weights.py`), so that none is left here.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """Weights of Inception-I3D, in the file formats in circulation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Frames of a video file, decoded by PyAV at an even rate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Bars and intervals: mAP beside the published one, the statistics of Table 2, effects of changes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """mAP over tIoU thresholds, over the values of a setting, and over a grid of several settings."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib as mpl

@@ -1,7 +1,5 @@
 """Figures of why detections are wrong, which actions are missed, and precision over recall."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """The interactive time line: choose a test video, drag the threshold, and see how the segments change."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

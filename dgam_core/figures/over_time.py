@@ -1,7 +1,5 @@
 """Time line figures of videos, their values by kind of snippet, and curves over the epochs of a training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

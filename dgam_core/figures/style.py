@@ -1,7 +1,5 @@
 """The style of all figures: the same thing has the same colour everywhere."""
 
-from __future__ import annotations
-
 import matplotlib as mpl
 import seaborn as sns
 

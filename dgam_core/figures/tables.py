@@ -1,7 +1,5 @@
 """Records → tables, and sentences on paired differences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """YAML and settings from outside: checked by their types, refused with a sentence."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ goes on: `filelock.SoftFileLease`. Only time depends on it: work whose lease was
 first result stays.
 """
 
-from __future__ import annotations
-
 import time
 import uuid
 from contextlib import suppress

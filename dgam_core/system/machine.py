@@ -1,7 +1,5 @@
 """What this machine offers: free memory, CPU threads and the device to compute on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

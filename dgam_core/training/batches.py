@@ -1,12 +1,10 @@
 """The training videos of one stream: in memory where they fit, else read from the store batch by batch."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -55,7 +53,7 @@ class TrainingData:
     held: Tensor | None = None
     rounded: torch.dtype | None = None
 
-    def take(self, videos: NDArray[np.int64]) -> TrainingData:
+    def take(self, videos: NDArray[np.int64]) -> Self:
         """Return the videos of the given indices."""
         chosen, read = torch.from_numpy(videos), self.read
         return replace(

@@ -1,7 +1,5 @@
 """Both stages of training in turn, epoch by epoch, for a stack of runs (section 3.3)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

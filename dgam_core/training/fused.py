@@ -11,14 +11,12 @@ losses and, by the chain rule written out, the gradients together, without a gra
 - A batch passes in pieces of a few videos, whose activations stay in the processor's cache.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +105,7 @@ class Factors:
     cvae_weight: Tensor
 
     @classmethod
-    def of(cls, s: TrainingSettings, warmup: float, T: int, D: int) -> Factors:
+    def of(cls, s: TrainingSettings, warmup: float, T: int, D: int) -> Self:
         """Return the factors of a single run, (); some settings weigh means over T snippets or D features.
 
         Args:
@@ -134,7 +132,7 @@ class Factors:
         return cls(**{name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
 
     @classmethod
-    def stack(cls, runs: Sequence[Factors], like: Tensor) -> Factors:
+    def stack(cls, runs: Sequence[Self], like: Tensor) -> Self:
         """Put the factors of single runs together, (R,), with the type and the device of `like`."""
         rows = [torch.stack([getattr(run, field.name) for run in runs]) for field in fields(cls)]
         return cls(*send(torch.stack(rows).to(like.dtype), like.device))
@@ -273,6 +271,99 @@ def _sum(pieces: Iterator[tuple[Losses, Gradients]]) -> tuple[Losses, Gradients]
     return losses, gradients
 
 
+class _Decoder:
+    """f_ψ(λ, z) = W·h + b, and the squared distance of the features from it.
+
+    Args:
+        model: a stack of runs; its weights stay as they are while this is used.
+        trains: whether the decoder itself gets gradients.
+    """
+
+    def __init__(self, model: Model, trains: bool) -> None:
+        self.trains = trains
+        self.fc1, self.fc2 = model.cvae.decoder.fc1, model.cvae.decoder.fc2
+        self.W, self.b = model.cvae.decoder.fc3.weight, model.cvae.decoder.fc3.bias  # (R, D, K), (R, D)
+        self.of_lam, self.of_z = self.fc1.weight[..., 0], self.fc1.weight[..., 1:]
+        _, D, K = self.W.shape
+        # The expanded square replaces one product with W by two with K×K matrices if W learns, else by one.
+        self.expands = (2 * K if trains else K) < D
+        if self.expands:
+            self.gram = self.W.mT @ self.W  # (R, K, K)
+            self.wb = (self.b.unsqueeze(1) @ self.W).squeeze(1)  # Wᵀb, (R, K)
+
+    def products(self) -> list[tuple[Tensor, Tensor | None]]:
+        """Return the weights that the features are multiplied by, if any."""
+        return [(self.W.mT, None)] if self.expands else []
+
+    def train(
+        self, piece: Piece, lam: Tensor, z: Tensor, xw: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Gradients]:
+        """Return Σ‖x − x̂‖², (R,), and half its gradients for z, (R, L, n, Z), and the decoder's weights."""
+        L = z.shape[1]
+        flat = z.flatten(1, 2)
+        lams = lam.repeat(1, L).unsqueeze(-1)
+        g1 = _affine(flat, self.of_z, self.fc1.bias)
+        g1.addcmul_(lams, self.of_lam[:, None]).relu_()
+        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
+        squared, d_g2, of_last = self._distance(piece, g2, L, xw)
+        d_g2 = _relu_gradient(d_g2, g2)
+        d_g1 = _relu_gradient(_affine(d_g2, self.fc2.weight.mT), g1)
+        d_z = _affine(d_g1, self.of_z.mT)
+        d_first = torch.cat([_weight_gradient(d_g1, lams), _weight_gradient(d_g1, flat)], -1)
+        of_second = [_weight_gradient(d_g2, g1), d_g2.sum(1)]
+        return squared.sum((1, 2)), d_z.view(z.shape), [d_first, d_g1.sum(1), *of_second, *of_last]
+
+    def reconstruction(
+        self, piece: Piece, lam: Tensor, xw: Sequence[Tensor], f: Factors, B: int, d_lam: Tensor
+    ) -> Tensor:
+        """Return L_re of Eq. (11), (R,), and add its gradient to `d_lam`, (R, n)."""
+        noise = piece.noise
+        assert noise is not None
+        L, D = len(noise), piece.x.shape[-1]
+        v = f.r[:, None] * self.of_z.sum(-1) + self.of_lam  # what λ is multiplied by, through z and directly
+        (g1,) = _products(noise, [(self.of_z, self.fc1.bias)])
+        g1.addcmul_(lam.repeat(1, L).unsqueeze(-1), v[:, None]).relu_()
+        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
+        squared, d_g2, _ = self._distance(piece, g2, L, xw)
+        log_p = -squared / _per_run(2 * f.sigma**2, squared)
+        constant = math.log(L) + D / 2 * (2 * math.pi * f.sigma**2).log()
+        l_re = (constant * lam.shape[1] - log_p.logsumexp(1).sum(-1)) / B
+        if L > 1:
+            d_g2 *= log_p.softmax(1).view(len(lam), -1, 1)
+        d_g1 = _relu_gradient(_affine(_relu_gradient(d_g2, g2), self.fc2.weight.mT), g1)
+        d_lams = (d_g1 @ v.unsqueeze(-1)).view(len(lam), L, -1)
+        d_lam += d_lams.sum(1) * (f.gamma_re / (B * f.sigma**2))[:, None]
+        return l_re
+
+    def _distance(
+        self, piece: Piece, h: Tensor, L: int, xw: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Gradients]:
+        """Return ‖x − x̂‖², (R, L, n), and half its gradients for h and, where it trains, for W and b."""
+        x, W, b = piece.x.flatten(0, 1), self.W, self.b
+        R, n = len(h), len(x)
+        if not xw:
+            error = _affine(h, W, b)
+            error.view(R, L, n, -1).sub_(x)
+            squared = torch.linalg.vector_norm(error, dim=-1).square().view(R, L, n)
+            of_last = [_weight_gradient(error, h), error.sum(1)] if self.trains else []
+            return squared, _affine(error, W.mT), of_last
+        offset = (self.wb[:, None] - xw[0]).unsqueeze(1)  # (R, 1, n, K)
+        d_h = _affine(h, self.gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
+        squared = ((d_h + offset) * h.view(d_h.shape)).sum(-1)
+        total = x.sum(0, dtype=b.dtype)  # Σx, of which only Σ‖x‖² − 2·bᵀΣx + n‖b‖² is needed
+        outer = piece.norm.sum() - 2 * (b @ total) + n * b.square().sum(-1)
+        squared += _per_run(outer / n, squared)
+        of_last = []
+        if self.trains:
+            sums = h.sum(1)
+            (xh,) = _product_gradients(x, [h.view(R, L, n, -1).sum(1)], b.dtype)  # (R, K, D)
+            of_last = [
+                W @ _weight_gradient(h, h) + b.unsqueeze(-1) * sums.unsqueeze(1) - xh.mT,
+                (W @ sums.unsqueeze(-1)).squeeze(-1) + L * (n * b - total),
+            ]
+        return squared, d_h.view(h.shape), of_last
+
+
 def _stage_a(
     model: Model, decoder: _Decoder | None, piece: Piece, s: TrainingSettings, f: Factors, B: int
 ) -> tuple[Losses, Gradients]:
@@ -397,99 +488,6 @@ def _stage_b(
         d_posterior.sum(1),
         *of_decoder,
     ]
-
-
-class _Decoder:
-    """f_ψ(λ, z) = W·h + b, and the squared distance of the features from it.
-
-    Args:
-        model: a stack of runs; its weights stay as they are while this is used.
-        trains: whether the decoder itself gets gradients.
-    """
-
-    def __init__(self, model: Model, trains: bool) -> None:
-        self.trains = trains
-        self.fc1, self.fc2 = model.cvae.decoder.fc1, model.cvae.decoder.fc2
-        self.W, self.b = model.cvae.decoder.fc3.weight, model.cvae.decoder.fc3.bias  # (R, D, K), (R, D)
-        self.of_lam, self.of_z = self.fc1.weight[..., 0], self.fc1.weight[..., 1:]
-        _, D, K = self.W.shape
-        # The expanded square replaces one product with W by two with K×K matrices if W learns, else by one.
-        self.expands = (2 * K if trains else K) < D
-        if self.expands:
-            self.gram = self.W.mT @ self.W  # (R, K, K)
-            self.wb = (self.b.unsqueeze(1) @ self.W).squeeze(1)  # Wᵀb, (R, K)
-
-    def products(self) -> list[tuple[Tensor, Tensor | None]]:
-        """Return the weights that the features are multiplied by, if any."""
-        return [(self.W.mT, None)] if self.expands else []
-
-    def train(
-        self, piece: Piece, lam: Tensor, z: Tensor, xw: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor, Gradients]:
-        """Return Σ‖x − x̂‖², (R,), and half its gradients for z, (R, L, n, Z), and the decoder's weights."""
-        L = z.shape[1]
-        flat = z.flatten(1, 2)
-        lams = lam.repeat(1, L).unsqueeze(-1)
-        g1 = _affine(flat, self.of_z, self.fc1.bias)
-        g1.addcmul_(lams, self.of_lam[:, None]).relu_()
-        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
-        squared, d_g2, of_last = self._distance(piece, g2, L, xw)
-        d_g2 = _relu_gradient(d_g2, g2)
-        d_g1 = _relu_gradient(_affine(d_g2, self.fc2.weight.mT), g1)
-        d_z = _affine(d_g1, self.of_z.mT)
-        d_first = torch.cat([_weight_gradient(d_g1, lams), _weight_gradient(d_g1, flat)], -1)
-        of_second = [_weight_gradient(d_g2, g1), d_g2.sum(1)]
-        return squared.sum((1, 2)), d_z.view(z.shape), [d_first, d_g1.sum(1), *of_second, *of_last]
-
-    def reconstruction(
-        self, piece: Piece, lam: Tensor, xw: Sequence[Tensor], f: Factors, B: int, d_lam: Tensor
-    ) -> Tensor:
-        """Return L_re of Eq. (11), (R,), and add its gradient to `d_lam`, (R, n)."""
-        noise = piece.noise
-        assert noise is not None
-        L, D = len(noise), piece.x.shape[-1]
-        v = f.r[:, None] * self.of_z.sum(-1) + self.of_lam  # what λ is multiplied by, through z and directly
-        (g1,) = _products(noise, [(self.of_z, self.fc1.bias)])
-        g1.addcmul_(lam.repeat(1, L).unsqueeze(-1), v[:, None]).relu_()
-        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
-        squared, d_g2, _ = self._distance(piece, g2, L, xw)
-        log_p = -squared / _per_run(2 * f.sigma**2, squared)
-        constant = math.log(L) + D / 2 * (2 * math.pi * f.sigma**2).log()
-        l_re = (constant * lam.shape[1] - log_p.logsumexp(1).sum(-1)) / B
-        if L > 1:
-            d_g2 *= log_p.softmax(1).view(len(lam), -1, 1)
-        d_g1 = _relu_gradient(_affine(_relu_gradient(d_g2, g2), self.fc2.weight.mT), g1)
-        d_lams = (d_g1 @ v.unsqueeze(-1)).view(len(lam), L, -1)
-        d_lam += d_lams.sum(1) * (f.gamma_re / (B * f.sigma**2))[:, None]
-        return l_re
-
-    def _distance(
-        self, piece: Piece, h: Tensor, L: int, xw: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor, Gradients]:
-        """Return ‖x − x̂‖², (R, L, n), and half its gradients for h and, where it trains, for W and b."""
-        x, W, b = piece.x.flatten(0, 1), self.W, self.b
-        R, n = len(h), len(x)
-        if not xw:
-            error = _affine(h, W, b)
-            error.view(R, L, n, -1).sub_(x)
-            squared = torch.linalg.vector_norm(error, dim=-1).square().view(R, L, n)
-            of_last = [_weight_gradient(error, h), error.sum(1)] if self.trains else []
-            return squared, _affine(error, W.mT), of_last
-        offset = (self.wb[:, None] - xw[0]).unsqueeze(1)  # (R, 1, n, K)
-        d_h = _affine(h, self.gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
-        squared = ((d_h + offset) * h.view(d_h.shape)).sum(-1)
-        total = x.sum(0, dtype=b.dtype)  # Σx, of which only Σ‖x‖² − 2·bᵀΣx + n‖b‖² is needed
-        outer = piece.norm.sum() - 2 * (b @ total) + n * b.square().sum(-1)
-        squared += _per_run(outer / n, squared)
-        of_last = []
-        if self.trains:
-            sums = h.sum(1)
-            (xh,) = _product_gradients(x, [h.view(R, L, n, -1).sum(1)], b.dtype)  # (R, K, D)
-            of_last = [
-                W @ _weight_gradient(h, h) + b.unsqueeze(-1) * sums.unsqueeze(1) - xh.mT,
-                (W @ sums.unsqueeze(-1)).squeeze(-1) + L * (n * b - total),
-            ]
-        return squared, d_h.view(h.shape), of_last
 
 
 # ---- arithmetic ----

@@ -3,8 +3,6 @@
 A step has some hundred kernels, and most of them run for less time than a program needs to launch one.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Training on several processes: each holds some of the videos, and their gradients are summed."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress

@@ -5,8 +5,6 @@ numbers, each run has its own weights, and every step computes all runs at once.
 alone, but for rounding.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from functools import partial

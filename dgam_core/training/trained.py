@@ -1,7 +1,5 @@
 """What is to be trained, and what training leaves behind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

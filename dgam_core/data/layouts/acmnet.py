@@ -1,7 +1,5 @@
 """Layout C (ACM-Net, ASM-Loc): one .npy file per video, both streams side by side."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from dgam_core.data.activitynet_json import read_annotations

@@ -1,7 +1,5 @@
 """Layout E (ActionFormer, OpenTAD): one file per video, both streams side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

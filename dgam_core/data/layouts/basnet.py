@@ -1,7 +1,5 @@
 """Layout B (BaS-Net, UM, CoLA): one .npy file per video and stream."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the readers of several layouts share: checks of names and files, and making the data set."""
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping

@@ -1,7 +1,5 @@
 """Features with both streams of a video side by side in one array, as layouts C, D and E have them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Layout A (the authors' released code, STPN): numbered .npy files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

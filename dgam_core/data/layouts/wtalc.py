@@ -1,7 +1,5 @@
 """Layout D (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL): one object array for all videos."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -17,8 +17,6 @@ below 0.1, where it has 19 %. Flow gets the same mean and standard deviation: th
 to their input, and no real features of flow were at hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -16,8 +16,6 @@ ActivityNet1.2, a division of the video: the share of action is drawn, then divi
 and the rest among the gaps. Where the share is high there tends to be one action only.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from statistics import NormalDist
 
