@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-MARGIN = 1e-6  # of attention from 0 and 1
+# Least denominator of a weighted mean: a sigmoid rounds to 1 from 17 on, and 1 − λ may be zero everywhere.
+LEAST_WEIGHT = 1e-6
 
 
 class AttentionModule(nn.Module):
@@ -17,10 +18,9 @@ class AttentionModule(nn.Module):
         self.fc2 = nn.Linear(hidden, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return attention in (0, 1), (..., T), of snippet features x, (..., T, D)."""
+        """Return attention in [0, 1], (..., T), of snippet features x, (..., T, D)."""
         lam: Tensor = self.fc2(self.fc1(x).relu()).sigmoid().squeeze(-1)
-        # A sigmoid rounds to 1 from 17 on; then no background would be left to average in Eq. (5).
-        return lam.clamp(MARGIN, 1 - MARGIN)
+        return lam
 
 
 def pool_foreground(x: Tensor, lam: Tensor, offset: float = 0.0) -> Tensor:
@@ -31,15 +31,13 @@ def pool_foreground(x: Tensor, lam: Tensor, offset: float = 0.0) -> Tensor:
         lam: attention in [0, 1], (B, T).
         offset: added to the denominator; departure 1.
     Returns:
-        Video feature x_fg, (B, D).
+        Video feature x_fg, (B, D); it tends to zero where the weights sum to less than 1e-6.
     Raises:
-        ValueError: shapes disagree, or a row of `lam` sums to zero.
+        ValueError: shapes disagree.
     """
     if x.shape[:-1] != lam.shape:
         raise ValueError(f"features {tuple(x.shape)} and attention {tuple(lam.shape)} disagree on (B, T)")
-    total = lam.sum(1, keepdim=True) + offset  # Σ_t λ_t, (B, 1)
-    if (total == 0).any():
-        raise ValueError("the attention of a video sums to zero: its mean is not defined")
+    total = (lam.sum(1, keepdim=True) + offset).clamp_min(LEAST_WEIGHT)  # Σ_t λ_t, (B, 1)
     x_fg: Tensor = (lam[..., None] * x).sum(1) / total
     return x_fg
 

@@ -53,11 +53,11 @@ def foreground_tcam(logits: Tensor, present: Tensor, sigma_s: float) -> Tensor:
         present: which classes each video has, (B, C + 1) bool, never the background.
         sigma_s: σ_s of the Gaussian filter, in snippets.
     Returns:
-        λ̂^fg in [0, 1], (B, T). The paper assumes one class per video; of several, the most likely one
-        at each snippet counts.
+        λ̂^fg in [0, 1], (B, T). The paper assumes one class per video; of several, each is smoothed, and
+        the most likely one at each snippet counts (departure 26).
     """
-    p = logits.softmax(-1)
-    return gaussian_filter(p.masked_fill(~present[:, None], 0.0).amax(-1), sigma_s)
+    p = gaussian_filter(logits.softmax(-1).mT, sigma_s)  # (B, C + 1, T)
+    return p.masked_fill(~present[..., None], 0.0).amax(1)
 
 
 def background_tcam(logits: Tensor, sigma_s: float) -> Tensor:

@@ -4,6 +4,7 @@ The time line of a video has N cells, one per snippet or, with departure 19, sev
 Where the released code departs from the paper, a setting chooses between the two.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import expit, softmax
 
+from dgam_core.errors import InputError
 from dgam_core.segments import TOLERANCE, SegmentTable, tiou
 from dgam_core.settings import LocalizationSettings, scalar
 from dgam_core.snippets import DataSet, to_seconds
@@ -205,7 +207,8 @@ def propose(outputs: Outputs, other: Outputs, settings: LocalizationSettings) ->
     else:
         a = scalar(settings.score_mix)
         mixed = a * gated(outputs) + (1 - a) * gated(other)  # the λ of this stream in both
-        weight, values = np.ones(len(fine_lam)), fine_lam[:, None] * interpolate(mixed, settings.upsampling)
+        values = interpolate(lam[:, None] * mixed, settings.upsampling)
+        weight = np.ones(len(values))
 
     parts = [Proposals(np.zeros((0, 2)), np.zeros(0), classes[:0])]
     for k, c in enumerate(classes):
@@ -218,13 +221,14 @@ def propose(outputs: Outputs, other: Outputs, settings: LocalizationSettings) ->
     return Proposals.joined(parts)
 
 
-def nms(segments: Floats, scores: Floats, threshold: float) -> Indices:
+def nms(segments: Floats, scores: Floats, threshold: float, drops_equal: bool = False) -> Indices:
     """Greedy non-maximum suppression in time.
 
     Args:
         segments: (S, 2) in any unit.
         scores: (S,).
         threshold: a segment whose tIoU with a better one that is kept exceeds this is dropped.
+        drops_equal: whether one whose tIoU equals it is dropped too; departure 28.
     Returns:
         Indices of the kept segments, the highest score first; of equal scores the first in order wins.
 
@@ -232,7 +236,8 @@ def nms(segments: Floats, scores: Floats, threshold: float) -> Indices:
     [1, 2]
     """
     # The tolerance: a tIoU of one half is one half whatever the length of the video.
-    suppresses = tiou(segments[:, None], segments[None]) > threshold + TOLERANCE
+    least = threshold - TOLERANCE if drops_equal else threshold + TOLERANCE
+    suppresses = tiou(segments[:, None], segments[None]) > least
     is_alive = np.ones(len(segments), dtype=bool)
     kept_idx: list[int] = []
     for i in np.argsort(-scores, kind="stable"):
@@ -249,10 +254,26 @@ def fuse(parts: Sequence[Proposals], settings: LocalizationSettings) -> Proposal
     for c in np.unique(joined.classes):
         of_class = np.flatnonzero(joined.classes == c)
         if settings.nms_classes == "all" or sum(c in part.classes for part in parts) > 1:
-            of_class = of_class[nms(joined.segments[of_class], joined.scores[of_class], settings.nms_tiou)]
+            segments, scores = joined.segments[of_class], joined.scores[of_class]
+            of_class = of_class[nms(segments, scores, settings.nms_tiou, settings.nms_drops_equal)]
         order.append(of_class)
     rows = np.concatenate(order)
     return Proposals(joined.segments[rows], joined.scores[rows], joined.classes[rows])
+
+
+def snippet_length(data: DataSet, settings: LocalizationSettings) -> float:
+    """Return the length of a snippet in seconds, the data's own.
+
+    Raises:
+        InputError: the settings assume another length, with which every detection would be misplaced.
+    """
+    assumed = settings.assumed_snippet_s
+    if assumed is not None and not math.isclose(assumed, data.snippet_s, rel_tol=1e-3):
+        raise InputError(
+            f"assumed_snippet_s: {assumed:g} s, but a snippet of {data.name} lasts {data.snippet_s:g} s "
+            f"({data.snippet_frames} frames at {data.fps:g} per second); leave assumed_snippet_s out"
+        )
+    return data.snippet_s
 
 
 def detect(
@@ -264,11 +285,13 @@ def detect(
         data: the data set, for times and names.
         outputs: stream → video → outputs of that stream; one stream alone is allowed.
         settings: thresholds and weights.
+    Raises:
+        InputError: see `snippet_length`.
     """
     rows: list[tuple[str, str, float, float, float]] = []
     streams = sorted(outputs)
     per_stream = {stream: settings.for_stream(stream) for stream in streams}
-    snippet_s = settings.assumed_snippet_s or data.snippet_s
+    snippet_s = snippet_length(data, settings)
     for video in data.subset("test"):
         # The reversed streams pair each of two with the other, and a single one with itself.
         parts = [
@@ -280,6 +303,6 @@ def detect(
         rows += [
             (video.name, data.classes[c - 1], float(start_s), float(end_s), float(score))
             for (start_s, end_s), score, c in zip(bounds_s, fused.scores, fused.classes, strict=True)
-            if start_s < end_s  # an assumed snippet length can place a segment beyond the end
+            if start_s < end_s  # features can last longer than their video
         ]
     return SegmentTable.from_rows(rows)

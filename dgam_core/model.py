@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -50,8 +51,13 @@ class Model(nn.Module):
         }
 
 
+def seed_of_stream(seed: int, stream: str) -> int:
+    """Return the seed that a stream of a run has for itself: streams share no draws (departure 29)."""
+    return int(np.random.SeedSequence((seed, *stream.encode())).generate_state(1, np.uint32)[0])
+
+
 def new_model(dim: int, num_classes: int, settings: TrainingSettings, seed: int) -> Model:
-    """Build a model whose first weights depend on `seed` alone; the global random state stays as it was."""
+    """Build a model whose initial weights depend on `seed` alone; the global random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Model(dim, num_classes, settings)

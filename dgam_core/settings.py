@@ -116,7 +116,8 @@ class TrainingSettings(Strict):
     crop_epochs: Count = 1
     """How long a draw of snippets and mini-batches is used, in epochs; departure 12."""
     repeat_draws: bool = False
-    """Whether every draw of snippets repeats the random numbers of the first; departure 13."""
+    """Whether every draw of snippets repeats the random numbers of the first, and each four batches of a draw
+    share them; departure 13."""
     batch_size: Count = 32
     """Size of a mini-batch, in videos; unstated, the released code's; departure 11."""
     drop_last: bool = False
@@ -193,12 +194,15 @@ class LocalizationSettings(Strict):
     upsampling: Count = 1
     """Resolution to which attention and scores are interpolated, in cells per snippet; departure 19."""
     assumed_snippet_s: float | None = Field(None, gt=0)
-    """Length of a snippet, whatever the data set says, in seconds; departure 19."""
+    """Length of a snippet that the released code assumes, in seconds; refused where the data set has another;
+    departure 31."""
     class_threshold: Share = 0.1
     """Least video-level probability of a class that is localized; unstated, the released code's;
     departure 20."""
     nms_tiou: Share = 0.5
     """tIoU above which NMS drops a detection; unstated, the released code's; departure 22."""
+    nms_drops_equal: bool = False
+    """Whether NMS drops a detection at exactly that tIoU too; departure 28."""
     nms_classes: Literal["all", "shared"] = "all"
     """Whether NMS thins all classes, or only those that two streams propose; departure 22."""
     released_class0_bug: bool = False

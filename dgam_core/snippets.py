@@ -171,13 +171,12 @@ def checked_features(
         yield video, values
 
 
-def sample_training(num_snippets: Tensor, T: int, generator: torch.Generator, rule: str) -> Tensor:
+def sample_training(num_snippets: Tensor, u: Tensor, rule: str) -> Tensor:
     """Draw T snippets of each video (section 4.2).
 
     Args:
         num_snippets: snippets v of each video, (B,) int64.
-        T: snippets to draw.
-        generator: source of randomness, on the device of `num_snippets`.
+        u: uniformly random numbers in [0, 1), (B, T) float64.
         rule: "stratified" draws one from each of T equal parts of the video. "overlapping" is departure
             12: between ⌊i·v / T⌋ and ⌊(i + 1)·v / T⌋, both included, or v − 1 for the last.
     Returns:
@@ -185,7 +184,7 @@ def sample_training(num_snippets: Tensor, T: int, generator: torch.Generator, ru
         repeats some.
     """
     v = num_snippets[:, None]
-    u = torch.rand(len(v), T, generator=generator, device=v.device, dtype=torch.float64)
+    T = u.shape[1]
     i = torch.arange(T, device=v.device)
     if rule == "stratified":
         index = ((i + u) / T * v).long()

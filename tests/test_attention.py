@@ -25,11 +25,18 @@ def test_pooling_does_not_depend_on_the_scale_of_attention():
     assert torch.allclose(pool_foreground(X, LAM), pool_foreground(X, 0.1 * LAM))
 
 
-def test_pooling_refuses_what_has_no_mean():
-    with pytest.raises(ValueError, match="sums to zero"):
-        pool_foreground(X, torch.zeros(1, 3))
+def test_pooling_refuses_other_shapes():
     with pytest.raises(ValueError, match="disagree"):
         pool_foreground(X, torch.ones(1, 2))
+
+
+def test_a_mean_without_weight_is_zero_and_its_gradient_finite():
+    lam = torch.zeros(1, 3, requires_grad=True)
+    x_fg = pool_foreground(X, lam)
+    x_fg.sum().backward()
+    assert (x_fg == 0).all()
+    assert torch.isfinite(lam.grad).all()
+    assert torch.allclose(pool_foreground(X, 1e-7 * torch.ones(1, 3)), 0.3 * X.mean(1))  # Σλ = 3e-7 of 1e-6
 
 
 def test_the_offset_shrinks_a_mean_by_the_share_of_the_attention():

@@ -123,7 +123,14 @@ def test_every_setting_has_a_meaning_and_equations_and_departures_that_there_are
     assert set(setting.departures) <= {departure.number for departure in DEPARTURES}
 
 
-@pytest.mark.parametrize("departure", DEPARTURES, ids=lambda departure: departure.title)
+NO_SETTING = (26, 27, 29, 30)  # departures from a silent text, in which both presets do as the released code
+
+
+@pytest.mark.parametrize(
+    "departure",
+    [departure for departure in DEPARTURES if departure.number not in NO_SETTING],
+    ids=lambda departure: departure.title,
+)
 def test_the_settings_of_a_departure_name_it(departure):
     switched = {*departure.values("thumos14"), *departure.values("activitynet12")}
     assert switched <= set(settings_page.settings_of("departures", departure.number))

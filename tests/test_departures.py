@@ -13,7 +13,7 @@ from dgam_core.departures import CLASS0_BUG, DEPARTURES, difference, effective_b
 from dgam_core.errors import InputError
 from dgam_core.experiments.inference import load_test_features
 from dgam_core.experiments.variants import switch
-from dgam_core.model import new_model
+from dgam_core.model import new_model, seed_of_stream
 from dgam_core.settings import Settings
 from dgam_core.stages import stage_a, stage_b, warmup
 from dgam_core.training import fused, train
@@ -247,6 +247,27 @@ def test_13_every_draw_repeats_the_same_numbers_for_other_videos(settings, tiny)
     assert len({positions(epoch) for epoch in draws(alike, settings, 4)}) == 4
 
 
+def test_13_four_batches_share_the_random_numbers(settings, tiny):
+    six = settings.model_copy(update={"batch_size": 1, "num_snippets": 3, **BY_NUMBER[13].settings})
+    videos = tuple(replace(tiny.videos[0], name=f"c{i}", subset="train") for i in range(6))
+    features = {"rgb": {video.name: tiny.features["rgb"]["v0"] for video in videos}}
+    data = load_training_data(replace(tiny, videos=videos, features=features), "rgb", CPU)
+    fit = Fit(data, [six.for_stream("rgb")], 0, CPU)
+    fit.epoch()
+    rows = [index[0].tolist() for _, index in fit.batches]
+    assert rows[0] == rows[1] == rows[2] == rows[3]
+    assert rows[4] == rows[5] != rows[0]
+
+
+def test_29_draws_of_the_streams_are_their_own(settings, tiny):
+    one, other = (seed_of_stream(0, stream) for stream in ("rgb", "flow"))
+    data = load_training_data(tiny, "rgb", CPU)
+    fits = [Fit(data, [settings.for_stream("rgb")], seed, CPU) for seed in (one, one, other)]
+    weights = [fit.model.attention.fc1.weight for fit in fits]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
 def test_14_the_choice_changes_and_the_number_of_checkpoints_but_not_the_training(settings, tiny):
     assert set(difference(on(settings, 14), settings)) == {"evaluation_interval", "model_choice"}
     few, many = (
@@ -286,15 +307,16 @@ def test_where_the_paper_is_silent_both_presets_do_as_the_released_code(number):
 def test_released_is_paper_with_every_departure(name):
     every = preset("paper", name)
     for departure in DEPARTURES:
-        if departure.number != CLASS0_BUG:
+        if departure.number not in (CLASS0_BUG, 31):
             every = switch(every, departure, name)
     assert every == preset("released", name)
     assert not every.released_class0_bug
+    assert every.assumed_snippet_s is None
     assert Settings.model_validate(every.model_dump()) == every  # switching does not validate; this does
 
 
 def test_departures_have_settings_of_their_own():
-    assert [d.number for d in DEPARTURES] == list(range(1, 25))
+    assert [d.number for d in DEPARTURES] == [*range(1, 25), *range(26, 32)]  # 25 is no departure
     for benchmark in BENCHMARKS:
         names = [name for d in BY_NUMBER.values() for name in d.values(benchmark)]
         assert len(names) == len(set(names))

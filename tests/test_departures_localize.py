@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
+from dgam_core.errors import InputError
 from dgam_core.evaluation.module_analysis import localize_and_evaluate
 from dgam_core.localize import Outputs, detect, propose
 from dgam_core.settings import Settings
@@ -99,15 +100,34 @@ def test_18_surroundings_are_whole_cells():
     assert after == approx(inner - 0.3 * 1 - 0.3 * (0.4 * 6 + 0.3 * 7) / 0.7, rel=1e-6)
 
 
-def test_19_the_grid_is_finer_and_a_snippet_lasts_16_25ths(found, tiny):
+def test_19_the_grid_is_finer(found):
     before, after = propose(found, found, BASE), propose(found, found, on(BASE, 19))
     # λ from 0.1 to 0.9 in 20 steps exceeds 0.5 from the 11th on; from 0.7 to 0.2 it does up to the 7th
     assert np.round(160 * after.segments[0], 9).tolist() == [11, 2 * 20 + 8]
     assert (8 * before.segments[0]).tolist() == [1, 3]
-    videos = {video.name: found for video in tiny.subset("test")}  # of 8 and 9 snippets of 1 s
-    plain = detect(tiny, {"rgb": videos}, BASE)
-    shorter = detect(tiny, {"rgb": videos}, BASE.model_copy(update={"assumed_snippet_s": 0.64}))
-    assert shorter.end_s == approx(0.64 * plain.end_s)
+
+
+def test_19_what_is_interpolated_is_the_score_of_each_snippet(found):
+    change = {
+        "upsampling": 2,
+        "score": "cross_stream",
+        "score_mix": 1.0,
+        "attention_threshold": 0.6,
+        "eta": 0.0,
+    }
+    scores = by_segment(propose(found, found, BASE.model_copy(update=change)))
+    lam = found.attention.astype(float)  # above 0.6 at snippets 1 and 2 and halfway between
+    first, second = (lam * lam * sigmoid(found.tcam[:, 1]))[1:3]  # λ·λσ(TCAM_c)
+    assert scores[1, 1.0, 2.5] == approx((first + (first + second) / 2 + second) / 3, rel=1e-6)
+
+
+def test_31_an_assumed_rate_is_that_of_the_data_or_refused(found, tiny):
+    videos = {"rgb": {video.name: found for video in tiny.subset("test")}}  # snippets of 1 s
+    s = on(BASE, 31)
+    with pytest.raises(InputError, match=r"assumed_snippet_s: 0.64 s, but a snippet of tiny lasts 1 s"):
+        detect(tiny, videos, s)
+    thumos14 = replace(tiny, fps=25.0, snippet_frames=16)
+    assert list(detect(thumos14, videos, s).rows()) == list(detect(thumos14, videos, BASE).rows())
 
 
 def test_22_a_class_of_one_stream_is_not_thinned(tiny, found):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -180,7 +182,10 @@ def test_per_stream_thresholds_are_those_of_the_stream(tiny, outputs):
 
 
 def test_a_segment_beyond_the_end_is_not_a_detection(tiny, outputs):
-    # 8 snippets said to last 3 s each: the action from 6 s to 12 s is cut at 8 s, in the video of 9 at 9 s
-    long = detect(tiny, {"rgb": outputs}, LocalizationSettings(assumed_snippet_s=3.0))
+    # 8 snippets of 3 s each: the action from 6 s to 12 s is cut at 8 s, in the video of 9 at 9 s
+    long = detect(
+        replace(tiny, snippet_frames=3 * tiny.snippet_frames), {"rgb": outputs}, LocalizationSettings()
+    )
     assert sorted(zip(long.start_s.tolist(), long.end_s.tolist(), strict=True)) == [(6, 8), (6, 9)]
-    assert len(detect(tiny, {"rgb": outputs}, LocalizationSettings(assumed_snippet_s=5.0))) == 0
+    longer = replace(tiny, snippet_frames=5 * tiny.snippet_frames)
+    assert len(detect(longer, {"rgb": outputs}, LocalizationSettings())) == 0

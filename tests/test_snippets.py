@@ -11,12 +11,17 @@ from pytest import approx
 from dgam_core.errors import InputError
 from dgam_core.snippets import sample_test, sample_training, to_seconds
 
+
+def uniform(videos, T, seed):
+    return torch.rand(videos, T, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 RULES = pytest.mark.parametrize("rule", ["stratified", "overlapping"])
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99))
 def test_training_draws_one_snippet_from_each_part(count, T, seed):
-    index = sample_training(torch.tensor([count]), T, torch.Generator().manual_seed(seed), "stratified")[0]
+    index = sample_training(torch.tensor([count]), uniform(1, T, seed), "stratified")[0]
     for t, i in enumerate(index.tolist()):
         # part t covers [t, t + 1] · count / T of the video; snippet i covers [i, i + 1]
         assert i <= (t + 1) * count / T
@@ -25,24 +30,19 @@ def test_training_draws_one_snippet_from_each_part(count, T, seed):
 
 
 def test_training_reaches_every_snippet():
-    generator = torch.Generator().manual_seed(0)
-    seen = {
-        i
-        for _ in range(50)
-        for i in sample_training(torch.tensor([12]), 4, generator, "stratified")[0].tolist()
-    }
-    assert seen == set(range(12))
+    index = sample_training(torch.full((50,), 12), uniform(50, 4, seed=0), "stratified")
+    assert set(index.flatten().tolist()) == set(range(12))
 
 
 @RULES
-def test_a_draw_at_the_very_end_stays_inside(monkeypatch, rule):
-    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 1 - 2**-53, dtype=torch.float64))
-    assert sample_training(torch.tensor([3]), 400, torch.Generator(), rule).max() == 2
+def test_a_draw_at_the_very_end_stays_inside(rule):
+    u = torch.full((1, 400), 1 - 2**-53, dtype=torch.float64)
+    assert sample_training(torch.tensor([3]), u, rule).max() == 2
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99))
 def test_the_released_crops_lie_between_neighbouring_positions(v, T, seed):
-    index = sample_training(torch.tensor([v]), T, torch.Generator().manual_seed(seed), "overlapping")[0]
+    index = sample_training(torch.tensor([v]), uniform(1, T, seed), "overlapping")[0]
     for i, found in enumerate(index.tolist()):
         low, high = math.floor(i * v / T), math.floor((i + 1) * v / T) if i < T - 1 else v - 1
         assert low <= found <= high if low != high else found == low
@@ -52,7 +52,7 @@ def test_the_released_crops_lie_between_neighbouring_positions(v, T, seed):
 def test_the_released_crops_draw_both_ends_alike():
     # v = 4, T = 2: the first of 0, 1, 2, the second of 2, 3, each as often as the others
     counts = torch.full((3000,), 4)
-    index = sample_training(counts, 2, torch.Generator().manual_seed(0), "overlapping")
+    index = sample_training(counts, uniform(3000, 2, seed=0), "overlapping")
     assert torch.bincount(index[:, 0], minlength=4).tolist() == approx([1000, 1000, 1000, 0], abs=100)
     assert torch.bincount(index[:, 1], minlength=4).tolist() == approx([0, 0, 1500, 1500], abs=110)
 

@@ -9,8 +9,8 @@
     training videos, at that checkpoint. Each stream chooses for itself.
 `test_oracle`
     The checkpoint that localizes best on the *test* set, by mAP at `main_tiou`, as the released code chooses:
-    the streams' checkpoints in turn, each together with the best of the other stream so far. An optimistic
-    maximum, for comparison with numbers that were chosen in this way.
+    the streams' checkpoints in turn, each together with the best of the other stream so far, beginning with
+    the untrained models. An optimistic maximum, for comparison with numbers that were chosen in this way.
 """
 
 import json
@@ -20,7 +20,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
@@ -30,7 +29,7 @@ from dgam_core.evaluation.module_analysis import localize_and_evaluate
 from dgam_core.experiments.inference import load_test_features, predict
 from dgam_core.experiments.run_store import METHOD, Run, code_digest, digest_of
 from dgam_core.localize import Outputs
-from dgam_core.model import restore
+from dgam_core.model import new_model, restore, seed_of_stream
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
@@ -48,7 +47,11 @@ def label_only(checkpoints: Checkpoints) -> int:
     return int(checkpoints.held_out.argmin()) if len(checkpoints.held_out) else len(checkpoints) - 1
 
 
-def oracle(streams: Sequence[str], count: int, score: Callable[[Mapping[str, int]], float]) -> dict[str, int]:
+# Stream → index of a checkpoint; None for the untrained model.
+Chosen = Mapping[str, int | None]
+
+
+def oracle(streams: Sequence[str], count: int, score: Callable[[Chosen], float]) -> Chosen:
     """Choose a checkpoint for each stream by their score together, as the released code does.
 
     Args:
@@ -56,10 +59,11 @@ def oracle(streams: Sequence[str], count: int, score: Callable[[Mapping[str, int
         count: number of checkpoints per stream.
         score: maps stream → checkpoint to a score; higher is better.
     """
-    best, highest = dict.fromkeys(streams, 0), -np.inf
+    best: Chosen = dict.fromkeys(streams)
+    highest = 0.0
     for index in tqdm(range(count), unit="checkpoint", desc="test_oracle", disable=None, leave=False):
         for stream in streams:
-            candidate = best | {stream: index}
+            candidate = {**best, stream: index}
             value = score(candidate)
             if value > highest:
                 best, highest = candidate, value
@@ -71,13 +75,13 @@ class Score:
     """The score of a model, of one or two streams, at the checkpoints that one choice falls on.
 
     Attributes:
-        checkpoints: stream → index of the chosen checkpoint.
+        checkpoints: stream → index of the chosen checkpoint; None for the untrained model.
         epochs: stream → epochs of training at that checkpoint.
         map: mean average precision at each threshold, (K,), a fraction.
         main: its mean over `main_tiou`.
     """
 
-    checkpoints: dict[str, int]
+    checkpoints: Chosen
     epochs: dict[str, int]
     map: list[float]
     main: float
@@ -109,14 +113,18 @@ class Scorer:
         self._features: dict[tuple[str, int, int], dict[str, torch.Tensor]] = {}
 
     def outputs(
-        self, model: Mapping[str, Run], checkpoints: Mapping[str, int], settings: LocalizationSettings
+        self, model: Mapping[str, Run], checkpoints: Chosen, settings: LocalizationSettings
     ) -> dict[str, dict[str, Outputs]]:
         """Return stream → test video → outputs of a model, one run per stream, at the given checkpoints."""
         outputs = {}
         for stream, run in model.items():
-            weights = run.trained.checkpoints.at(checkpoints[stream])
-            network = restore(weights, run.settings).to(self._device)
-            outputs[stream] = predict(network, self._test_features(stream, settings))
+            features, index = self._test_features(stream, settings), checkpoints[stream]
+            if index is None:
+                sizes = self.data.dim(stream), len(self.data.classes)
+                network = new_model(*sizes, run.settings, seed_of_stream(run.record["spec"]["seed"], stream))
+            else:
+                network = restore(run.trained.checkpoints.at(index), run.settings)
+            outputs[stream] = predict(network.to(self._device), features)
         return outputs
 
     def scores(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Score]:
@@ -183,7 +191,7 @@ class Scorer:
         columns = ["row", "seed", "choice", "tiou", "map", "main", "provenance"]
         return pd.DataFrame(records, columns=columns)
 
-    def chosen(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> dict[str, int]:
+    def chosen(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Chosen:
         """Return stream → index of the checkpoint that a choice falls on.
 
         Raises:
@@ -198,10 +206,10 @@ class Scorer:
             raise InputError(f"{self.data.name}: test_oracle needs test videos with annotated segments")
 
         @lru_cache(maxsize=4)  # the candidate and the best checkpoint so far, of each stream
-        def outputs(stream: str, index: int) -> dict[str, Outputs]:
+        def outputs(stream: str, index: int | None) -> dict[str, Outputs]:
             return self.outputs({stream: model[stream]}, {stream: index}, settings)[stream]
 
-        def score(chosen: Mapping[str, int]) -> float:
+        def score(chosen: Chosen) -> float:
             by_stream = {stream: outputs(stream, index) for stream, index in chosen.items()}
             return float(localize_and_evaluate(self.data, by_stream, settings, settings.main_tiou).map.mean())
 
@@ -218,7 +226,7 @@ class Scorer:
         return Score(
             checkpoints=chosen,
             epochs={
-                stream: int(model[stream].trained.checkpoints.epochs[index])
+                stream: 0 if index is None else int(model[stream].trained.checkpoints.epochs[index])
                 for stream, index in chosen.items()
             },
             map=values[:count].tolist(),

@@ -60,10 +60,10 @@ def departures_one_by_one(experiment: Experiment) -> dict[str, Settings]:
     variants: dict[str, Settings] = {"base": experiment}
     released = experiment
     for departure in DEPARTURES:
-        if departure.values(experiment.benchmark):
+        if departure.values(experiment.benchmark) and (departure.in_preset or departure.number == CLASS0_BUG):
             switched = switch(experiment, departure, experiment.benchmark).model_copy(update=length)
             variants[f"{departure.number} {departure.title}"] = switched
-        if departure.number != CLASS0_BUG:
+        if departure.in_preset:
             released = switch(released, departure, experiment.benchmark).model_copy(update=length)
     variants[f"all but {CLASS0_BUG}"] = released
     variants[f"all and {CLASS0_BUG}"] = released.model_copy(update={"released_class0_bug": True})

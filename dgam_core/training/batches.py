@@ -38,6 +38,7 @@ class TrainingData:
         start: index of each video's first snippet, (N,), on the CPU, where snippets are drawn.
         count: snippets of each video, (N,), on the CPU.
         dim: D.
+        max_labels: most classes that a video has.
         read: reads the features of a video by its index, (T, D), where they stay in the store.
         held: whether this process has the features of each video, (N,), on the CPU; None if it has all.
         rounded: type to which the features of a batch are rounded, but not ‖x‖²; None if they are not.
@@ -49,6 +50,7 @@ class TrainingData:
     start: Tensor
     count: Tensor
     dim: int
+    max_labels: int
     read: Callable[[int], NDArray[Any]]
     held: Tensor | None = None
     rounded: torch.dtype | None = None
@@ -107,7 +109,8 @@ class TrainingData:
         )
         for rows, target, part in batches:
             x = self.features[rows]
-            yield Batch(x.float() if x.dtype == torch.float16 else x, self.norm[rows], target, part)
+            x = x.float() if x.dtype == torch.float16 else x
+            yield Batch(x, self.norm[rows], target, self.max_labels, part)
 
     def _streamed(self, videos: Tensor, index: Tensor) -> Batch:
         device, part = self.target.device, self._part(videos)
@@ -116,7 +119,7 @@ class TrainingData:
         snippets = [self.read(i)[rows] for i, rows in zip(videos.tolist(), index.numpy(), strict=True)]
         x = send(torch.from_numpy(np.stack(snippets).astype(np.float32)), device)
         rounded = x if self.rounded is None else x.to(self.rounded)
-        return Batch(rounded, x.square().sum(-1), self.target[send(videos, device)], part)
+        return Batch(rounded, x.square().sum(-1), self.target[send(videos, device)], self.max_labels, part)
 
 
 def _rows(pair: Selection, part: Part) -> Selection:
@@ -167,6 +170,7 @@ def load_training_data(
         start,
         count,
         dim,
+        max(len(video.labels) for video in videos),
         lambda i: data.load(stream, names[i]),
         held if group.size > 1 else None,
         rounded,

@@ -124,8 +124,12 @@ class Fit:
         if s.repeat_draws:
             self._crops = _generator(self._seed, 0, torch.device("cpu"))
         order = torch.randperm(len(self._data.count), generator=self._order)
-        # Drawn in the order of the batches, so that repeated random numbers go to other videos.
-        index = sample_training(self._data.count[order], s.num_snippets, self._crops, s.crops)
+        u = torch.rand(len(order), s.num_snippets, generator=self._crops, dtype=torch.float64)
+        if s.repeat_draws:  # the released code's four readers of data take the batches in turn
+            place = torch.arange(len(order))
+            u = u[place // (4 * s.batch_size) * s.batch_size + place % s.batch_size]
+        # In the order of the batches, so that repeated random numbers go to other videos.
+        index = sample_training(self._data.count[order], u, s.crops)
         batches = zip(torch.split(order, s.batch_size), torch.split(index, s.batch_size), strict=True)
         self.batches = [pair for pair in batches if len(pair[0]) == s.batch_size or not s.drop_last]
         if not self.batches:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from dgam_core.attention import MARGIN
+from dgam_core.attention import LEAST_WEIGHT
 from dgam_core.classifier import Classifier, gaussian_matrix
 from dgam_core.model import Model
 from dgam_core.settings import TrainingSettings, scalar
@@ -146,12 +146,14 @@ class Batch:
         x: snippet features, (B, T, D), rounded or not.
         norm: ‖x‖² of each snippet, (B, T).
         target: label distribution, (B, C + 1).
+        max_labels: most classes that any training video has.
         part: which videos of a batch on several processes these are; None on one.
     """
 
     x: Tensor
     norm: Tensor
     target: Tensor
+    max_labels: int
     part: Part | None = None
 
 
@@ -213,10 +215,10 @@ def stage_b_losses(
 def classification_losses(model: Model, batch: Batch) -> Tensor:
     """L_fg of Eq. (6), (R,), of each run of a stack, pooled without an offset as in a test."""
     hidden, tcam = _products(batch.x, _attention_and_classifier(model))
-    lam, _ = _attention(model, hidden.relu_())
+    lam = _attention(model, hidden.relu_())
     b, T = batch.norm.shape
     lam, tcam = lam.view(-1, b, 1, T), tcam.reshape(len(tcam), b, T, -1)
-    logits = (lam @ tcam / lam.sum(-1, keepdim=True)).squeeze(2)
+    logits = (lam @ tcam / lam.sum(-1, keepdim=True).clamp_min(LEAST_WEIGHT)).squeeze(2)
     bias = model.classifier.fc1.bias
     log_p = (logits if bias is None else logits + bias[:, None]).log_softmax(-1)
     return -(_as_stored(model.classifier, batch.target) * log_p).sum(-1).mean(-1)
@@ -233,6 +235,7 @@ class Piece:
     norm: Tensor
     target: Tensor
     noise: Tensor | None
+    max_labels: int
 
 
 def _noise(batch: Batch, s: TrainingSettings, generator: torch.Generator) -> Tensor:
@@ -253,7 +256,7 @@ def _pieces(model: Model, batch: Batch, noise: Tensor | None) -> Iterator[Piece]
     parts = [values.chunk(count) for values in (batch.x, batch.norm, batch.target)]
     noises = [None] * len(parts[0]) if noise is None else noise.chunk(count, 1)
     for x, norm, target, eps in zip(*parts, noises, strict=True):
-        yield Piece(x, norm, target, None if eps is None else eps.flatten(1, 2))
+        yield Piece(x, norm, target, None if eps is None else eps.flatten(1, 2), batch.max_labels)
 
 
 def _set_gradients(model: Model, stage: str, gradients: Gradients) -> None:
@@ -371,7 +374,7 @@ def _stage_a(
     (b, T), fc1, fc2 = piece.norm.shape, model.attention.fc1, model.attention.fc2
     weights = _attention_and_classifier(model) + (decoder.products() if decoder else [])
     hidden, tcam, *xw = _products(piece.x, weights)
-    lam, raw = _attention(model, hidden.relu_())
+    lam = _attention(model, hidden.relu_())
     R = len(lam)
     target = _as_stored(model.classifier, piece.target)
     videos = lam.view(R, b, T), tcam.reshape(R, b, T, -1)
@@ -379,11 +382,12 @@ def _stage_a(
     zero = lam.new_zeros(R)
     losses = {"fg": l_d[0], "bg": torch.where(f.alpha == 0, zero, l_d[1]), "re": zero, "guide": zero}
     if s.gamma_guide:
-        losses["guide"] = _guide(*videos, model.classifier, target, s, f, B, d_lam, d_tcam)
+        labels = target.topk(piece.max_labels)
+        losses["guide"] = _guide(*videos, model.classifier, labels, s, f, B, d_lam, d_tcam)
     d_lam = d_lam.view(R, -1)
     if decoder and piece.noise is not None:
         losses["re"] = decoder.reconstruction(piece, lam, xw, f, B, d_lam)
-    d_logit = d_lam.mul_(raw).mul_(1 - raw).masked_fill_(raw != lam, 0.0).unsqueeze(-1)  # of the sigmoid
+    d_logit = d_lam.mul_(lam).mul_(1 - lam).unsqueeze(-1)  # of the sigmoid
     d_w2, d_b2 = _weight_gradient(d_logit, hidden), d_logit.sum(1)
     d_hidden = _relu_gradient(d_logit * fc2.weight, hidden)
     d_w1, d_w = _product_gradients(piece.x, [d_hidden, d_tcam.flatten(1, 2)], fc1.weight.dtype)
@@ -397,6 +401,8 @@ def _discriminative(
     weights = torch.stack([lam, 1 - lam], 2)  # (R, b, 2, T): of foreground and background
     total = weights.sum(-1, keepdim=True)
     total = total + torch.stack([f.offset_fg, f.offset_bg], -1)[:, None, :, None]
+    is_mean = total >= LEAST_WEIGHT
+    total = total.clamp_min(LEAST_WEIGHT)
     pooled = weights @ tcam / total  # Eq. (4, 5), times w_c
     bias = classifier.fc1.bias
     log_p = (pooled if bias is None else pooled + bias[:, None, None]).log_softmax(-1)
@@ -407,7 +413,7 @@ def _discriminative(
     d_logits = log_p.exp().mul_(targets.sum(-1, keepdim=True)).sub_(targets)
     d_logits *= torch.stack([f.fg_weight, f.alpha], -1)[:, None, :, None] / B
     d_sums = d_logits / total
-    d_weights = d_sums @ tcam.mT - (d_sums * pooled).sum(-1, keepdim=True)  # (R, b, 2, T)
+    d_weights = d_sums @ tcam.mT - (d_sums * pooled).sum(-1, keepdim=True) * is_mean  # (R, b, 2, T)
     d_bias = None if bias is None else d_logits.sum((1, 2))
     return l_d, d_weights[:, :, 0] - d_weights[:, :, 1], weights.mT @ d_sums, d_bias
 
@@ -416,30 +422,38 @@ def _guide(
     lam: Tensor,
     tcam: Tensor,
     classifier: Classifier,
-    target: Tensor,
+    labels: tuple[Tensor, Tensor],
     s: TrainingSettings,
     f: Factors,
     B: int,
     d_lam: Tensor,
     d_tcam: Tensor,
 ) -> Tensor:
-    """L_guide of Eq. (15), (R,); its gradients are added to `d_lam` and `d_tcam`."""
+    """L_guide of Eq. (15), (R,); its gradients are added to `d_lam` and `d_tcam`.
+
+    `labels` are the largest entries of the label distribution and their columns, (b, max_labels) each.
+    """
     T, background = lam.shape[-1], _background(classifier)
     G = gaussian_matrix(T, s.sigma_tcam, lam.dtype, lam.device)
     p = tcam.softmax(-1)
-    of_class, chosen = (p * (target > 0)[:, None]).max(-1)
-    of_background = p[..., background]
-    maps = torch.stack([of_class, 1 - of_background])
-    distance = lam - maps @ G.T  # Eq. (13, 14)
-    l_guide = distance.abs().sum((0, 2, 3)) / (B * T)
-    d_distance = distance.sign_() * (f.gamma_guide / (B * T))[:, None, None]
-    d_lam += d_distance.sum(0)
+    weight, label = labels
+    column = label[:, None].expand(*p.shape[:-1], -1)
+    of_label, of_background = p.gather(-1, column), p[..., background, None]
+    smooth = torch.cat([of_label, 1 - of_background], -1).mT @ G.T  # (R, b, labels + 1, T)
+    of_class, chosen = (smooth[:, :, :-1] * (weight > 0)[:, :, None]).max(2, keepdim=True)
+    maps = torch.cat([of_class, smooth[:, :, -1:]], 2)  # Eq. (13, 14)
+    distance = lam.unsqueeze(2) - maps
+    l_guide = distance.abs().sum((1, 2, 3)) / (B * T)
+    d_distance = distance.sign_() * _per_run(f.gamma_guide / (B * T), distance)
+    d_lam += d_distance.sum(2)
     if not s.guide_detach:
-        d_class, d_action = d_distance.neg_() @ G
-        mean = of_class * d_class + maps[1] * d_action
-        d_tcam.addcmul_(p, (d_action - mean).unsqueeze(-1))
-        d_tcam[..., background].sub_(of_background * d_action)
-        d_tcam.scatter_add_(-1, chosen.unsqueeze(-1), (of_class * d_class).unsqueeze(-1))
+        d_smooth = torch.zeros_like(smooth).scatter_(2, chosen, -d_distance[:, :, :1])
+        d_smooth[:, :, -1] = -d_distance[:, :, 1]
+        d_maps = (d_smooth @ G).mT
+        d_label, d_background = d_maps[..., :-1] * of_label, d_maps[..., -1:] * of_background
+        d_tcam.addcmul_(p, d_background - d_label.sum(-1, keepdim=True))
+        d_tcam[..., background] -= d_background.squeeze(-1)
+        d_tcam.scatter_add_(-1, column, d_label)
     return torch.where(f.gamma_guide == 0, 0.0, l_guide)
 
 
@@ -456,7 +470,7 @@ def _stage_b(
     first = encoder.fc1.weight
     weights = [(attention.weight, attention.bias), (first[..., :-1], encoder.fc1.bias)]
     hidden, h1, *xw = _products(piece.x, weights + decoder.products())
-    lam, _ = _attention(model, hidden.relu_())
+    lam = _attention(model, hidden.relu_())
     h1.addcmul_(lam.unsqueeze(-1), first[:, None, :, -1]).relu_()
     h2 = _affine(h1, encoder.fc2.weight, encoder.fc2.bias).relu_()
     mu, log_var = (posterior := _affine(h2, encoder.fc3.weight, encoder.fc3.bias)).chunk(2, -1)
@@ -498,10 +512,9 @@ def _attention_and_classifier(model: Model) -> list[tuple[Tensor, Tensor | None]
     return [(fc1.weight, fc1.bias), (model.classifier.fc1.weight, None)]
 
 
-def _attention(model: Model, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """λ, (R, n), of the hidden layer, (R, n, H), with and without its margin."""
-    raw = _affine(hidden, model.attention.fc2.weight, model.attention.fc2.bias).squeeze(-1).sigmoid_()
-    return raw.clamp(MARGIN, 1 - MARGIN), raw
+def _attention(model: Model, hidden: Tensor) -> Tensor:
+    """λ, (R, n), of the hidden layer, (R, n, H)."""
+    return _affine(hidden, model.attention.fc2.weight, model.attention.fc2.bias).squeeze(-1).sigmoid_()
 
 
 def _background(classifier: Classifier) -> int:

@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class Replayed:
 class _Recorded:
     def __init__(self, take: Take, batch: Batch, factors: Factors, generator: torch.Generator) -> None:
         # A graph reads from the addresses that it read from when it was recorded.
-        self._batch = Batch(batch.x.clone(), batch.norm.clone(), batch.target.clone())
+        self._batch = replace(batch, x=batch.x.clone(), norm=batch.norm.clone(), target=batch.target.clone())
         self._factors = Factors(**{name: value.clone() for name, value in _tensors(factors).items()})
         self._latest: Factors | None = None
         self._replay = record(lambda: take(self._batch, self._factors), generator)

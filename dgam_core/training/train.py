@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgam_core.errors import InputError
-from dgam_core.model import Model
+from dgam_core.model import Model, seed_of_stream
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import sample_test
 from dgam_core.system.files import whole_file
@@ -59,7 +59,8 @@ def train(
     with group.agreeing():
         videos = load_training_data(job.data, job.stream, job.device, group, ROUNDED.get(s.matmul))
     with threads_for(count * s.batch_size * s.num_snippets * videos.dim), matmul(s.matmul):
-        first = Fit(videos, job.runs, job.seed, job.device, group)
+        seed = seed_of_stream(job.seed, job.stream)
+        first = Fit(videos, job.runs, seed, job.device, group)
         state_file = state_folder and state_folder / "first.pt"
         snapshots = _fit_and_evaluate(first, s, progress, Model.inference_weights, state_file, group)
         curves = first.curves()
@@ -69,7 +70,7 @@ def train(
             kept, held_out = (
                 videos.take(indices) for indices in hold_out(videos.target, s.held_out, job.seed)
             )
-            second = Fit(kept, job.runs, job.seed, job.device, group)
+            second = Fit(kept, job.runs, seed, job.device, group)
             loss = partial(classification_loss, data=held_out, settings=s, group=group)
             state_file = state_folder and state_folder / "second.pt"
             held_out_losses = torch.stack(_fit_and_evaluate(second, s, progress, loss, state_file, group))

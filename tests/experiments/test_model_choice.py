@@ -42,7 +42,8 @@ def test_label_only_takes_the_least_loss_the_earliest_of_equals():
 
 
 def test_the_oracle_takes_turns_against_the_others_best():
-    scores = {(0, 0): 1, (1, 0): 3, (1, 1): 2, (2, 0): 2, (2, 1): 9, (1, 2): 5}  # (rgb, flow) → score
+    # (rgb, flow) → score; None is the untrained model
+    scores = {(0, None): 0, (None, 0): 1, (1, 0): 3, (1, 1): 2, (2, 0): 2, (2, 1): 9, (1, 2): 5}
     asked = []
 
     def score(chosen):
@@ -50,8 +51,9 @@ def test_the_oracle_takes_turns_against_the_others_best():
         return scores[asked[-1]]
 
     assert oracle(["rgb", "flow"], 3, score) == {"rgb": 1, "flow": 2}
-    # rgb 1 is kept at 3; flow 1 scores 2 beside it and is not; rgb 2 is tried beside flow 0: not (2, 1)
-    assert asked == [(0, 0), (0, 0), (1, 0), (1, 1), (2, 0), (1, 2)]
+    # rgb 0 finds nothing beside untrained flow and is not kept; rgb 1 is kept at 3; flow 1 scores 2 beside it
+    # and is not; rgb 2 is tried beside flow 0: not (2, 1)
+    assert asked == [(0, None), (None, 0), (1, 0), (1, 1), (2, 0), (1, 2)]
 
 
 def test_scores_tell_the_choices_apart(scorer, models, experiment):

@@ -66,7 +66,7 @@ def batch_of(D, dtype):
     torch.manual_seed(1)
     target = torch.tensor([[0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]], dtype=dtype)
     x = torch.rand((3, T, D), dtype=dtype)
-    return Batch(x, x.square().sum(-1), target)
+    return Batch(x, x.square().sum(-1), target, max_labels=2)
 
 
 def generator():

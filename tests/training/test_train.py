@@ -12,7 +12,7 @@ from pytest import approx
 from dgam_core.attention import pool_foreground
 from dgam_core.data import store
 from dgam_core.errors import InputError
-from dgam_core.model import restore
+from dgam_core.model import restore, seed_of_stream
 from dgam_core.stages import warmup
 from dgam_core.training import train
 from dgam_core.training.batches import hold_out, load_training_data
@@ -78,7 +78,7 @@ def test_the_second_model_is_scored_on_videos_it_has_not_seen(tiny, s):
     trained = run(tiny, s)
     data = load_training_data(tiny, "rgb", CPU)
     kept, left_out = hold_out(data.target, s.held_out, 0)
-    second = Fit(data.take(kept), [s], 0, CPU)
+    second = Fit(data.take(kept), [s], seed_of_stream(0, "rgb"), CPU)
     for _ in range(3):
         second.epoch()
     (video,) = left_out
