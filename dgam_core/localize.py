@@ -43,20 +43,46 @@ class Outputs:
         return self.tcam + self.bias
 
 
-def video_classes(attention: Floats, logits: Floats, threshold: float) -> Indices:
-    """Classes to localize in a video: those of a softmax probability above `threshold`, else the likeliest.
+def class_probabilities(outputs: Outputs) -> Floats:
+    """p_θ of a video's attention-pooled features, (C + 1,), the background first."""
+    lam = outputs.attention.astype(np.float64)
+    total = max(lam.sum(), np.finfo(np.float64).tiny)
+    p: Floats = softmax(lam @ outputs.logits / total)
+    return p
 
-    Args:
-        attention: λ, (N,).
-        logits: w_cᵀx + b_c, (N, C + 1).
-        threshold: of the probability.
+
+def video_classes(outputs: Outputs, settings: LocalizationSettings) -> Indices:
+    """Classes to localize in a video: those of a probability above `class_threshold`, else the likeliest.
+
     Returns:
-        Columns of `logits`; the background, column 0, is never among them.
+        Columns of the TCAM; the background, column 0, is never among them.
     """
-    total = max(attention.sum(), np.finfo(np.float64).tiny)
-    p = softmax(attention @ logits / total)[1:]
-    likely = np.flatnonzero(p > threshold)
-    return 1 + (likely if len(likely) else p.argmax(keepdims=True))
+    p = class_probabilities(outputs)[1:]
+    likely = np.flatnonzero(p > settings.class_threshold)
+    return 1 + (likely if len(likely) else np.array([p.argmax()]))
+
+
+def gated_tcam(attention: Floats, tcam: NDArray[np.float32]) -> Floats:
+    """λσ(TCAM_c) of each snippet, of attention (N,) and a TCAM (N, classes)."""
+    product: Floats = attention[:, None] * expit(tcam.astype(np.float64))
+    return product
+
+
+def signals(outputs: Outputs, classes: Indices, settings: LocalizationSettings) -> Floats:
+    """What the thresholds are applied to, (cells, classes): λ, or its mix with λσ(TCAM_c), departure 16."""
+    lam = outputs.attention.astype(np.float64)
+    fine_lam = interpolate(lam, settings.upsampling)[:, None]
+    if settings.proposals == "attention":
+        signal = np.repeat(fine_lam, len(classes), axis=1)
+    else:
+        fine = interpolate(gated_tcam(lam, outputs.tcam[:, classes]), settings.upsampling)
+        signal = 0.8 * fine + 0.2 * fine_lam**2
+    return gaussian_filter1d(signal, settings.proposal_sigma, axis=0) if settings.proposal_sigma else signal
+
+
+def thresholds(settings: LocalizationSettings) -> Floats:
+    """t_att, one or several, of settings that are resolved for a stream."""
+    return np.atleast_1d(np.asarray(settings.attention_threshold, dtype=np.float64))
 
 
 def find_segments(signal: Floats, threshold: float) -> Floats:
@@ -185,39 +211,30 @@ def propose(outputs: Outputs, other: Outputs, settings: LocalizationSettings) ->
             score depends on them.
         settings: settings, resolved for the stream.
     """
-    lam, logits = outputs.attention.astype(np.float64), outputs.logits.astype(np.float64)
-    classes = video_classes(lam, logits, settings.class_threshold)
+    lam = outputs.attention.astype(np.float64)
+    classes = video_classes(outputs, settings)
     if settings.released_class0_bug and classes.tolist() == [1]:
         classes = classes[:0]  # the released code asks whether any class *index* is not zero
 
-    def gated(stream: Outputs) -> Floats:
-        product: Floats = lam[:, None] * expit(stream.tcam[:, classes].astype(np.float64))
-        return product  # λσ(TCAM_c)
-
-    fine_lam = interpolate(lam, settings.upsampling)
-    if settings.proposals == "attention":
-        signal = np.repeat(fine_lam[:, None], len(classes), axis=1)
-    else:
-        signal = 0.8 * interpolate(gated(outputs), settings.upsampling) + 0.2 * fine_lam[:, None] ** 2
-    if settings.proposal_sigma:
-        signal = gaussian_filter1d(signal, settings.proposal_sigma, axis=0)
+    signal = signals(outputs, classes, settings)
     if settings.score == "attention_pooled":
-        weight = fine_lam.clip(min=0)  # the continued line may fall below 0
-        values = interpolate(logits[:, classes], settings.upsampling)
+        weight = interpolate(lam, settings.upsampling).clip(min=0)  # the continued line may fall below 0
+        values = interpolate(outputs.logits[:, classes].astype(np.float64), settings.upsampling)
     else:
         a = scalar(settings.score_mix)
-        mixed = a * gated(outputs) + (1 - a) * gated(other)  # the λ of this stream in both
+        own, others = (gated_tcam(lam, stream.tcam[:, classes]) for stream in (outputs, other))
+        mixed = a * own + (1 - a) * others  # the λ of this stream in both
         values = interpolate(lam[:, None] * mixed, settings.upsampling)
         weight = np.ones(len(values))
 
     parts = [Proposals(np.zeros((0, 2)), np.zeros(0), classes[:0])]
     for k, c in enumerate(classes):
-        for t_att in np.atleast_1d(np.asarray(settings.attention_threshold, dtype=np.float64)):
+        for t_att in thresholds(settings):
             segments = find_segments(signal[:, k], t_att)
             if settings.released_class0_bug and segments.tolist() == [[0.0, 1.0]]:
                 continue  # the same question, asked of the cells above the threshold
             scores = segment_scores(weight, values[:, k], segments, settings.eta, settings.context)
-            parts.append(Proposals(segments / len(fine_lam), scores, np.full(len(segments), c)))
+            parts.append(Proposals(segments / len(signal), scores, np.full(len(segments), c)))
     return Proposals.joined(parts)
 
 

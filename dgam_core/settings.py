@@ -147,8 +147,10 @@ class TrainingSettings(Strict):
 
     evaluation_interval: Count = 50
     """Distance between the checkpoints from which `model_choice` chooses, in epochs; departure 14."""
-    held_out: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the training videos that a second model is trained without, for `label_only`; 0 for none."""
+    held_out: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training videos that a second model is trained without, for `label_only`; 0 for none.
+
+    It doubles the length of the training."""
 
     @property
     def checkpoint_epochs(self) -> tuple[int, ...]:

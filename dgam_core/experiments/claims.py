@@ -1,32 +1,34 @@
-"""What the paper claims of its numbers, and whether those of a run agree."""
+"""What the paper claims of THUMOS14, and what the seeds of a run on some data say of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
+from dgam_core.evaluation.intervals import CONFIDENCE, MARGIN, Summary, holm, paired_difference, summarize
 
-HOLDS, FAILS, UNDECIDED, NOT_COMPARABLE = "holds", "does not hold", "is undecided", "is not comparable"
+SEEN, OPPOSITE, EQUAL, UNDECIDED = "seen here", "opposite here", "practically equal here", "undecided"
+NOT_COMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper beside a run, in words.
+    """A claim of the paper beside a run.
 
     Attributes:
         claim: what the paper says.
-        verdict: one of `HOLDS`, `FAILS`, `UNDECIDED` and `NOT_COMPARABLE`.
         measured: what the run gives, with its interval.
         published: what the paper prints.
+        evidence: verdict → p-value of the hypothesis that has to be rejected for it, not corrected. At most
+            one of these hypotheses is true. Empty where nothing is comparable.
     """
 
     claim: str
-    verdict: str
     measured: str
     published: str
+    evidence: Mapping[str, float]
 
 
 def differs(
@@ -37,6 +39,7 @@ def differs(
     published: str,
     better: int = 1,
     digits: int = 1,
+    margin: float = MARGIN,
 ) -> Claim:
     """Check the claim that a change makes a number better, seed by seed.
 
@@ -48,10 +51,12 @@ def differs(
         published: the same difference in the paper, in words.
         better: 1 where higher is better, −1 where lower is.
         digits: digits after the point.
+        margin: how much is practically nothing, in the unit.
     """
     step = paired_difference(after, before)
-    verdict = {1: HOLDS, -1: FAILS, 0: UNDECIDED}[better * step.sign]
-    return Claim(claim, verdict, _in_words(step, digits, "+", unit), published)
+    direction = SEEN if better * step.mean > 0 else OPPOSITE
+    evidence = {EQUAL: step.p_beyond(margin), direction: step.p_zero}
+    return Claim(claim, in_words(step, digits, "+", unit), published, evidence)
 
 
 def stable(claim: str, by_seed: pd.DataFrame, base: float, margin: float, published: str) -> Claim:
@@ -65,16 +70,15 @@ def stable(claim: str, by_seed: pd.DataFrame, base: float, margin: float, publis
         published: the paper's differences, in words.
     """
     steps = {value: paired_difference(by_seed[value], by_seed[base]) for value in by_seed if value != base}
-    if all(-margin <= step.low and step.high <= margin for step in steps.values()):
-        verdict = HOLDS
-    elif any(step.low > margin or step.high < -margin for step in steps.values()):
-        verdict = FAILS
-    else:
-        verdict = UNDECIDED
+    beyond = [min(step.p_at_most(margin), step.p_at_least(-margin)) for step in steps.values()]
+    evidence = {
+        SEEN: max(step.p_beyond(margin) for step in steps.values()),
+        OPPOSITE: min(1.0, 2 * len(beyond) * min(beyond)),  # each value may be too high or too low
+    }
     value = max(steps, key=lambda key: abs(steps[key].mean))
-    largest = _in_words(steps[value], 1, "+", "points")
+    largest = in_words(steps[value], 1, "+", "points")
     measured = f"largest: {largest}, at {value:g}; little is ±{margin:.1f}"
-    return Claim(claim, verdict, measured, published)
+    return Claim(claim, measured, published, evidence)
 
 
 def exceeds(claim: str, values: ArrayLike, rival: float, published: str, comparable: bool) -> Claim:
@@ -88,27 +92,51 @@ def exceeds(claim: str, values: ArrayLike, rival: float, published: str, compara
         comparable: whether both were measured on the same data set.
     """
     ours = summarize(values)
-    verdict = UNDECIDED
-    if not comparable:
-        verdict = NOT_COMPARABLE
-    elif ours.low > rival:
-        verdict = HOLDS
-    elif ours.high < rival:
-        verdict = FAILS
-    return Claim(claim, verdict, _in_words(ours, 1, "", "%"), published)
+    above, below = ours.p_at_most(rival), ours.p_at_least(rival)
+    direction = SEEN if above < below else OPPOSITE
+    evidence = {direction: min(1.0, 2 * min(above, below))} if comparable else {}
+    return Claim(claim, in_words(ours, 1, "", "%"), published, evidence)
 
 
-def _in_words(number: Summary, digits: int, sign: str, unit: str) -> str:
+def in_words(number: Summary, digits: int, sign: str, unit: str) -> str:
+    """Return a mean with its interval, such as "+1.2 points (95 %: +0.3 to +2.1)"."""
     mean, low, high = (f"{value:{sign}.{digits}f}" for value in (number.mean, number.low, number.high))
-    return f"{mean} {unit} (95 %: {low} to {high})"
+    return f"{mean} {unit} (95 %: {low} to {high}, {number.count} seeds)"
 
 
-def as_json(claims: Sequence[Claim], provenance: str) -> str:
+def verdict(evidence: Mapping[str, float]) -> str:
+    """Return what evidence decides at the 5 % level; that nothing changes, before that little does."""
+    if not evidence:
+        return NOT_COMPARABLE
+    decided = [name for name in (EQUAL, SEEN, OPPOSITE) if evidence.get(name, 1.0) <= 1 - CONFIDENCE]
+    return decided[0] if decided else UNDECIDED
+
+
+def corrected(claims: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """Correct the evidence of many claims for their number, by Holm's method.
+
+    Args:
+        claims: the evidence of each claim.
+    """
+    names = [(index, name) for index, evidence in enumerate(claims) for name in evidence]
+    # Of the hypotheses of a claim at most one is true.
+    p_values = holm([claims[index][name] for index, name in names], sum(1 for evidence in claims if evidence))
+    found: list[dict[str, float]] = [{} for _ in claims]
+    for (index, name), p in zip(names, p_values, strict=True):
+        found[index][name] = p
+    return found
+
+
+def as_json(claims: Mapping[str, Sequence[Claim]], data: str) -> str:
     """Return claims as the book reads them from a notebook that has glued them as `claims`.
 
     Args:
-        claims: the claims of one notebook.
-        provenance: "simulated" or "measured on real features", to stand beside what is measured.
+        claims: preset → claims of one notebook, measured with it.
+        data: what they were measured on, such as "thumos14, simulated".
     """
-    rows = [asdict(claim) | {"measured": f"{claim.measured}, {provenance}"} for claim in claims]
+    rows = [
+        asdict(claim) | {"preset": preset, "data": data}
+        for preset, found in claims.items()
+        for claim in found
+    ]
     return json.dumps(rows, ensure_ascii=False)

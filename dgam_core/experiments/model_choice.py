@@ -25,6 +25,7 @@ import torch
 from tqdm import tqdm
 
 from dgam_core.errors import InputError
+from dgam_core.evaluation.collapse import collapses
 from dgam_core.evaluation.module_analysis import localize_and_evaluate
 from dgam_core.experiments.inference import load_test_features, predict
 from dgam_core.experiments.run_store import METHOD, Run, code_digest, digest_of
@@ -43,8 +44,25 @@ SCORING = (METHOD, "evaluation/**/*.py", "experiments/inference.py", "experiment
 
 
 def label_only(checkpoints: Checkpoints) -> int:
-    """Return the checkpoint with the least loss on held-out videos; the last where none were held out."""
-    return int(checkpoints.held_out.argmin()) if len(checkpoints.held_out) else len(checkpoints) - 1
+    """Return the checkpoint with the least loss on held-out videos.
+
+    Raises:
+        InputError: none were held out.
+    """
+    if not len(checkpoints.held_out):
+        raise InputError("model_choice: label_only needs videos that training holds out; set held_out to 0.2")
+    return int(checkpoints.held_out.argmin())
+
+
+def choices_of(settings: LocalizationSettings, held_out: bool) -> tuple[str, ...]:
+    """Return the choices that say something of a model: the last, and what its settings are made for.
+
+    Args:
+        settings: how to localize.
+        held_out: whether its training held out videos.
+    """
+    asked = {"last": True, "label_only": held_out, "test_oracle": settings.model_choice == "test_oracle"}
+    return tuple(choice for choice in CHOICES if asked[choice])
 
 
 # Stream → index of a checkpoint; None for the untrained model.
@@ -79,12 +97,14 @@ class Score:
         epochs: stream → epochs of training at that checkpoint.
         map: mean average precision at each threshold, (K,), a fraction.
         main: its mean over `main_tiou`.
+        collapsed: stream → how its model has collapsed; empty for most.
     """
 
     checkpoints: Chosen
     epochs: dict[str, int]
     map: list[float]
     main: float
+    collapsed: dict[str, str]
 
 
 class Scorer:
@@ -96,7 +116,7 @@ class Scorer:
         device: where to compute.
         thresholds: tIoU thresholds of the scores, (K,).
         workers: processes that score models side by side.
-        choices: the model choices to score.
+        choices: the model choices to score; by default those of `choices_of`.
     """
 
     def __init__(
@@ -106,9 +126,9 @@ class Scorer:
         device: torch.device,
         thresholds: Sequence[float],
         workers: int = 1,
-        choices: Sequence[str] = CHOICES,
+        choices: Sequence[str] | None = None,
     ) -> None:
-        self.data, self.thresholds, self.choices = data, [round(float(t), 9) for t in thresholds], choices
+        self.data, self.thresholds, self._choices = data, [round(float(t), 9) for t in thresholds], choices
         self._folder, self._device, self._workers = folder, device, workers
         self._features: dict[tuple[str, int, int], dict[str, torch.Tensor]] = {}
 
@@ -134,7 +154,7 @@ class Scorer:
         if path.is_file():
             cached = json.loads(path.read_text(encoding="utf-8"))["scores"]
             return {choice: Score(**values) for choice, values in cached.items()}
-        scores = {choice: self._score(model, settings, choice) for choice in self.choices}
+        scores = {choice: self._score(model, settings, choice) for choice in question["choices"]}
         with whole_file(path) as temporary:
             content = question | {"scores": {choice: asdict(score) for choice, score in scores.items()}}
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -142,11 +162,12 @@ class Scorer:
 
     def _question(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Any]:
         """Return everything that a score depends on."""
+        held_out = all(len(run.trained.checkpoints.held_out) for run in model.values())
         return {
             "runs": {stream: run.record["digest"] for stream, run in model.items()},
             "settings": {name: getattr(settings, name) for name in sorted(LocalizationSettings.model_fields)},
             "thresholds": self.thresholds,
-            "choices": list(self.choices),
+            "choices": list(self._choices or choices_of(settings, held_out)),
             "code": code_digest(SCORING),
         }
 
@@ -154,11 +175,10 @@ class Scorer:
         self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str
     ) -> dict[str, dict[str, Outputs]]:
         """Return stream → test video → outputs of the checkpoint that a choice falls on."""
-        if choice == "test_oracle":  # takes long; the cache of scores may know it
-            checkpoints = self.scores(model, settings)[choice].checkpoints
-        else:
-            checkpoints = self.chosen(model, settings, choice)
-        return self.outputs(model, checkpoints, settings)
+        # What takes long may stand in the cache of scores.
+        known = self.scores(model, settings) if choice == "test_oracle" else {}
+        chosen = known[choice].checkpoints if choice in known else self.chosen(model, settings, choice)
+        return self.outputs(model, chosen, settings)
 
     def table(
         self,
@@ -171,24 +191,25 @@ class Scorer:
             models: (row, seed) → model, one run per stream.
             settings: row → how to localize.
         Returns:
-            Columns row, seed, choice, tiou, map, main (mAP, fractions) and provenance.
+            Columns row, seed, choice, tiou, map, main (mAP, fractions), collapsed (whether a stream's model
+            has collapsed) and provenance.
         """
         new = [
             (model, settings[row])
             for (row, _), model in models.items()
             if not (self._folder / f"{digest_of(self._question(model, settings[row]))}.json").is_file()
         ]
-        scorer = Scorer(self.data, self._folder, self._device, self.thresholds, choices=self.choices)
+        scorer = Scorer(self.data, self._folder, self._device, self.thresholds, choices=self._choices)
         done = side_by_side(_fill_cache, scorer, new, self._workers)
         for _ in tqdm(done, total=len(new), unit="model", desc="scoring", disable=None if new else True):
             pass
         records = [
-            (row, seed, choice, tiou, value, score.main, self.data.provenance)
+            (row, seed, choice, tiou, value, score.main, bool(score.collapsed), self.data.provenance)
             for (row, seed), model in models.items()
             for choice, score in self.scores(model, settings[row]).items()
             for tiou, value in zip(self.thresholds, score.map, strict=True)
         ]
-        columns = ["row", "seed", "choice", "tiou", "map", "main", "provenance"]
+        columns = ["row", "seed", "choice", "tiou", "map", "main", "collapsed", "provenance"]
         return pd.DataFrame(records, columns=columns)
 
     def chosen(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Chosen:
@@ -231,6 +252,7 @@ class Scorer:
             },
             map=values[:count].tolist(),
             main=float(values[count:].mean()),
+            collapsed=collapses(outputs, settings),
         )
 
     def _test_features(self, stream: str, settings: LocalizationSettings) -> dict[str, torch.Tensor]:

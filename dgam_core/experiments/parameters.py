@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
 
 from dgam_core import departures
 from dgam_core.departures import Benchmark, Preset
@@ -24,8 +24,9 @@ class Experiment(Settings):
     those of the preset.
     """
 
-    preset: Preset = "paper"
-    """Source of the settings that are not given, the paper's text or the authors' released code."""
+    preset: Preset | Literal["both"] = "paper"
+    """Source of the settings that are not given, the paper's text or the authors' released code; of both, a
+    notebook shows one beside the other."""
     benchmark: Benchmark = "thumos14"
     """Benchmark of the preset, "thumos14" or "activitynet12"."""
     profile: str = Field(pattern=r"^[A-Za-z0-9_]+$")
@@ -41,6 +42,8 @@ class Experiment(Settings):
     workers: int = Field(1, ge=1)
     """Processes that train side by side."""
 
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+
     @property
     def main(self) -> str:
         """Name of the number to compare by, the mAP at one threshold or its average over several."""
@@ -52,13 +55,22 @@ class Experiment(Settings):
     @property
     def summary(self) -> str:
         """The words with which a page introduces its settings, in Markdown."""
-        start = departures.preset(self.preset, self.benchmark)
-        changes = [
-            f"`{name}` {_show(value)} instead of {_show(usual)}"
-            for name, (value, usual) in departures.difference(self, start).items()
-        ]
-        but = f", but {', '.join(changes)}" if changes else ""
-        return f"Settings: the preset `{self.preset}` for {BENCHMARKS[self.benchmark]}{but}."
+        lines = []
+        for name, experiment in self.by_preset().items():
+            changes = [
+                f"`{setting}` {_show(value)} instead of {_show(usual)}"
+                for setting, (value, usual) in departures.difference(
+                    experiment, departures.preset(name, self.benchmark)
+                ).items()
+            ]
+            but = f", but {', '.join(changes)}" if changes else ""
+            lines.append(f"Settings: the preset `{name}` for {BENCHMARKS[self.benchmark]}{but}.")
+        return "\n\n".join(lines)
+
+    def by_preset(self) -> dict[Preset, Self]:
+        """Return preset → these parameters with it; one, or `paper` and `released`."""
+        names: tuple[Preset, ...] = get_args(Preset) if self.preset == "both" else (self.preset,)
+        return {name: parse(type(self), self._given | {"preset": name}, "parameters") for name in names}
 
     def grid(self) -> dict[tuple[Value, ...], Self]:
         """Return values → parameters with them, for every combination of the values that `sweep` names.
@@ -75,7 +87,7 @@ class Experiment(Settings):
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(f"sweep: {name!r} is not a setting{hint}")
         return {
-            point: parse(type(self), self.model_dump() | dict(zip(names, point, strict=True)), "sweep")
+            point: parse(type(self), self._given | dict(zip(names, point, strict=True)), "sweep")
             for point in product(*(values for _, values in self.sweep))
         }
 
@@ -96,13 +108,17 @@ class Experiment(Settings):
             )
         return tried
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _start_from_the_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        names = [values.get(name, cls.model_fields[name].default) for name in ("preset", "benchmark")]
-        if names[0] not in get_args(Preset) or names[1] not in get_args(Benchmark):
-            return values  # refused as a wrong value of the field
-        return departures.preset(*names).model_dump() | values
+    def _start_from_the_preset(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        asked = [values.get(field, cls.model_fields[field].default) for field in ("preset", "benchmark")]
+        name, benchmark = ("released" if value == "both" else value for value in asked)
+        if name in get_args(Preset) and benchmark in get_args(Benchmark):
+            experiment = handler(departures.preset(name, benchmark).model_dump() | values)
+        else:
+            experiment = handler(values)  # refused as a wrong value of the field
+        experiment._given = dict(values)
+        return experiment
 
     @field_validator("sweep", mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from dgam_core.data import store
 from dgam_core.data.simulated.features import Appearance
 from dgam_core.experiments import claims, regression
-from dgam_core.experiments.model_choice import CHOICES, Scorer
+from dgam_core.experiments.model_choice import Scorer, choices_of
 from dgam_core.experiments.obtain import obtain_models
 from dgam_core.experiments.parameters import Experiment, read_parameters
 from dgam_core.experiments.places import Results, project_root
@@ -61,9 +61,19 @@ class Study:
         return self.experiment.seeds
 
     @property
-    def choices(self) -> tuple[str, ...]:
-        """Return the names of the model choices, "last" first."""
-        return CHOICES
+    def presets(self) -> tuple[str, ...]:
+        """Return the presets that are shown: one, or `paper` and `released`."""
+        return tuple(self.experiment.by_preset())
+
+    def choices(self, row: Any) -> tuple[str, ...]:
+        """Return the names of the model choices that are shown of a row, "last" first."""
+        settings = self.variants[row]
+        return choices_of(settings, settings.held_out > 0)
+
+    @property
+    def measured_on(self) -> str:
+        """Return the words for the data that stand in a verdict, such as "thumos14, simulated"."""
+        return f"{self.data.name}, {self.provenance}"
 
     @property
     def provenance(self) -> str:
@@ -96,16 +106,24 @@ class Study:
         self,
         models: Mapping[tuple[Any, int], Model],
         thresholds: Sequence[float] = (0.5,),
-        choices: Sequence[str] = CHOICES,
+        choices: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Score models on the test videos; see `Scorer.table`, whose columns this returns.
+        """Score models on the test videos; see `Scorer.table`.
+
+        Where rows are (preset, row), the table has the preset in a column of its own.
 
         Args:
             models: what `train` returned.
             thresholds: tIoU thresholds, (K,).
-            choices: model choices.
+            choices: model choices; by default those that say something of a row, see `choices`.
         """
-        return self._scorer(thresholds, choices).table(models, self.variants)
+        scorer = Scorer(
+            self.data, self.results.scores, self.device, thresholds, self.experiment.workers, choices
+        )
+        scores = scorer.table(models, self.variants)
+        if NOTEBOOKS[self.name].by_preset:
+            scores[["preset", "row"]] = scores["row"].to_list()
+        return scores
 
     def score_and_save(
         self, models: Mapping[tuple[Any, int], Model], thresholds: Sequence[float] = (0.5,)
@@ -118,15 +136,11 @@ class Study:
     @cached_property
     def scorer(self) -> Scorer:
         """Return a scorer at tIoU 0.5, for the outputs of models."""
-        return self._scorer((0.5,), CHOICES)
+        return Scorer(self.data, self.results.scores, self.device, (0.5,))
 
-    def _scorer(self, thresholds: Sequence[float], choices: Sequence[str]) -> Scorer:
-        workers = self.experiment.workers
-        return Scorer(self.data, self.results.scores, self.device, thresholds, workers, choices)
-
-    def outputs(self, model: Model, choice: str = "last") -> dict[str, dict[str, Outputs]]:
-        """Return stream → test video → outputs of the checkpoint of a model that a choice falls on."""
-        return self.scorer.chosen_outputs(model, self.experiment, choice)
+    def outputs(self, model: Model, row: Any, choice: str = "last") -> dict[str, dict[str, Outputs]]:
+        """Return stream → test video → outputs of the checkpoint of a row's model that a choice falls on."""
+        return self.scorer.chosen_outputs(model, self.variants[row], choice)
 
     def table(self, records: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
         """Return records as a table whose last column is their provenance."""
@@ -140,17 +154,17 @@ class Study:
         """Write a Matplotlib figure, <name>.svg and <name>.png, or <name>_<part> for one of several."""
         self.results.save_figure(f"{self.name}_{part}" if part else self.name, figure)
 
-    def conclude(self, text: str, *checked: claims.Claim) -> Markdown:
+    def conclude(self, text: str, checked: Mapping[str, Sequence[claims.Claim]] | None = None) -> Markdown:
         """Return the text that concludes a page; the site collects the claims of the paper from here.
 
         Args:
             text: Markdown.
-            checked: claims of the paper, checked on this run.
+            checked: preset → claims of the paper, checked on this run with it.
         """
         if checked:
             from myst_nb import glue
 
-            glue("claims", claims.as_json(checked, self.provenance), display=False)
+            glue("claims", claims.as_json(checked, self.measured_on), display=False)
         return Markdown(text)
 
     def check(self, numbers: Mapping[str, ArrayLike], scores: pd.DataFrame | None = None) -> None:
@@ -190,12 +204,15 @@ def open_study(namespace: Mapping[str, Any], name: str) -> Study:
     return Study(name, experiment, data_sets, data, variants, Results.of(experiment))
 
 
-def map_by_seed(scores: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
+def map_by_seed(scores: pd.DataFrame, threshold: float = 0.5, preset: str | None = None) -> pd.DataFrame:
     """Return mAP of the last epoch in percent, a line per seed and a column per row, in their order.
 
     Args:
         scores: as `Study.score` returns them.
         threshold: tIoU.
+        preset: which preset's, where the scores have several.
     """
     chosen = scores[(scores["choice"] == "last") & (scores["tiou"] == threshold)]
-    return 100 * chosen.pivot(index="seed", columns="row", values="map")[list(scores["row"].unique())]
+    if preset is not None:
+        chosen = chosen[chosen["preset"] == preset]
+    return 100 * chosen.pivot(index="seed", columns="row", values="map")[list(chosen["row"].unique())]

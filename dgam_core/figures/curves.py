@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dgam_core.evaluation.intervals import summarize
+from dgam_core.evaluation.intervals import MARGIN, summarize
 from dgam_core.experiments.published import Published
 from dgam_core.figures.style import OURS, PUBLISHED, SEED, WIDTH_IN, set_style
 
@@ -169,7 +169,7 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
     set_style()
     cells = changes.unstack().sort_index(ascending=False)
     means = cells.map(lambda cell: cell.mean)
-    labels = cells.map(lambda cell: f"{cell.mean:+.1f}" + ("*" if cell.sign else ""))
+    labels = cells.map(lambda cell: f"{cell.mean:+.1f}" + ("*" if cell.effect(MARGIN) else ""))
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 0.55 * WIDTH_IN))
     sns.heatmap(
         means,

@@ -6,81 +6,102 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from dgam_core.departures import Benchmark, Departure
-from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
+from dgam_core.evaluation.intervals import MARGIN, Summary, paired_difference, summarize
 from dgam_core.experiments.model_choice import CHOICES
 from dgam_core.experiments.published import Published
 
-# What a paired difference means, by the sign of its interval.
-EFFECTS = {1: "helps", -1: "harms", 0: "is undecided"}
+# The preset and the model choice that the published numbers were made with, and what is said of it.
+PUBLISHED_AS = ("released", "test_oracle")
+COMPARED_WITH = "made like released, chosen on the test set, with the bug of class 0"
+# What a paired difference means, by `Summary.effect`, its sign turned where lower is better.
+EFFECTS = {1: "helps", -1: "harms", 0: "is practically equal", None: "is undecided"}
 
 
 def mean_and_sd(
-    records: pd.DataFrame, rows: Sequence[str], column: str, value: str, scale: float = 100, digits: int = 1
+    records: pd.DataFrame, column: str, value: str, scale: float = 100, digits: int = 1
 ) -> pd.DataFrame:
-    """Mean ± standard deviation over the seeds, as text.
+    """Mean ± standard deviation over the seeds, as text, and how many seeds have collapsed, where some have.
 
     Args:
-        records: columns row, seed, and those that `column` and `value` name.
-        rows: rows of the table, in order.
+        records: columns row, seed, and those that `column` and `value` name; where it has the columns preset
+            and collapsed, a line per preset and row, and seeds that collapsed are counted.
         column: the column of `records` whose values become the columns of the table.
         value: the column of `records` to average.
         scale: factor, 100 for a percentage.
         digits: digits after the point.
+    Returns:
+        The rows in their order in `records`; a dash where there is no value.
     """
-    groups = scale * records.groupby(["row", column])[value].agg(["mean", "std"]).fillna(0.0)
-    text = groups.map(f"{{:.{digits}f}}".format)
-    table = (text["mean"] + " ± " + text["std"]).unstack().loc[list(rows)]
-    return table.rename_axis(index=None, columns=None)
+    keys = [name for name in ("preset", "row") if name in records]
+    cells = {}
+    for place, group in records.groupby([*keys, column], sort=False):
+        numbers = scale * group[value]
+        sd = numbers.std() if len(numbers) > 1 else 0.0
+        collapsed = int(group["collapsed"].sum()) if "collapsed" in group else 0
+        note = f" ({collapsed} of {len(group)} collapsed)" if collapsed else ""
+        cells[place] = f"{numbers.mean():.{digits}f} ± {sd:.{digits}f}{note}"
+    order = records[keys].drop_duplicates().itertuples(index=False, name=None)
+    rows = [key if len(keys) > 1 else key[0] for key in order]
+    table = pd.Series(cells).unstack().loc[rows, list(records[column].unique())].fillna("–")
+    return table.rename_axis(index=[None] * len(keys), columns=None)
 
 
 def map_table(scores: pd.DataFrame, published: Published, metric: str) -> pd.DataFrame:
     """The main mAP by model choice, the published values, and mAP of the last epoch at each threshold.
 
     Args:
-        scores: as `Scorer.table` makes them, in fractions.
-        published: mAP of the same rows; the table keeps their order.
+        scores: as `Study.score` returns them, by preset, in fractions.
+        published: mAP of the same rows, which stands beside the preset `released`.
         metric: name of the main mAP, by which models are compared, such as mAP@0.5.
     """
-    rows = list(published.values.index)
     (provenance,) = scores["provenance"].unique()
-    last = scores[scores["choice"] == "last"]
+    printed = published.values.rename(columns="mAP@{:g}".format).map("{:.1f}".format)
+    by_choice = choices(scores)
+    beside = pd.concat({"released": printed}).reindex(by_choice.index).fillna("–")
     parts = {
-        f"{metric} (%) by model choice, {provenance}": choices(scores, rows),
-        "published": published.values.rename(columns="mAP@{:g}".format).map("{:.1f}".format),
-        f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(last, rows, "tiou", "map"),
+        f"{metric} (%) by model choice, {provenance}": by_choice,
+        f"published, {published.data}, {COMPARED_WITH}": beside,
+        f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(
+            scores[scores["choice"] == "last"], "tiou", "map"
+        ),
     }
     return pd.concat(parts, axis=1)
 
 
-def choices(scores: pd.DataFrame, rows: Sequence[str], value: str = "main") -> pd.DataFrame:
+def choices(scores: pd.DataFrame, value: str = "main") -> pd.DataFrame:
     """An mAP in percent per model choice; see `map_table`.
 
     Args:
-        scores: as `Scorer.table` makes them.
-        rows: rows of the table, in order.
+        scores: as `Study.score` returns them.
         value: "main", by which models are compared, or "map", where there is one threshold.
     """
     at_first = scores[scores["tiou"] == scores["tiou"].iloc[0]]  # `main` is the same at every threshold
-    return mean_and_sd(at_first, rows, "choice", value)[list(CHOICES)]
+    table = mean_and_sd(at_first, "choice", value)
+    return table[[choice for choice in CHOICES if choice in table]]
 
 
 def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
-    """All methods of a published table, and this run below them, by model choice.
+    """All methods of a published table, and this run below them, by preset and model choice.
 
     Args:
-        scores: as `Scorer.table` makes them, of one row, at the published thresholds.
+        scores: as `Study.score` returns them, of one row, by preset, at the published thresholds.
         published: methods at these thresholds, as in Tables 3 and 5, and "average" where it is printed.
     """
     (provenance,) = scores["provenance"].unique()
     names = [f"{method}, {published.details[method]}" for method in published.values.index]
-    above = published.values.set_axis(pd.MultiIndex.from_product([["published"], names]))
+    above = published.values.set_axis(pd.MultiIndex.from_product([[f"published, {published.data}"], names]))
     by_choice = scores.assign(row=scores["choice"])
-    below = mean_and_sd(by_choice, list(CHOICES), "tiou", "map")[published.thresholds]
+    below = mean_and_sd(by_choice, "tiou", "map")[published.thresholds]
     if "average" in published.values:
         # Averaged over the thresholds per seed, so that the spread is that of the seeds.
-        per_seed = by_choice.groupby(["row", "seed"], as_index=False)["map"].mean().assign(column="average")
-        below["average"] = mean_and_sd(per_seed, list(CHOICES), "column", "map")["average"]
-    below.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], below.index])
+        keys = ["preset", "row", "seed"]
+        per_seed = by_choice.groupby(keys, as_index=False, sort=False)["map"].mean().assign(column="average")
+        below["average"] = mean_and_sd(per_seed, "column", "map")["average"]
+    labels = [
+        f"{preset}, {choice}" + (f"; {COMPARED_WITH}" if (preset, choice) == PUBLISHED_AS else "")
+        for preset, choice in below.index
+    ]
+    below.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], labels])
     return pd.concat([above.map("{:.1f}".format).replace("nan", "–"), below])
 
 
@@ -93,8 +114,7 @@ def sweep(scores: pd.DataFrame, name: str, published: Published | None) -> pd.Da
         published: one row, a column per value of the setting; None where nothing is printed.
     """
     (provenance,) = scores["provenance"].unique()
-    by_choice = choices(scores, list(scores["row"].unique()), "map")
-    parts = {f"mAP@0.5 (%) by model choice, {provenance}": by_choice}
+    parts = {f"mAP@0.5 (%) by model choice, {provenance}": choices(scores, "map")}
     if published is not None:
         parts[f"published, {published.data}"] = published.values.T.map("{:.1f}".format)
     return pd.concat(parts, axis=1).sort_index().fillna("–").rename_axis(index=name)
@@ -125,10 +145,10 @@ def phase_text(points: pd.DataFrame, provenance: str, unit: str) -> pd.DataFrame
 
 
 def phase_lines(points: pd.DataFrame, change: str) -> list[str]:
-    """Say at which points of a grid, as `phase` returns it, a change helps, harms or is undecided."""
+    """Say at which points of a grid, as `phase` returns it, a change does what."""
     lines = []
-    for sign, effect in EFFECTS.items():
-        selected = points.index[[step.sign == sign for step in points["step"]]]
+    for decided, effect in EFFECTS.items():
+        selected = points.index[[step.effect(MARGIN) == decided for step in points["step"]]]
         places = "; ".join("at " + _point(map(str, points.index.names), point) for point in selected)
         lines.append(f"- {change} {effect} at {len(selected)} of {len(points)} points: {places or 'none'}")
     return lines
@@ -168,7 +188,13 @@ def departures(rows: Sequence[Departure], benchmark: Benchmark, changes: pd.Data
 
 
 def compare(
-    change: str, after: ArrayLike, before: ArrayLike, unit: str, better: int = 1, digits: int = 1
+    change: str,
+    after: ArrayLike,
+    before: ArrayLike,
+    unit: str,
+    better: int = 1,
+    digits: int = 1,
+    margin: float = MARGIN,
 ) -> str:
     """Say in a line of Markdown what a change does, seed by seed.
 
@@ -179,13 +205,14 @@ def compare(
         unit: unit of the values, such as "points of mAP@0.5".
         better: 1 where higher is better, −1 where lower is.
         digits: digits after the point.
+        margin: how much is practically nothing, in the unit.
     """
     step = paired_difference(after, before)
     if step.low == step.high == 0:
         return f"- {change} changes nothing"
-    return (
-        f"- {change} {EFFECTS[better * step.sign]}: {_signed(step, digits)} {unit}, {_interval(step, digits)}"
-    )
+    decided = step.effect(margin)
+    effect = EFFECTS[decided and better * decided]
+    return f"- {change} {effect}: {_signed(step, digits)} {unit}, {_interval(step, digits)}"
 
 
 def _signed(step: Summary, digits: int) -> str:
@@ -197,10 +224,11 @@ def _interval(step: Summary, digits: int) -> str:
 
 
 def seed_by_seed(lines: Iterable[str], provenance: str, count: int) -> str:
-    """Put lines of `compare` together and say how far they can be trusted; `count` seeds."""
-    few = "; with so few they are too narrow, and say nothing of other data" if count < 20 else ""
+    """Put lines of `compare` together and say what they rest on: `count` seeds."""
     return (
         f"Seed by seed ({provenance}):\n\n"
         + "\n".join(lines)
-        + f"\n\nThe intervals are bootstrapped over {count} seeds{few}."
+        + f"\n\nIntervals are Student's t over {count} seeds, each for itself; less than {MARGIN:g} points of "
+        "mAP is practically nothing. [Results at a glance](../experiments/results.md) corrects for the number "
+        "of questions."
     )
