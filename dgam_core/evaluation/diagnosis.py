@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dgam_core.evaluation.matching import PROTOCOLS, Bools, Floats, Indices, Matches, codes, pairs_in_video
-from dgam_core.evaluation.mean_ap import match_by_protocol, precision_recall
+from dgam_core.evaluation.matching import PROTOCOLS, Bools, Floats, Indices, Matches, match, pairs
+from dgam_core.evaluation.mean_ap import precision_recall
 from dgam_core.segments import TOLERANCE, SegmentTable
 
 CAUSES = ("right", "double detection", "wrong label", "localization", "context", "background")
@@ -85,10 +84,23 @@ def diagnose(
         context: segments of context with the class that they surround, where they are known.
         durations_s: video → duration in seconds.
     """
-    rules = PROTOCOLS[protocol]
-    ordered, segments, matches = match_by_protocol(detections, ground_truth, np.array([threshold]), rules)
-    same, other = _highest_tiou(ordered, segments)
-    on_context = _middle_within(ordered, _neighbourhoods(segments) if context is None else context)
+    matches = match(detections, ground_truth, np.array([threshold]), PROTOCOLS[protocol])
+    cause = _causes(matches, threshold, context)
+    causes = np.zeros((NUM_SLICES, len(CAUSES)), dtype=np.intp)
+    curves = {}
+    for label, rows, num_gt in matches.by_class():
+        is_tp, is_ignored = matches.is_tp[:, rows], matches.is_ignored[:, rows]
+        counted = rows[~is_ignored[0]][: NUM_SLICES * num_gt]
+        np.add.at(causes, (np.arange(len(counted)) // num_gt, cause[counted]), 1)
+        curves[label] = np.concatenate(precision_recall(is_tp, is_ignored, num_gt))[:, is_tp[0]]
+    recall = _recall(matches.segments, matches.is_detected[0], durations_s or {})
+    return Diagnosis(threshold, causes, recall, curves)
+
+
+def _causes(matches: Matches, threshold: float, context: SegmentTable | None) -> Indices:
+    """Index of each detection's cause in `CAUSES`, see `diagnose`, (P,)."""
+    detections, segments = matches.detections, matches.segments
+    same, other = _highest_tiou(detections, segments)
     reached = threshold - TOLERANCE
     criteria = [
         (matches.is_tp[0], "right"),
@@ -96,34 +108,16 @@ def diagnose(
         (other >= reached, "wrong label"),
         (same >= MIN_TIOU, "localization"),
         (other >= MIN_TIOU, "wrong label"),
-        (on_context, "context"),
+        (_middle_within(detections, _neighbourhoods(segments) if context is None else context), "context"),
     ]
     is_met, names = zip(*criteria, strict=True)
-    cause = np.select(is_met, [CAUSES.index(name) for name in names], CAUSES.index("background"))
-    index = _slices(ordered.label, segments.label, ~matches.is_ignored[0])
-    is_counted = (index >= 0) & (index < NUM_SLICES)
-    causes = np.zeros((NUM_SLICES, len(CAUSES)), dtype=np.intp)
-    np.add.at(causes, (index[is_counted], cause[is_counted]), 1)
-    recall = _recall(segments, matches.is_detected[0], durations_s or {})
-    return Diagnosis(threshold, causes, recall, _curves(ordered, segments, matches))
-
-
-def _curves(detections: SegmentTable, segments: SegmentTable, matches: Matches) -> dict[str, Floats]:
-    """Precision and recall of each class, see `Diagnosis.curves`."""
-    classes, num_gt = np.unique(segments.label, return_counts=True)
-    det_class = codes(detections.label, classes)
-    curves = {}
-    for c, label in enumerate(classes):
-        of_class = np.flatnonzero(det_class == c)
-        is_tp, is_ignored = matches.is_tp[:, of_class], matches.is_ignored[:, of_class]
-        curve = np.concatenate(precision_recall(is_tp, is_ignored, int(num_gt[c])))
-        curves[str(label)] = curve[:, is_tp[0]]
-    return curves
+    cause: Indices = np.select(is_met, [CAUSES.index(name) for name in names], CAUSES.index("background"))
+    return cause
 
 
 def _highest_tiou(detections: SegmentTable, segments: SegmentTable) -> tuple[Floats, Floats]:
     """Highest tIoU of each detection with a segment of its class, and of another class, (P,) each."""
-    det, gt, overlap = pairs_in_video(detections, segments, TOLERANCE)
+    det, gt, overlap, _ = pairs(detections, segments, TOLERANCE, any_class=True)
     is_same = detections.label[det] == segments.label[gt]
     same, other = np.zeros(len(detections)), np.zeros(len(detections))
     np.maximum.at(same, det[is_same], overlap[is_same])
@@ -139,30 +133,11 @@ def _neighbourhoods(segments: SegmentTable) -> SegmentTable:
 
 def _middle_within(detections: SegmentTable, context: SegmentTable) -> Bools:
     """Whether the middle of each detection lies within a segment of its video and class, (P,)."""
-    det, row, _ = pairs_in_video(detections, context, 0.0)
+    det, row, *_ = pairs(detections, context, 0.0)
     middle = (detections.start_s[det] + detections.end_s[det]) / 2
-    is_within = (
-        (middle >= context.start_s[row])
-        & (middle < context.end_s[row])
-        & (detections.label[det] == context.label[row])
-    )
     result = np.zeros(len(detections), dtype=bool)
-    result[det[is_within]] = True
+    result[det[(middle >= context.start_s[row]) & (middle < context.end_s[row])]] = True
     return result
-
-
-def _slices(det_label: NDArray[np.str_], gt_label: NDArray[np.str_], is_counted: Bools) -> Indices:
-    """Slice of each detection, the highest score first: its rank in its class / segments of the class, (P,).
-
-    It is −1 for a detection that does not count, or whose class has no segment.
-    """
-    classes, num_gt = np.unique(gt_label, return_counts=True)
-    det_class = codes(det_label, classes)
-    index = np.full(len(det_label), -1)
-    for c, count in enumerate(num_gt):
-        of_class = np.flatnonzero((det_class == c) & is_counted)
-        index[of_class] = np.arange(len(of_class)) // count
-    return index
 
 
 def _recall(
@@ -182,10 +157,6 @@ def _recall(
 def _binned(values: Floats, is_detected: Bools) -> Recall:
     """Recall in bins of about the same number of segments."""
     edges = np.unique(np.quantile(values, np.linspace(0, 1, NUM_BINS + 1), method="higher"))
-    index = np.searchsorted(edges[1:-1], values, side="right")
-    num_bins = max(len(edges) - 1, 1)
-    return Recall(
-        edges if len(edges) > 1 else np.repeat(edges, 2),
-        np.bincount(index, minlength=num_bins),
-        np.bincount(index[is_detected], minlength=num_bins),
-    )
+    if len(edges) == 1:
+        edges = np.repeat(edges, 2)
+    return Recall(edges, np.histogram(values, edges)[0], np.histogram(values[is_detected], edges)[0])

@@ -5,14 +5,15 @@ the error of double precision, far below what annotations can tell apart. Roundi
 lies half-way between two multiples of 1e-9, and the last bits of two equal overlaps would separate them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dgam_core.segments import TOLERANCE, SegmentTable, tiou
+from dgam_core.segments import AMBIGUOUS, TOLERANCE, SegmentTable, tiou
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -64,14 +65,25 @@ class Matches:
     """How P detections match G segments at K thresholds.
 
     Attributes:
+        detections: the detections that take part, the highest score first.
+        segments: the segments, without the ambiguous ones unless they are a class.
         is_tp: whether each detection is a true positive, (K, P).
         is_detected: whether each segment is detected, (K, G).
         is_ignored: whether each detection counts neither as a true nor as a false positive, (K, P).
     """
 
+    detections: SegmentTable
+    segments: SegmentTable
     is_tp: Bools
     is_detected: Bools
     is_ignored: Bools
+
+    def by_class(self) -> Iterator[tuple[str, Indices, int]]:
+        """Return each class that has segments, the rows of its detections, and the number of its segments."""
+        classes, counts = np.unique(self.segments.label, return_counts=True)
+        det_class = _codes(self.detections.label, classes)
+        for c, (label, count) in enumerate(zip(classes.tolist(), counts.tolist(), strict=True)):
+            yield label, np.flatnonzero(det_class == c), count
 
 
 def order_by_score(scores: Floats, protocol: Protocol) -> Indices:
@@ -84,29 +96,53 @@ def order_by_score(scores: Floats, protocol: Protocol) -> Indices:
 def match(
     detections: SegmentTable, ground_truth: SegmentTable, thresholds: Floats, protocol: Protocol
 ) -> Matches:
-    """Match P detections with the G segments of the same video and class, at each threshold by itself.
+    """Match detections with the segments of the same video and class, at each threshold by itself.
 
     Args:
-        detections: in the order of `order_by_score`.
-        ground_truth: without ambiguous segments, unless they are a class.
+        detections: any order.
+        ground_truth: ambiguous segments among the others.
         thresholds: tIoU, (K,).
         protocol: the rules.
     """
-    det, gt, overlap, group = _pairs(detections, ground_truth, thresholds.min())
-    num_thresholds, num_det, num_gt = len(thresholds), len(detections), len(ground_truth)
-    is_tp = np.zeros((num_thresholds, num_det), dtype=bool)
-    is_detected = np.zeros((num_thresholds, num_gt), dtype=bool)
+    if protocol.grid_hz is not None:
+        detections = round_to_grid(detections, protocol.grid_hz)
+        ground_truth = round_to_grid(ground_truth, protocol.grid_hz)
+    detections = detections.take(order_by_score(detections.score, protocol))
+    overlaps_ambiguous = np.zeros(len(detections), dtype=bool)
+    if protocol.ambiguous != "class":
+        is_ambiguous = ground_truth.label == AMBIGUOUS
+        overlaps_ambiguous = overlaps_any(detections, ground_truth.take(np.flatnonzero(is_ambiguous)))
+        ground_truth = ground_truth.take(np.flatnonzero(~is_ambiguous))
+    if protocol.ambiguous == "remove":
+        detections = detections.take(np.flatnonzero(~overlaps_ambiguous))
+        overlaps_ambiguous = overlaps_ambiguous[~overlaps_ambiguous]
+    is_tp, is_detected = _assign(detections, ground_truth, thresholds, protocol)
+    return Matches(detections, ground_truth, is_tp, is_detected, overlaps_ambiguous & ~is_tp)
+
+
+def _assign(
+    detections: SegmentTable, segments: SegmentTable, thresholds: Floats, protocol: Protocol
+) -> tuple[Bools, Bools]:
+    """Let detections or segments choose, whichever do by the protocol.
+
+    Returns:
+        Whether each detection, (K, P), and each segment, (K, G), is part of a match.
+    """
+    det, gt, overlap, group = pairs(detections, segments, thresholds.min())
+    is_tp = np.zeros((len(thresholds), len(detections)), dtype=bool)
+    is_detected = np.zeros((len(thresholds), len(segments)), dtype=bool)
     preference = overlap if protocol.choice == "best" else np.zeros(len(overlap))
     if protocol.chooser == "detection":
         chooser, candidate, has_chosen, is_taken = det, gt, is_tp, is_detected
     else:
         chooser, candidate, has_chosen, is_taken = gt, det, is_detected, is_tp
-    for pairs in _rounds(chooser, group):
-        allowed = _meets(overlap[pairs], thresholds, protocol) & ~is_taken[:, candidate[pairs]]
-        k, row = _choose(chooser[pairs], preference[pairs], allowed, protocol.tie_break)
-        has_chosen[k, chooser[pairs][row]] = True
-        is_taken[k, candidate[pairs][row]] = True
-    return Matches(is_tp, is_detected, np.zeros_like(is_tp))
+    is_enough, margin = (np.greater, TOLERANCE) if protocol.strict else (np.greater_equal, -TOLERANCE)
+    for rows in _rounds(chooser, group):
+        allowed = is_enough(overlap[rows], thresholds[:, None] + margin) & ~is_taken[:, candidate[rows]]
+        k, row = _choose(chooser[rows], preference[rows], allowed, protocol.tie_break)
+        has_chosen[k, chooser[rows][row]] = True
+        is_taken[k, candidate[rows][row]] = True
+    return is_tp, is_detected
 
 
 def round_to_grid(table: SegmentTable, grid_hz: float) -> SegmentTable:
@@ -121,71 +157,51 @@ def round_to_grid(table: SegmentTable, grid_hz: float) -> SegmentTable:
 def overlaps_any(detections: SegmentTable, segments: SegmentTable) -> Bools:
     """Return whether each detection shares time with a segment of its video, of any class, (P,)."""
     result = np.zeros(len(detections), dtype=bool)
-    result[pairs_in_video(detections, segments, 2 * TOLERANCE)[0]] = True
+    result[pairs(detections, segments, 2 * TOLERANCE, any_class=True)[0]] = True
     return result
 
 
-def pairs_in_video(
-    detections: SegmentTable, segments: SegmentTable, min_tiou: float
-) -> tuple[Indices, Indices, Floats]:
-    """Pair every detection with every segment of its video, of any class, whose tIoU is at least `min_tiou`.
+def pairs(
+    detections: SegmentTable, segments: SegmentTable, min_tiou: float, any_class: bool = False
+) -> tuple[Indices, Indices, Floats, Indices]:
+    """Pair every detection with every segment of its video and class whose tIoU is at least `min_tiou`.
 
+    Args:
+        detections: any order.
+        segments: any order.
+        min_tiou: least tIoU of a pair.
+        any_class: whether the classes of a pair may differ.
     Returns:
-        Row of the detection, row of the segment, and their tIoU, (N,) each.
+        Row of the detection, row of the segment, their tIoU, and the number of their video and class, (N,)
+        each; ordered by detection and then by segment.
     """
-    detections, segments = (
-        replace(table, label=np.zeros_like(table.label)) for table in (detections, segments)
-    )
-    return _pairs(detections, segments, min_tiou)[:3]
+    if any_class:
+        detections, segments = (replace(t, label=np.zeros_like(t.label)) for t in (detections, segments))
+    videos, gt_video = np.unique(segments.video, return_inverse=True)
+    classes, gt_class = np.unique(segments.label, return_inverse=True)
+    det_video, det_class = _codes(detections.video, videos), _codes(detections.label, classes)
+    gt_group = gt_video * len(classes) + gt_class
+    # Group −1, of detections without segments, is the last one and empty.
+    det_group = np.where((det_video < 0) | (det_class < 0), -1, det_video * len(classes) + det_class)
+    group_size = np.bincount(gt_group, minlength=len(videos) * len(classes) + 1)
+    group_begin = np.cumsum(group_size) - group_size
+    num_pairs = group_size[det_group]  # per detection
+    det = np.repeat(np.arange(len(detections)), num_pairs)
+    shift = group_begin[det_group] - (np.cumsum(num_pairs) - num_pairs)
+    by_group = np.argsort(gt_group, kind="stable")
+    gt = by_group[np.arange(len(det)) + np.repeat(shift, num_pairs)]
+    overlap = tiou(detections.bounds_s.take(det, axis=0), segments.bounds_s.take(gt, axis=0))
+    enough = overlap >= min_tiou - TOLERANCE
+    det, gt = det[enough], gt[enough]
+    return det, gt, overlap[enough], gt_group[gt]
 
 
-def _meets(overlap: Floats, thresholds: Floats, protocol: Protocol) -> Bools:
-    """Whether each tIoU, (N,), is enough for each threshold, (K,); (K, N)."""
-    if protocol.strict:
-        return overlap > thresholds[:, None] + TOLERANCE
-    return overlap >= thresholds[:, None] - TOLERANCE
-
-
-def codes(values: NDArray[Any], known: NDArray[Any]) -> Indices:
+def _codes(values: NDArray[np.str_], known: NDArray[np.str_]) -> Indices:
     """Return the index of each value among the known ones, which are sorted; −1 for an unknown one."""
     if not len(known):
         return np.full(len(values), -1)
     index = np.searchsorted(known, values).clip(max=len(known) - 1)
     return np.where(known[index] == values, index, -1)
-
-
-def _groups(detections: SegmentTable, segments: SegmentTable) -> tuple[Indices, Indices]:
-    """Number the pairs of video and class that have segments: the group of each row; −1 for one without."""
-    videos, gt_video = np.unique(segments.video, return_inverse=True)
-    classes, gt_class = np.unique(segments.label, return_inverse=True)
-    known, gt_group = np.unique(gt_video * len(classes) + gt_class, return_inverse=True)
-    det_video, det_class = codes(detections.video, videos), codes(detections.label, classes)
-    det_group = codes(det_video * len(classes) + det_class, known)
-    return np.where((det_video < 0) | (det_class < 0), -1, det_group), gt_group
-
-
-def _pairs(
-    detections: SegmentTable, segments: SegmentTable, min_tiou: float
-) -> tuple[Indices, Indices, Floats, Indices]:
-    """Pair every detection with every segment of its video and class that it overlaps enough.
-
-    Returns:
-        Row of the detection, row of the segment, their tIoU, and the group of video and class, (N,) each;
-        ordered by detection and then by segment.
-    """
-    det_group, gt_group = _groups(detections, segments)
-    grouped_det = np.flatnonzero(det_group >= 0)
-    gt_order = np.argsort(gt_group, kind="stable")  # the segments of a group side by side
-    group_size = np.bincount(gt_group, minlength=1)
-    group_begin = np.cumsum(group_size) - group_size
-    num_pairs = group_size[det_group[grouped_det]]  # per detection
-    det = np.repeat(grouped_det, num_pairs)
-    shift = group_begin[det_group[grouped_det]] - (np.cumsum(num_pairs) - num_pairs)
-    gt = gt_order[np.arange(len(det)) + np.repeat(shift, num_pairs)]
-    overlap = tiou(detections.bounds_s.take(det, axis=0), segments.bounds_s.take(gt, axis=0))
-    enough = overlap >= min_tiou - TOLERANCE
-    det, gt = det[enough], gt[enough]
-    return det, gt, overlap[enough], gt_group[gt]
 
 
 def _rounds(chooser: Indices, group: Indices) -> list[Indices]:
@@ -225,7 +241,7 @@ def _choose(
     _, begin, size = np.unique(chooser, return_index=True, return_counts=True)
     best = np.maximum.reduceat(np.where(allowed, preference, -1.0), begin, axis=1)  # (K, choosers)
     tied = allowed & (preference >= np.repeat(best, size, axis=1) - TOLERANCE)
-    position = np.arange(len(chooser)) if tie_break == "last" else np.arange(len(chooser))[::-1]
-    chosen = np.maximum.reduceat(np.where(tied, position, -1), begin, axis=1)
-    k, i = np.nonzero(chosen >= 0)
-    return k, chosen[k, i] if tie_break == "last" else len(chooser) - 1 - chosen[k, i]
+    extreme, nothing = (np.maximum, -1) if tie_break == "last" else (np.minimum, len(chooser))
+    chosen = extreme.reduceat(np.where(tied, np.arange(len(chooser)), nothing), begin, axis=1)
+    k, i = np.nonzero(chosen != nothing)
+    return k, chosen[k, i]

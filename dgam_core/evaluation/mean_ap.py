@@ -5,23 +5,12 @@ order, which is the same on every machine (see `matching`).
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dgam_core.evaluation.matching import (
-    PROTOCOLS,
-    Bools,
-    Floats,
-    Matches,
-    Protocol,
-    codes,
-    match,
-    order_by_score,
-    overlaps_any,
-    round_to_grid,
-)
+from dgam_core.evaluation.matching import PROTOCOLS, Bools, Floats, Protocol, match, order_by_score
 from dgam_core.segments import AMBIGUOUS, TOLERANCE, SegmentTable
 
 
@@ -105,35 +94,6 @@ def _average_precision(is_tp: Bools, is_ignored: Bools, num_gt: int, interpolate
     return result
 
 
-def match_by_protocol(
-    detections: SegmentTable, ground_truth: SegmentTable, thresholds: Floats, protocol: Protocol
-) -> tuple[SegmentTable, SegmentTable, Matches]:
-    """Match detections with the ground truth, with what the protocol does before and after.
-
-    Args:
-        detections: any order.
-        ground_truth: ambiguous segments among the others.
-        thresholds: tIoU, (K,).
-        protocol: the rules.
-    Returns:
-        The P detections that take part, the highest score first; the G segments; their matches.
-    """
-    if protocol.grid_hz is not None:
-        detections = round_to_grid(detections, protocol.grid_hz)
-        ground_truth = round_to_grid(ground_truth, protocol.grid_hz)
-    detections = detections.take(order_by_score(detections.score, protocol))
-    if protocol.ambiguous == "class":
-        return detections, ground_truth, match(detections, ground_truth, thresholds, protocol)
-    is_ambiguous = ground_truth.label == AMBIGUOUS
-    overlaps_ambiguous = overlaps_any(detections, ground_truth.take(np.flatnonzero(is_ambiguous)))
-    ground_truth = ground_truth.take(np.flatnonzero(~is_ambiguous))
-    if protocol.ambiguous == "remove":
-        detections = detections.take(np.flatnonzero(~overlaps_ambiguous))
-        return detections, ground_truth, match(detections, ground_truth, thresholds, protocol)
-    matches = match(detections, ground_truth, thresholds, protocol)
-    return detections, ground_truth, replace(matches, is_ignored=overlaps_ambiguous & ~matches.is_tp)
-
-
 def mean_average_precision(
     detections: SegmentTable,
     ground_truth: SegmentTable,
@@ -156,29 +116,26 @@ def mean_average_precision(
     rules = PROTOCOLS[protocol]
     thresholds: Floats = np.asarray(tiou_thresholds, dtype=np.float64).round(9)  # 3 * 0.1 → 0.3
     _check(detections, ground_truth, thresholds, rules)
-    ordered, segments, matches = match_by_protocol(detections, ground_truth, thresholds, rules)
-    classes, gt_class = np.unique(segments.label, return_inverse=True)
-    num_gt = np.bincount(gt_class)
-    det_class = codes(ordered.label, classes)
+    matches = match(detections, ground_truth, thresholds, rules)
     per_class = {}
-    for c, label in enumerate(classes):
-        of_class = np.flatnonzero(det_class == c)
-        is_tp, is_ignored = matches.is_tp[:, of_class], matches.is_ignored[:, of_class]
+    for label, rows, num_gt in matches.by_class():
+        is_tp, is_ignored = matches.is_tp[:, rows], matches.is_ignored[:, rows]
         if rules.tp_first:
-            is_tp, is_ignored = _tp_first(ordered.score[of_class], is_tp, is_ignored)
-        per_class[str(label)] = _average_precision(is_tp, is_ignored, int(num_gt[c]), rules.interpolated)
+            is_tp, is_ignored = _tp_first(matches.detections.score[rows], is_tp, is_ignored)
+        per_class[label] = _average_precision(is_tp, is_ignored, num_gt, rules.interpolated)
     return Evaluation(
         protocol=rules,
         tiou=thresholds,
         map=np.mean(list(per_class.values()), axis=0),
         per_class=per_class,
         num_videos=len(videos),
-        num_segments=len(segments),
+        num_segments=len(matches.segments),
         num_detections=len(detections),
         num_in_unknown_videos=int((~np.isin(detections.video, list(videos))).sum()),
-        num_of_unknown_labels=int((~np.isin(detections.label, classes)).sum()),
+        num_of_unknown_labels=int((~np.isin(detections.label, list(per_class))).sum()),
         num_ambiguous=int((ground_truth.label == AMBIGUOUS).sum()),
-        num_duplicates=len(segments) - len({row[:4] for row in segments.rows()}),  # whatever their scores
+        # Whatever their scores:
+        num_duplicates=len(matches.segments) - len({row[:4] for row in matches.segments.rows()}),
         num_empty=sum(int((table.end_s == table.start_s).sum()) for table in (detections, ground_truth)),
     )
 

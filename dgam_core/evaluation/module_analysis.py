@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +44,9 @@ def diagnose_detections(
     settings: LocalizationSettings,
     threshold: float,
 ) -> Diagnosis:
-    """Localize actions in the test videos and find out why detections are wrong and what is missed.
+    """Localize as `localize_and_evaluate`, and find out why detections are wrong and what is missed.
 
-    Args:
-        data: the data set; simulated data knows its context.
-        outputs: stream → test video → outputs.
-        settings: how to localize.
-        threshold: tIoU.
+    Context is that of the data set, if it knows its context as simulated data does. `threshold` is of tIoU.
     """
     data = data.without(settings.test_without)
     return diagnose(
@@ -132,28 +127,20 @@ def video_of_median_change(
     Raises:
         ValueError: no candidate has snippets both within actions and outside.
     """
+
+    def change(video: Video) -> float:
+        before_and_after = [
+            [contrast(data, video, outputs[stream][video.name].attention) for outputs in (before, after)]
+            for stream in before
+        ]
+        return float(np.mean(np.diff(before_and_after)))
+
     videos = data.subset("test")
     candidates = [video for video in videos if len(video.segments) > 1] or videos
-    changes = [(_contrast_change(data, video, before, after), video) for video in candidates]
-    ordered = sorted((pair for pair in changes if np.isfinite(pair[0])), key=itemgetter(0))
+    ordered = sorted((video for video in candidates if np.isfinite(change(video))), key=change)
     if not ordered:
         raise ValueError(f"{data.name}: no test video has snippets both within actions and outside")
-    return ordered[(len(ordered) - 1) // 2][1]
-
-
-def _contrast_change(
-    data: DataSet,
-    video: Video,
-    before: Mapping[str, Mapping[str, Outputs]],
-    after: Mapping[str, Mapping[str, Outputs]],
-) -> float:
-    """Return the change of a video's contrast from one model to another, averaged over the streams."""
-    changes = [
-        contrast(data, video, after[stream][video.name].attention)
-        - contrast(data, video, before[stream][video.name].attention)
-        for stream in before
-    ]
-    return float(np.mean(changes))
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def _is_action(data: DataSet, video: Video, count: int) -> Bools:
@@ -161,8 +148,7 @@ def _is_action(data: DataSet, video: Video, count: int) -> Bools:
     middle_s = to_seconds(np.arange(count) + 0.5, count, video.num_snippets, data.snippet_s)[:, None]
     bounds_s = np.array([(s.start_s, s.end_s) for s in video.segments]).reshape(-1, 2)
     is_inside = (middle_s >= bounds_s[:, 0]) & (middle_s < bounds_s[:, 1])  # (N, segments)
-    result: Bools = np.logical_or.reduce(is_inside, axis=1)
-    return result
+    return np.asarray(is_inside.any(axis=1))
 
 
 def swap_modules(

@@ -6,7 +6,7 @@ from dgam_core.evaluation.matching import (
     match,
     order_by_score,
     overlaps_any,
-    pairs_in_video,
+    pairs,
     round_to_grid,
 )
 from tests.evaluation import table
@@ -51,7 +51,7 @@ def test_the_matches_at_a_threshold_do_not_depend_on_the_others():
 
 
 def test_pairs_in_a_video_are_of_any_class_and_overlap_needs_time_in_common():
-    det, gt, overlap = pairs_in_video(DETECTIONS, TRUTH, 0.25)
+    det, gt, overlap, _ = pairs(DETECTIONS, TRUTH, 0.25, any_class=True)
     assert list(zip(det.tolist(), gt.tolist(), overlap.round(4).tolist(), strict=True)) == [
         (0, 0, 0.5), (0, 1, 0.5), (0, 2, 0.5), (1, 1, 1.0), (3, 0, 0.5), (3, 2, 0.5),
     ]  # fmt: skip
