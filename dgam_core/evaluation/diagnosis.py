@@ -101,6 +101,7 @@ def _causes(matches: Matches, threshold: float, context: SegmentTable | None) ->
     """Index of each detection's cause in `CAUSES`, see `diagnose`, (P,)."""
     detections, segments = matches.detections, matches.segments
     same, other = _highest_tiou(detections, segments)
+    on_context = _middle_within(detections, _neighbourhoods(segments) if context is None else context)
     reached = threshold - TOLERANCE
     criteria = [
         (matches.is_tp[0], "right"),
@@ -108,7 +109,7 @@ def _causes(matches: Matches, threshold: float, context: SegmentTable | None) ->
         (other >= reached, "wrong label"),
         (same >= MIN_TIOU, "localization"),
         (other >= MIN_TIOU, "wrong label"),
-        (_middle_within(detections, _neighbourhoods(segments) if context is None else context), "context"),
+        (on_context, "context"),
     ]
     is_met, names = zip(*criteria, strict=True)
     cause: Indices = np.select(is_met, [CAUSES.index(name) for name in names], CAUSES.index("background"))

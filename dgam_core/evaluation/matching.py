@@ -111,7 +111,9 @@ def match(
     overlaps_ambiguous = np.zeros(len(detections), dtype=bool)
     if protocol.ambiguous != "class":
         is_ambiguous = ground_truth.label == AMBIGUOUS
-        overlaps_ambiguous = overlaps_any(detections, ground_truth.take(np.flatnonzero(is_ambiguous)))
+        ambiguous = ground_truth.take(np.flatnonzero(is_ambiguous))
+        rows, *_ = pairs(detections, ambiguous, 2 * TOLERANCE, any_class=True)  # that share time
+        overlaps_ambiguous[rows] = True
         ground_truth = ground_truth.take(np.flatnonzero(~is_ambiguous))
     if protocol.ambiguous == "remove":
         detections = detections.take(np.flatnonzero(~overlaps_ambiguous))
@@ -152,13 +154,6 @@ def round_to_grid(table: SegmentTable, grid_hz: float) -> SegmentTable:
         start_s=np.round(table.start_s * grid_hz) / grid_hz,
         end_s=np.round(table.end_s * grid_hz) / grid_hz,
     )
-
-
-def overlaps_any(detections: SegmentTable, segments: SegmentTable) -> Bools:
-    """Return whether each detection shares time with a segment of its video, of any class, (P,)."""
-    result = np.zeros(len(detections), dtype=bool)
-    result[pairs(detections, segments, 2 * TOLERANCE, any_class=True)[0]] = True
-    return result
 
 
 def pairs(

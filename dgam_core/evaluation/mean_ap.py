@@ -121,7 +121,9 @@ def mean_average_precision(
     for label, rows, num_gt in matches.by_class():
         is_tp, is_ignored = matches.is_tp[:, rows], matches.is_ignored[:, rows]
         if rules.tp_first:
-            is_tp, is_ignored = _tp_first(matches.detections.score[rows], is_tp, is_ignored)
+            scores = matches.detections.score[rows]
+            order = np.stack([np.lexsort((~row, -scores)) for row in is_tp])
+            is_tp, is_ignored = (np.take_along_axis(values, order, axis=1) for values in (is_tp, is_ignored))
         per_class[label] = _average_precision(is_tp, is_ignored, num_gt, rules.interpolated)
     return Evaluation(
         protocol=rules,
@@ -138,13 +140,6 @@ def mean_average_precision(
         num_duplicates=len(matches.segments) - len({row[:4] for row in matches.segments.rows()}),
         num_empty=sum(int((table.end_s == table.start_s).sum()) for table in (detections, ground_truth)),
     )
-
-
-def _tp_first(scores: Floats, is_tp: Bools, is_ignored: Bools) -> tuple[Bools, Bools]:
-    """Order detections, (K, P), so that of equal scores the true positives come first, at each threshold."""
-    order = np.stack([np.lexsort((~row, -scores)) for row in is_tp])
-    k = np.arange(len(order))[:, None]
-    return is_tp[k, order], is_ignored[k, order]
 
 
 def _check(

@@ -5,7 +5,6 @@ from dgam_core.evaluation.matching import (
     PROTOCOLS,
     match,
     order_by_score,
-    overlaps_any,
     pairs,
     round_to_grid,
 )
@@ -50,14 +49,24 @@ def test_the_matches_at_a_threshold_do_not_depend_on_the_others():
         assert (together.is_detected[k] == alone.is_detected[0]).all()
 
 
-def test_pairs_in_a_video_are_of_any_class_and_overlap_needs_time_in_common():
+def test_pairs_are_of_one_video_and_of_one_class_or_any():
     det, gt, overlap, _ = pairs(DETECTIONS, TRUTH, 0.25, any_class=True)
     assert list(zip(det.tolist(), gt.tolist(), overlap.round(4).tolist(), strict=True)) == [
         (0, 0, 0.5), (0, 1, 0.5), (0, 2, 0.5), (1, 1, 1.0), (3, 0, 0.5), (3, 2, 0.5),
     ]  # fmt: skip
-    others = table(("v", "z", 5, 6), ("v", "z", 20, 30))
-    assert overlaps_any(DETECTIONS, others).tolist() == [True, False, False, False]
-    assert overlaps_any(DETECTIONS, table()).tolist() == [False] * 4
+    det, gt, *_ = pairs(DETECTIONS, TRUTH, 0.25)
+    assert list(zip(det.tolist(), gt.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 1), (3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "is_ignored"),
+    [("anet", [False] * 4), ("thumos", [True, False, False, False]), ("wtalc", [False] * 3)],  # one removed
+)
+def test_detections_overlap_ambiguous_segments_by_time_in_common(protocol, is_ignored):
+    truth = table(*TRUTH.rows(), ("v", "Ambiguous", 5, 6), ("v", "Ambiguous", 20, 30))
+    matches = match(DETECTIONS, truth, np.array([0.5]), PROTOCOLS[protocol])
+    assert matches.is_ignored.tolist() == [is_ignored]
+    assert len(matches.detections) == len(is_ignored)
 
 
 def test_a_grid_rounds_to_whole_snippets():
