@@ -44,13 +44,9 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, compe
             markersize=5,
             label=f"{name}, published",
         )
-    axes.set_xlabel("tIoU threshold")
-    axes.set_ylabel("mAP (%)")
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel="tIoU threshold", ylabel="mAP (%)", ylim=(0, None))
+    axes.set_title(f"This run: mean and 95 % interval over seeds\nPublished: {published.data}")
     figure.legend(loc="outside lower center", ncols=3, fontsize="small")
-    axes.set_title(
-        f"This run: mean and 95 % interval over seeds\nPublished: {published.data}", fontsize="medium"
-    )
     return figure
 
 
@@ -67,27 +63,23 @@ def sweep(
         log: whether its axis is logarithmic.
     """
     set_style()
-    num_panels = 1 if published is None else 2
-    width_in = WIDTH_IN if published else 0.7 * WIDTH_IN
+    num_panels, width_in = (1, 0.7 * WIDTH_IN) if published is None else (2, WIDTH_IN)
     figure, panels = plt.subplots(1, num_panels, figsize=(width_in, HEIGHT_IN), squeeze=False)
     left, right = panels[0, 0], panels[0, -1]
     values_of = {left: scores["row"].unique()}
     percent = scores.assign(value=100 * scores["map"])
     _line_with_interval(left, percent, "row", "mean")
     left.plot(percent["row"], percent["value"], "o", color=SEED, markersize=3, alpha=0.8)
-    left.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
+    left.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed")
     if published is not None:
         values_of[right] = published.values.columns.to_numpy()
         right.plot(published.values.columns, published.values.iloc[0], "s-", color=PUBLISHED)
-        right.set_title(f"Published\n{published.data}", fontsize="medium")
+        right.set_title(f"Published\n{published.data}")
         right.sharey(left)
     for axes, values in values_of.items():
-        if log:
-            axes.set_xscale("log")
-        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if log else 0)
-        axes.minorticks_off()
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel("mAP at tIoU 0.5 (%)")
+        _set_ticks(axes, values, log)
+        axes.tick_params("x", rotation=45 if log else 0)
+        axes.set(xlabel=xlabel, ylabel="mAP at tIoU 0.5 (%)")
     left.set_ylim(bottom=0)
     return figure
 
@@ -111,7 +103,8 @@ def grid(scores: pd.DataFrame, names: list[str], metric: str) -> Figure:
     set_style()
     last = scores[(scores["choice"] == "last") & (scores["tiou"] == scores["tiou"].min())]
     # Numbers first, and of these the setting with the most values.
-    order = sorted(names, key=lambda name: (not _is_number(last[name]), -last[name].nunique()))
+    numbers = last[names].select_dtypes("number").columns  # truth values are not among them
+    order = sorted(names, key=lambda name: (name not in numbers, -last[name].nunique()))
     x, (hue, column, *_), others = order[0], [*order[1:], None, None], order[3:]
     y = f"{metric} (%)"
     shown = last.assign(**{y: 100 * last["main"]}).astype({name: str for name in order if name != x})
@@ -125,36 +118,32 @@ def grid(scores: pd.DataFrame, names: list[str], metric: str) -> Figure:
     layout |= {"aspect": WIDTH_IN / num_columns / HEIGHT_IN, "palette": "colorblind" if hue else None}
     layout |= {"errorbar": ("ci", 95), "seed": 0, "data": shown}
     with mpl.rc_context({"figure.constrained_layout.use": False}):  # seaborn lays these out itself
-        if _is_number(last[x]):
+        if x in numbers:
             panels = sns.relplot(
                 kind="line", style=hue, markers=bool(hue), marker="o", dashes=False, **layout
             )
-            _set_ticks(panels, np.sort(last[x].unique()))
+            values = np.sort(last[x].unique())
+            for axes in panels.axes.flat:
+                _set_ticks(axes, values, log=values[0] > 0 and values[-1] / values[0] >= MIN_LOG_SPAN)
         else:
-            panels = sns.catplot(kind="point", linestyle="none", dodge=0.3, **layout)
+            panels = sns.catplot(kind="point", linestyle="none", dodge=0.3 if hue else False, **layout)
     panels.set(ylim=(0, None))
     if row:
         panels.set_titles("{row_name}, {col_var} = {col_name}")
     num_seeds, provenance = last["seed"].nunique(), last["provenance"].iloc[0]
     seeds = f"mean and 95 % interval over {num_seeds} seeds" if num_seeds > 1 else "1 seed"
     figure: Figure = panels.figure
-    figure.suptitle(f"{seeds}, {provenance}", fontsize="medium")
+    figure.suptitle(f"{seeds}, {provenance}")
     figure.subplots_adjust(top=1 - (0.65 if column else 0.4) / figure.get_figheight())
     return figure
 
 
-def _set_ticks(panels: sns.FacetGrid, values: NDArray[Any]) -> None:
-    """A tick for each value that was tried, on a logarithmic axis if they span an order of magnitude."""
-    log = values[0] > 0 and values[-1] / values[0] >= MIN_LOG_SPAN
-    for axes in panels.axes.flat:
-        if log:
-            axes.set_xscale("log")
-            axes.minorticks_off()
-        axes.set_xticks(values, [f"{value:g}" for value in values])
-
-
-def _is_number(values: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+def _set_ticks(axes: Axes, values: NDArray[Any], log: bool) -> None:
+    """A tick for each value that was tried, on a linear or a logarithmic axis."""
+    if log:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(values, [f"{value:g}" for value in values])
 
 
 def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
@@ -181,5 +170,5 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
         cbar_kws={"label": unit},
         ax=axes,
     )
-    axes.set_title(f"{title}, {provenance}\n* 95 % interval over seeds excludes 0", fontsize="medium")
+    axes.set_title(f"{title}, {provenance}\n* 95 % interval over seeds excludes 0")
     return figure

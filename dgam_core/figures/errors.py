@@ -32,18 +32,16 @@ def causes_by_row(diagnoses: Mapping[str, Sequence[Diagnosis]], provenance: str)
     set_style()
     height_in = 1.4 + 0.42 * len(diagnoses)
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH_IN, height_in), sharey=True)
-    for axes, num_slices, title in zip(
-        panels, (1, 10), ("as many as there are actions", "ten times as many"), strict=True
-    ):
-        counts = np.array(
-            [sum(d.causes[:num_slices].sum(0) for d in of_row) for of_row in diagnoses.values()]
-        )
-        _stacked(axes, list(diagnoses), counts)
+    # (rows, slices, causes)
+    counts = np.array([sum(diagnosis.causes for diagnosis in of_row) for of_row in diagnoses.values()])
+    titles = {1: "as many as there are actions", 10: "ten times as many"}
+    for axes, (num_slices, title) in zip(panels, titles.items(), strict=True):
+        _stacked(axes, list(diagnoses), counts[:, :num_slices].sum(1))
         axes.set_title(f"the surest detections, {title}", fontsize="small")
     panels[0].invert_yaxis()
     _legend(figure, panels[0])
     (tiou,) = {diagnosis.tiou for of_row in diagnoses.values() for diagnosis in of_row}
-    figure.suptitle(f"What detections are at tIoU {tiou:g}, {provenance}", fontsize="medium")
+    figure.suptitle(f"What detections are at tIoU {tiou:g}, {provenance}")
     return figure
 
 
@@ -65,13 +63,11 @@ def causes_and_recall(diagnoses: Sequence[Diagnosis], provenance: str) -> Figure
     num_segments = np.sum([recall.count for recall in recalls], axis=0)
     labels = [f"{low:.1f}–{high:.1f}" for low, high in pairwise(recalls[0].edges)]
     right.bar(labels, 100 * num_detected / np.maximum(num_segments, 1), color=OURS)
-    right.set_ylim(0, 100)
-    right.set_xlabel("length of the action (s)")
-    right.set_ylabel("found (%)")
+    right.set(ylim=(0, 100), xlabel="length of the action (s)", ylabel="found (%)")
     right.tick_params("x", rotation=45)
     right.set_title("recall", fontsize="small")
     _legend(figure, left)
-    figure.suptitle(f"Detections and actions at tIoU {diagnoses[0].tiou:g}, {provenance}", fontsize="medium")
+    figure.suptitle(f"Detections and actions at tIoU {diagnoses[0].tiou:g}, {provenance}")
     return figure
 
 
@@ -92,7 +88,7 @@ def precision_over_recall(diagnosis: Diagnosis, provenance: str) -> Figure:
         axes.plot(100 * grid, 100 * lines[-1], color=PUBLISHED, linewidth=0.6)
     axes.plot(100 * grid, 100 * np.mean(lines, axis=0), color=OURS, linewidth=2)
     axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall (%)", ylabel="precision (%)")
-    axes.set_title(f"Precision over recall at tIoU {diagnosis.tiou:g}, {provenance}", fontsize="medium")
+    axes.set_title(f"Precision over recall at tIoU {diagnosis.tiou:g}, {provenance}")
     return figure
 
 
@@ -105,10 +101,9 @@ def _stacked(axes: Axes, rows: Sequence[str], counts: NDArray[np.integer]) -> No
             rows, share, left=start, color=COLOURS[cause], edgecolor="white", linewidth=0.5, label=cause
         )
         start += share
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("share (%)")
+    axes.set(xlim=(0, 100), xlabel="share (%)")
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
+    handles_labels = axes.get_legend_handles_labels()
+    figure.legend(*handles_labels, loc="outside lower center", ncols=3, fontsize="small")

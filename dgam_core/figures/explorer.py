@@ -63,10 +63,11 @@ def time_line(
               "', tIoU ' + format(datum.tIoU, '.2f')"),
         _counts(segments),
     )  # fmt: skip
+    kinds = _truth(data)
     rows = {"attention": _attention(data, outputs), "truth": _ground_truth(data)}
-    rows["fixed"] = _truth(data) + _detected(detections)
+    rows["fixed"] = kinds + _detected(detections)
     chart = alt.layer(*layers, datasets=rows).add_params(*controls)
-    return _with_axes(chart, _kinds(data)).properties(
+    return _with_axes(chart, {bar["what"] for bar in kinds}).properties(
         width="container", height=HEIGHT_PX, title=f"Attention and segments, {data.provenance}"
     )
 
@@ -150,11 +151,9 @@ def _segments(attention: alt.Chart) -> alt.Chart:
         )
         .transform_flatten(["gt_start_s", "gt_end_s"])
         .transform_calculate(
-            overlap="max(0, min(datum.end_s, datum.gt_end_s) - max(datum.start_s, datum.gt_start_s))"
-        )
-        .transform_calculate(
+            overlap="max(0, min(datum.end_s, datum.gt_end_s) - max(datum.start_s, datum.gt_start_s))",
             pair_tiou="datum.overlap / (datum.end_s - datum.start_s + datum.gt_end_s - datum.gt_start_s"
-            " - datum.overlap)"
+            " - datum.overlap)",
         )
         .transform_aggregate(tIoU="max(pair_tiou)", groupby=["what", "segment", "start_s", "end_s", "y"])
     )
@@ -202,10 +201,6 @@ def _ground_truth(data: DataSet) -> Rows:
         }
         for video in data.subset("test")
     ]
-
-
-def _kinds(data: DataSet) -> set[str]:
-    return {str(kind) for v in data.subset("test") for kind in snippet_kinds(data, v, v.num_snippets)}
 
 
 def _truth(data: DataSet) -> Rows:

@@ -46,13 +46,11 @@ def of_video(
         for model, values in models.items():
             _steps(panel, video.duration_s, values, MODELS[model], f"attention {model}")
         _steps(panel, video.duration_s, class_score[stream], "black", "class score (with)", linestyle=":")
-        panel.set_ylim(-0.05, 1.05)
-        panel.set_ylabel(stream)
+        panel.set(ylim=(-0.05, 1.05), ylabel=stream)
     axes[1].legend(fontsize="x-small", ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     _detections(axes[-1], detections)
-    axes[-1].set_xlabel("time (s)")
-    axes[-1].set_xlim(0, video.duration_s)
-    figure.suptitle(f"{video.name}: {', '.join(video.labels)} ({provenance})", fontsize="medium")
+    axes[-1].set(xlabel="time (s)", xlim=(0, video.duration_s))
+    figure.suptitle(f"{video.name}: {', '.join(video.labels)} ({provenance})")
     return figure
 
 
@@ -109,8 +107,7 @@ def of_detections(
     )
     for stream, values in sorted(attention.items()):
         _steps(above, video.duration_s, values, stream_colour(stream), stream)
-    above.set_ylim(-0.05, 1.05)
-    above.set_ylabel("attention λ")
+    above.set(ylim=(-0.05, 1.05), ylabel="attention λ")
     above.legend(fontsize="x-small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     highest = detections.score.max(initial=0.0)
     for y, label in enumerate(labels):
@@ -119,10 +116,9 @@ def of_detections(
         spans = [(s.start_s, s.end_s - s.start_s) for s in video.segments if s.label == label]
         below.broken_barh(spans, (y + 0.35, 0.12), color=KINDS["action"])
     below.set_yticks(range(len(labels)), labels)
-    below.set_ylim(max(len(labels), 1) - 0.45, -0.5)
+    below.set(ylim=(max(len(labels), 1) - 0.45, -0.5), xlim=(0, video.duration_s))
     below.set_xlabel("time (s); blue: detected, the surer the darker; green line: annotated")
-    below.set_xlim(0, video.duration_s)
-    figure.suptitle(f"{video.name} ({provenance})", fontsize="medium")
+    figure.suptitle(f"{video.name} ({provenance})")
     return figure
 
 
@@ -162,12 +158,10 @@ def of_norms(data: DataSet, count: int = 4) -> Figure:
         for segment in video.segments:
             axes.axvspan(segment.start_s, segment.end_s, color=KINDS["action"], alpha=0.2, linewidth=0)
         axes.set_title(f"{video.name} ({video.subset})", fontsize="small")
-        axes.set_xlim(0, video.duration_s)
-        axes.set_ylim(bottom=0)
-        axes.set_ylabel("‖x‖")
+        axes.set(xlim=(0, video.duration_s), ylim=(0, None), ylabel="‖x‖")
     rows[0, 0].legend(fontsize="x-small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     rows[-1, 0].set_xlabel("time (s); green: annotated")
-    figure.suptitle(f"Norms of the features of {data.name} ({data.provenance})", fontsize="medium")
+    figure.suptitle(f"Norms of the features of {data.name} ({data.provenance})")
     return figure
 
 
@@ -199,15 +193,13 @@ def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> F
             legend=axes is last and values["model"].nunique() > 1,
             ax=axes,
         )
-        axes.set_title(stream, fontsize="medium")
-        axes.set_xlabel("")
-        axes.set_ylabel(ylabel)
+        axes.set(title=stream, xlabel="", ylabel=ylabel)
     if last.get_legend():
         last.set_ylim(top=1.35 * last.get_ylim()[1])  # room for the legend
         last.legend(
             title="generative modeling", ncols=2, loc="upper right", fontsize="small", title_fontsize="small"
         )
-    figure.suptitle(f"{title}, {provenance}; mean and ±1 sd over seeds", fontsize="medium")
+    figure.suptitle(f"{title}, {provenance}; mean and ±1 sd over seeds")
     return figure
 
 
@@ -237,11 +229,10 @@ def of_training(
     for shade, (epoch, lam) in zip(shades, attention, strict=True):
         last.hist(lam, bins=20, range=(0, 1), histtype="step", density=True, color=shade, label=f"{epoch}")
     last.set_title("attention", fontsize="small")
-    last.set_xlabel("λ of a test snippet")
-    last.set_yscale("log")
+    last.set(xlabel="λ of a test snippet", yscale="log")
     last.legend(title="epoch", ncols=2, fontsize="xx-small", title_fontsize="xx-small")
     for axes in panels.flat[len(names) + 1 :]:
         axes.set_visible(False)
     title = f"Losses, {provenance}: mean and ±1 sd over seeds, warm-up shaded; attention of one seed"
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(title)
     return figure

@@ -1,6 +1,5 @@
 """The style of all figures: the same thing has the same colour everywhere."""
 
-import matplotlib as mpl
 import seaborn as sns
 
 # The palette of Okabe and Ito, which readers of any colour vision can tell apart.
@@ -19,14 +18,13 @@ def stream_colour(stream: str) -> str:
 
 def set_style() -> None:
     """Set the style of all figures."""
-    sns.set_theme(context="paper", style="ticks", font_scale=1.2)
-    mpl.rcParams.update(
-        {
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 120,
-            "savefig.dpi": 200,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "svg.hashsalt": "dgam",  # the same figure gives the same file
-        }
-    )
+    parameters = {
+        "figure.constrained_layout.use": True,
+        "figure.dpi": 120,
+        "savefig.dpi": 200,
+        "figure.titlesize": "medium",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "svg.hashsalt": "dgam",  # the same figure gives the same file
+    }
+    sns.set_theme(context="paper", style="ticks", font_scale=1.2, rc=parameters)

@@ -67,6 +67,8 @@ def test_values_that_are_not_numbers_have_points_without_a_line():
     (axes,) = curves.grid(*scores_of(score=["sum", "product"], classifier_bias=[True, False]), "mAP@0.5").axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["sum", "product"]
     assert {line.get_linestyle() for line in axes.get_lines() if len(line.get_xdata()) > 2} <= {"None"}
+    (axes,) = curves.grid(*scores_of(score=["sum", "product"]), "mAP@0.5").axes  # alone, without colours
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["sum", "product"]
 
 
 def test_map_over_tiou_shows_the_published_as_published():
