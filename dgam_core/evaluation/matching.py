@@ -210,14 +210,13 @@ def _rounds(chooser: Indices, group: Indices) -> list[Indices]:
     Returns:
         Rows of each round's pairs; those of a chooser are side by side, in their order.
     """
-    choosers, first, inverse = np.unique(chooser, return_index=True, return_inverse=True)
-    by_group = np.argsort(group[first], kind="stable")
-    _, begin, size = np.unique(group[first][by_group], return_index=True, return_counts=True)
-    rank = np.empty(len(choosers), dtype=np.intp)
-    rank[by_group] = np.arange(len(choosers)) - np.repeat(begin, size)
-    order = np.lexsort((inverse, rank[inverse]))  # stable: the pairs of a chooser stay in their order
-    bounds = np.searchsorted(rank[inverse][order], np.arange(rank.max(initial=-1) + 2))
-    return [order[low:high] for low, high in pairwise(bounds)]
+    by_group = np.lexsort((chooser, group))  # stable: the pairs of a chooser stay in their order
+    number = np.cumsum(np.diff(chooser[by_group], prepend=-1) != 0)  # of the chooser, over all groups
+    _, begin, inverse = np.unique(group[by_group], return_index=True, return_inverse=True)
+    rank = number - number[begin][inverse]
+    by_rank = np.argsort(rank, kind="stable")
+    bounds = np.searchsorted(rank[by_rank], np.arange(rank.max(initial=-1) + 2))
+    return [by_group[by_rank[low:high]] for low, high in pairwise(bounds)]
 
 
 def _choose(
@@ -233,7 +232,8 @@ def _choose(
     Returns:
         Threshold and pair of each choice.
     """
-    _, begin, size = np.unique(chooser, return_index=True, return_counts=True)
+    begin = np.flatnonzero(np.diff(chooser, prepend=-1))
+    size = np.diff(begin, append=len(chooser))
     best = np.maximum.reduceat(np.where(allowed, preference, -1.0), begin, axis=1)  # (K, choosers)
     tied = allowed & (preference >= np.repeat(best, size, axis=1) - TOLERANCE)
     extreme, nothing = (np.maximum, -1) if tie_break == "last" else (np.minimum, len(chooser))
