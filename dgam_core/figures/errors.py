@@ -95,12 +95,11 @@ def precision_over_recall(diagnosis: Diagnosis, provenance: str) -> Figure:
 def _stacked(axes: Axes, rows: Sequence[str], counts: NDArray[np.integer]) -> None:
     """Horizontal bars, one per row, of the shares of the causes; a row without detections is empty."""
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    start = np.zeros(len(rows))
-    for cause, share in zip(CAUSES, shares.T, strict=True):
+    starts = shares.cumsum(axis=1) - shares
+    for cause, start, share in zip(CAUSES, starts.T, shares.T, strict=True):
         axes.barh(
             rows, share, left=start, color=COLOURS[cause], edgecolor="white", linewidth=0.5, label=cause
         )
-        start += share
     axes.set(xlim=(0, 100), xlabel="share (%)")
 
 

@@ -37,7 +37,7 @@ def of_video(
         provenance: "simulated" or "measured on real features".
     """
     set_style()
-    heights = [0.5, *[1.2] * len(attention), *[0.35 * len(detections)]]
+    heights = [0.5, *[1.2] * len(attention), 0.35 * len(detections)]
     figure, axes = plt.subplots(
         len(heights), 1, figsize=(WIDTH_IN, 1.5 * sum(heights)), sharex=True, height_ratios=heights
     )
@@ -56,10 +56,10 @@ def of_video(
 
 def _kinds(axes: Axes, duration_s: float, kinds: NDArray[np.str_]) -> None:
     edges_s = np.linspace(0, duration_s, len(kinds) + 1)
-    for kind in np.unique(kinds):
-        bounds_s = [edges_s[run] for run in runs(kinds) if kinds[run[0]] == kind]
-        spans = [(start_s, end_s - start_s) for start_s, end_s in bounds_s]
-        axes.broken_barh(spans, (0, 1), color=KINDS[str(kind)], label=str(kind), linewidth=0)
+    first, end = runs(kinds).T
+    spans = np.stack([edges_s[first], edges_s[end] - edges_s[first]], axis=1)
+    for kind in np.unique(kinds).tolist():
+        axes.broken_barh(spans[kinds[first] == kind], (0, 1), color=KINDS[kind], label=kind, linewidth=0)
     axes.set_yticks([0.5], ["truth"])
     axes.legend(fontsize="x-small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
 
