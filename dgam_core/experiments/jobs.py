@@ -127,8 +127,10 @@ def _tasks(name: str, experiment: Experiment, open_data: Open) -> Iterator[tuple
     auto = experiment.device == "auto"
     device = choose_device("auto") if auto else torch.device(experiment.device)
     for appearance, data in notebook.data_sets(experiment, open_data).items():
-        for settings, seed, stream in product(variants.values(), experiment.seeds, data.streams):
-            yield Task(experiment.dataset, appearance, specify(data, stream, seed, settings, device)), data
+        for settings, stream in product(variants.values(), data.streams):
+            for seed in settings.seeds:
+                spec = specify(data, stream, seed, settings, device)
+                yield Task(experiment.dataset, appearance, spec), data
 
 
 @dataclass(frozen=True)

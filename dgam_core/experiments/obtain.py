@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.run_store import Run, Spec, digest_of, is_sound, read, specify, write
-from dgam_core.settings import Settings, TrainingSettings
+from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.leases import Leases
 from dgam_core.system.machine import choose_device
@@ -141,18 +141,20 @@ def follow(group: Group, data: DataSet, device: torch.device) -> None:
 def obtain_models(
     folder: Path,
     data: DataSet,
-    variants: Mapping[str, Settings],
+    variants: Mapping[Any, Experiment],
     experiment: Experiment,
-) -> dict[tuple[str, int], dict[str, Run]]:
-    """Return (row, seed) → model, one run per stream, for each variant of the settings; see `obtain`.
+) -> dict[tuple[Any, int], dict[str, Run]]:
+    """Return (row, seed) → model, one run per stream, for each variant of the settings and each of its seeds.
 
-    Seeds, device and number of workers are the experiment's.
+    Device and number of workers are the experiment's; see `obtain`.
     """
     device = choose_device(experiment.device)
-    grid = [(name, seed, stream) for name in variants for seed in experiment.seeds for stream in data.streams]
+    grid = [
+        (name, seed, stream) for name in variants for seed in variants[name].seeds for stream in data.streams
+    ]
     specs = [specify(data, stream, seed, variants[name], device) for name, seed, stream in grid]
     runs = obtain(folder, data, specs, experiment.workers)
-    models: dict[tuple[str, int], dict[str, Run]] = {}
+    models: dict[tuple[Any, int], dict[str, Run]] = {}
     for (name, seed, stream), run in zip(grid, runs, strict=True):
         models.setdefault((name, seed), {})[stream] = run
     return models
