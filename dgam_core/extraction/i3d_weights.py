@@ -121,7 +121,7 @@ def _read_pt(path: Path) -> dict[str, Any]:
 def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
     """Return the arrays of nested dictionaries with dotted names."""
     if not isinstance(value, dict):
-        return [(name, value.load() if hasattr(value, "load") else value)]
+        return [(name, value)]
     return [
         pair for key, inner in value.items() for pair in _flat(inner, f"{name}.{key}" if name else str(key))
     ]

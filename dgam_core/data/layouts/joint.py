@@ -12,21 +12,20 @@ from numpy.typing import NDArray
 from dgam_core.data.activitynet_json import Annotation
 from dgam_core.data.layouts.common import annotated_videos, check_shape, make_data_set, open_npy
 from dgam_core.data.lazy_features import LazyFeatures
-from dgam_core.data.pickles import Stored, read_torch
+from dgam_core.data.pickles import read_torch
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
 
 JOINT_DIM = 2048  # dimensions of two I3D streams side by side
 
-Source = Path | Stored | NDArray[Any]
+Source = Path | NDArray[Any]
 
 
 def _load(source: Source, columns: slice = slice(None)) -> NDArray[Any]:
-    """Read features from a .npy file, from .npz under the name feats, from .pt, or from within a file."""
+    """Read features from a .npy file, from .npz under the name feats or from .pt, or take an array."""
+    array = source
     if isinstance(source, Path):
         array = open_npy(source) if source.suffix == ".npy" else _load_archive(source)
-    else:
-        array = source.load() if isinstance(source, Stored) else source
     return np.asarray(array)[..., columns]
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dgam_core.data.activitynet_json import name_of_test_subset
 from dgam_core.data.layouts.common import USUAL_FPS, USUAL_SNIPPET_FRAMES, make_data_set, only_match
 from dgam_core.data.layouts.joint import shape_of, split_streams
-from dgam_core.data.pickles import Stored, read_object_array
+from dgam_core.data.pickles import read_object_array
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Segment, Video
 
@@ -34,11 +34,11 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     if len(values) != len(rows):
         raise InputError(f"{path}: has {len(values)} videos; the annotations have {len(rows)}")
     fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
-    arrays: dict[str, Stored | NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     videos, dim = [], 0
     for row, value in zip(rows, values, strict=True):
         at = f"{path}: video {row.name!r}"
-        if not isinstance(value, Stored | np.ndarray):
+        if not isinstance(value, np.ndarray):
             raise InputError(f"{at} has no array of features")
         arrays[row.name] = value
         count, dim = shape_of(value, at)
