@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -77,9 +77,17 @@ def _annotation(value: Any, at: str) -> tuple[str, Segment | None]:
     return label, Segment(label, *_segment(row.get("segment"), at))
 
 
-def name_of_test_subset(subsets: Iterable[str]) -> str:
-    """Return the name of the subset that is tested on: test, or validation where there is none."""
-    return "test" if "test" in set(subsets) else "validation"
+def train_and_test(annotations: Mapping[str, Annotation]) -> dict[str, Annotation]:
+    """Call the subset that is tested on "test", and all others "train".
+
+    It is the one called test, or validation where there is none.
+    """
+    present = {annotation.subset for annotation in annotations.values()}
+    tested = "test" if "test" in present else "validation"
+    return {
+        name: replace(annotation, subset="test" if annotation.subset == tested else "train")
+        for name, annotation in annotations.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dgam_core.data import store
-from dgam_core.data.activitynet_json import Annotation, name_of_test_subset, read_annotations
+from dgam_core.data.activitynet_json import Annotation, read_annotations, train_and_test
 from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES, open_npy
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.soundness import check
@@ -206,9 +206,8 @@ def _annotations(path: Path | None, videos: Mapping[str, VideoFile]) -> dict[str
     annotations = read_annotations(path)
     if missing := [name for name in videos if name not in annotations]:
         raise InputError(f"{path}: lacks the video {missing[0]!r}")
-    test_subset = name_of_test_subset(annotation.subset for annotation in annotations.values())
-    subsets = {name: "test" if annotations[name].subset == test_subset else "train" for name in videos}
-    return {name: replace(annotations[name], subset=subset) for name, subset in subsets.items()}
+    annotations = train_and_test(annotations)
+    return {name: annotations[name] for name in videos}
 
 
 def _data_set(

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from dgam_core.data.activitynet_json import name_of_test_subset, read_annotations
+from dgam_core.data.activitynet_json import read_annotations, train_and_test
 from dgam_core.data.layouts.common import (
     USUAL_FPS,
     annotated_fps,
-    check_names,
+    file_of_video,
     only_match,
-    path_inside,
     read_split,
     warn_left_over,
 )
@@ -40,21 +39,15 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     files = [file for file in folder.iterdir() if file.suffix in (".npy", ".npz", ".pt")]
     missing_files = root / "missing_files.txt"
     left_out = set(read_split(missing_files)) if missing_files.is_file() else set()
-    annotations = {
-        name: annotation
-        for name, annotation in read_annotations(annotation_file).items()
-        if name not in left_out
-    }
-    test_subset = name_of_test_subset(annotation.subset for annotation in annotations.values())
-    names: dict[str, list[str]] = {"train": [], "test": []}
-    for name, annotation in annotations.items():
-        names["test" if annotation.subset == test_subset else "train"].append(name)
-    paths = {name: path_inside(folder, _file_of(name, files, folder)) for name in annotations}
-    check_names(root, names, annotations)
+    annotated = read_annotations(annotation_file)
+    of_videos = train_and_test({name: annotated[name] for name in annotated if name not in left_out})
+    # Training videos come first, and the digest covers the order.
+    annotations = dict(sorted(of_videos.items(), key=lambda item: item[1].subset == "test"))
+    paths = {name: file_of_video(folder, _file_of(name, files, folder), name) for name in annotations}
     warn_left_over(folder, "features", {file.stem for file in files} - {path.stem for path in paths.values()})
-    fps = fps or annotated_fps(annotation_file, annotations.values()) or USUAL_FPS
+    fps = fps or annotated_fps(annotation_file, annotations) or USUAL_FPS
     snippet_frames = snippet_frames or USUAL_STRIDE_FRAMES
-    return joint_data_set(root, "the ActionFormer layout", annotations, names, paths, fps, snippet_frames)
+    return joint_data_set(root, "the ActionFormer layout", annotations, paths, fps, snippet_frames)
 
 
 def _file_of(name: str, files: Iterable[Path], folder: Path) -> str:

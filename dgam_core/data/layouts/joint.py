@@ -1,6 +1,6 @@
 """Features with both streams of a video side by side in one array, as layouts C, D and E have them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dgam_core.data.activitynet_json import Annotation
-from dgam_core.data.layouts.common import annotated_videos, check_shape, make_data_set, open_npy
+from dgam_core.data.layouts.common import check_shape, make_data_set, open_npy
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.pickles import read_torch
 from dgam_core.errors import InputError
@@ -44,11 +44,6 @@ def _load_archive(path: Path) -> NDArray[Any]:
     return features
 
 
-def shape_of(source: Source, what: object) -> tuple[int, int]:
-    """Return (T, D) of stored features; `what` names them in the error."""
-    return check_shape((_load(source) if isinstance(source, Path) else source).shape, what)
-
-
 def split_streams(sources: Mapping[str, Source], dim: int) -> dict[str, LazyFeatures[Source]]:
     """Return RGB and flow where features have the size of both, else a single stream."""
     if dim != JOINT_DIM:
@@ -61,14 +56,13 @@ def joint_data_set(
     root: Path,
     layout: str,
     annotations: Mapping[str, Annotation],
-    names: Mapping[str, Sequence[str]],
     paths: Mapping[str, Path],
     fps: float,
     snippet_frames: int,
 ) -> DataSet:
     """Make a data set from ActivityNet's annotations and one file per video."""
-    shapes = {name: shape_of(paths[name], paths[name]) for listed in names.values() for name in listed}
+    shapes = {name: check_shape(_load(path).shape, path) for name, path in paths.items()}
     counts = {name: count for name, (count, _) in shapes.items()}
-    videos = annotated_videos(names, annotations, counts, fps, snippet_frames)
     dim = next((dim for _, dim in shapes.values()), 0)
-    return make_data_set(root, layout, fps, snippet_frames, videos, split_streams(paths, dim))
+    features = split_streams(paths, dim)
+    return make_data_set(root, layout, fps, snippet_frames, annotations, counts, features)
