@@ -95,28 +95,36 @@ def _unpickled(file: BinaryIO, path: Path, dicts: bool) -> Any:
     return _resolve(_Unpickler(mapped, path).load(), dicts)
 
 
-class _StandIn:
-    """What NumPy's function or class was called with, and the state that was then given to its object."""
+class _DType:
+    """A type of numbers or strings as NumPy pickles it."""
 
-    state: tuple[Any, ...] = ()
+    def __init__(self, code: Any, *_: Any) -> None:
+        self.code, self.order = _text(code), "="
 
-    def __init__(self, *args: Any) -> None:
-        self.args = args
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = _text(state[1])
+
+    def resolve(self) -> np.dtype[Any]:
+        """Return the type itself, if its numbers are plain."""
+        dtype = np.dtype(self.code)
+        if dtype.kind not in "biufSUO" or dtype.fields:
+            raise ValueError(f"arrays of {dtype} are not read")
+        return dtype if self.order == "|" else dtype.newbyteorder(self.order)  # type: ignore[arg-type]
+
+
+class _Array:
+    """An array as NumPy pickles it: rebuilt empty, then given its state."""
+
+    def __init__(self, *_: Any) -> None:
+        self.state: tuple[Any, ...] = ()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.state = state
 
 
-class _DType(_StandIn):
-    """A type of numbers or strings as NumPy pickles it."""
-
-
-class _Array(_StandIn):
-    """An array as NumPy pickles it: rebuilt empty, then given its state."""
-
-
-class _Scalar(_StandIn):
-    """A number as NumPy pickles it."""
+def _scalar(dtype: _DType, raw: bytes) -> np.generic:
+    number: np.generic = np.frombuffer(raw, dtype.resolve(), 1)[0]
+    return number
 
 
 def _encoded(text: str, encoding: str) -> bytes:
@@ -130,9 +138,9 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DType,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.multiarray", "scalar"): _Scalar,
+    ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "scalar"): _Scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
     ("_codecs", "encode"): _encoded,
 }
 
@@ -204,15 +212,12 @@ def _resolve(value: Any, dicts: bool, depth: int = 0) -> Any:
         return [inner(item) for item in value]
     if dicts and isinstance(value, dict):
         return {inner(key): inner(item) for key, item in value.items()}
-    if isinstance(value, _Scalar):
-        dtype, raw = value.args
-        return np.frombuffer(raw, _dtype(dtype), 1)[0]
     if not isinstance(value, _Array):
-        if value is None or isinstance(value, bool | int | float | bytes | str):
+        if value is None or isinstance(value, bool | int | float | bytes | str | np.generic):
             return value
         raise ValueError(f"a {type(value).__name__} does not belong in it")
     _, shape, dtype, fortran, raw = value.state
-    shape, dtype = tuple(int(n) for n in shape), _dtype(dtype)
+    shape, dtype = tuple(int(n) for n in shape), dtype.resolve()
     if dtype.hasobject:
         if not isinstance(raw, list) or len(raw) != prod(shape):
             raise ValueError(f"an array of {prod(shape)} objects holds something else")
@@ -220,15 +225,6 @@ def _resolve(value: Any, dicts: bool, depth: int = 0) -> Any:
     if min(shape, default=0) < 0 or len(raw) != prod(shape) * dtype.itemsize:
         raise ValueError(f"an array of the shape {shape} holds {len(raw)} bytes")
     return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _dtype(pickled: _DType) -> np.dtype[Any]:
-    """Return a type of plain numbers or strings."""
-    code, order = pickled.args[0], pickled.state[1] if pickled.state else "="
-    dtype = np.dtype(_text(code))
-    if dtype.kind not in "biufSUO" or dtype.fields:
-        raise ValueError(f"arrays of {dtype} are not read")
-    return dtype if _text(order) == "|" else dtype.newbyteorder(_text(order))  # type: ignore[arg-type]
 
 
 def _text(value: Any) -> str:

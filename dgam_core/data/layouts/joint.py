@@ -44,7 +44,7 @@ def _load_archive(path: Path) -> NDArray[Any]:
     return features
 
 
-def split_streams(sources: Mapping[str, Source], dim: int) -> dict[str, LazyFeatures[Source]]:
+def split_streams(sources: Mapping[str, Source], dim: int) -> dict[str, LazyFeatures]:
     """Return RGB and flow where features have the size of both, else a single stream."""
     if dim != JOINT_DIM:
         return {"joint": LazyFeatures(_load, sources)}
