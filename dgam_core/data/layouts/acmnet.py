@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dgam_core.data.layouts.common import USUAL_FPS, USUAL_SNIPPET_FRAMES, file_of_video, read_splits
+from dgam_core.data.layouts.common import file_of_video, read_splits
 from dgam_core.data.layouts.joint import joint_data_set
 from dgam_core.snippets import DataSet
 
@@ -26,5 +26,4 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
         name: file_of_video(root / annotation.subset, f"{name}.npy", name)
         for name, annotation in annotations.items()
     }
-    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
     return joint_data_set(root, "the ACM-Net layout", annotations, paths, fps, snippet_frames)

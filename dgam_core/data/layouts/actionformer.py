@@ -4,14 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dgam_core.data.activitynet_json import read_annotations, train_and_test
-from dgam_core.data.layouts.common import (
-    USUAL_FPS,
-    annotated_fps,
-    file_of_video,
-    only_match,
-    read_split,
-    warn_left_over,
-)
+from dgam_core.data.layouts.common import annotated_fps, file_of_video, only_match, read_split, warn_left_over
 from dgam_core.data.layouts.joint import joint_data_set
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
@@ -45,9 +38,9 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     annotations = dict(sorted(of_videos.items(), key=lambda item: item[1].subset == "test"))
     paths = {name: file_of_video(folder, _file_of(name, files, folder), name) for name in annotations}
     warn_left_over(folder, "features", {file.stem for file in files} - {path.stem for path in paths.values()})
-    fps = fps or annotated_fps(annotation_file, annotations) or USUAL_FPS
-    snippet_frames = snippet_frames or USUAL_STRIDE_FRAMES
-    return joint_data_set(root, "the ActionFormer layout", annotations, paths, fps, snippet_frames)
+    fps = fps or annotated_fps(annotation_file, annotations)
+    stride = snippet_frames or USUAL_STRIDE_FRAMES
+    return joint_data_set(root, "the ActionFormer layout", annotations, paths, fps, stride)
 
 
 def _file_of(name: str, files: Iterable[Path], folder: Path) -> str:

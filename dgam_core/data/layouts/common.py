@@ -86,8 +86,8 @@ def annotated_fps(path: Path, annotations: Mapping[str, Annotation]) -> float | 
 def make_data_set(
     root: Path,
     layout: str,
-    fps: float,
-    snippet_frames: int,
+    fps: float | None,
+    snippet_frames: int | None,
     annotations: Mapping[str, Annotation],
     counts: Mapping[str, int],
     features: Mapping[str, Mapping[str, Any]],
@@ -97,13 +97,14 @@ def make_data_set(
     Args:
         root: the folder.
         layout: its layout, in words.
-        fps: frames per second.
-        snippet_frames: frames per snippet.
+        fps: frames per second; without it the usual 25.
+        snippet_frames: frames per snippet; without it the usual 16.
         annotations: video → its annotation, "train" or "test" as the subset; without a duration, that of the
             snippets.
         counts: video → number of snippets.
         features: stream → video → features.
     """
+    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
     videos: list[Video] = []
     labels: set[str] = set()
     for name, annotation in annotations.items():

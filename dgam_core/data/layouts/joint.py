@@ -57,8 +57,8 @@ def joint_data_set(
     layout: str,
     annotations: Mapping[str, Annotation],
     paths: Mapping[str, Path],
-    fps: float,
-    snippet_frames: int,
+    fps: float | None,
+    snippet_frames: int | None,
 ) -> DataSet:
     """Make a data set from ActivityNet's annotations and one file per video."""
     shapes = {name: check_shape(_load(path).shape, path) for name, path in paths.items()}

@@ -10,8 +10,6 @@ from scipy.optimize import linear_sum_assignment
 
 from dgam_core.data.activitynet_json import Annotation, read_annotations
 from dgam_core.data.layouts.common import (
-    USUAL_FPS,
-    USUAL_SNIPPET_FRAMES,
     check_names,
     check_shape,
     make_data_set,
@@ -41,7 +39,6 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
             labels cannot be matched with the names of the classes.
     """
     root = Path(root)
-    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
     annotations = read_annotations(only_match(root / "test_data", "gt*.json"))
     hot = {subset: _labels(root / f"{subset}_data" / f"{subset}_labels.npy") for subset in ("train", "test")}
     test_names = read_split(only_match(root / "test_data", "*_test_vid_list.txt"))

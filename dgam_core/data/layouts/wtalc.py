@@ -6,14 +6,7 @@ from typing import Any
 import numpy as np
 
 from dgam_core.data.activitynet_json import Annotation, train_and_test
-from dgam_core.data.layouts.common import (
-    USUAL_FPS,
-    USUAL_SNIPPET_FRAMES,
-    check_names,
-    check_shape,
-    make_data_set,
-    only_match,
-)
+from dgam_core.data.layouts.common import check_names, check_shape, make_data_set, only_match
 from dgam_core.data.layouts.joint import split_streams
 from dgam_core.data.pickles import read_object_array
 from dgam_core.errors import InputError
@@ -39,7 +32,6 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     values = read_object_array(path)
     if len(values) != len(annotations):
         raise InputError(f"{path}: has {len(values)} videos; the annotations have {len(annotations)}")
-    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
     counts, dim = {}, 0
     for name, value in zip(annotations, values, strict=True):
         at = f"{path}: video {name!r}"
