@@ -11,7 +11,7 @@ from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
 from dgam_core.segments import AMBIGUOUS, SegmentTable
 from dgam_core.snippets import Segment
-from dgam_core.system.files import whole_file
+from dgam_core.system.files import read_text, whole_file
 
 Row = tuple[str, str, float, float, float]
 MAX_NAME_LENGTH = 200  # characters
@@ -169,14 +169,8 @@ def read_ambiguous(path: Path) -> SegmentTable:
     Raises:
         InputError: the file cannot be read, or a line is wrong.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8") from None
     rows: list[Row] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         words, at = line.split(), f"{path}: line {number}"
         if len(words) != 3:
             raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")

@@ -118,7 +118,6 @@ def read(path: Path) -> DataSet:
     Raises:
         InputError: the file is missing, is not a store, or its tables are not sound.
     """
-    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; make a store with `dgam import` or `dgam simulate`")
     try:

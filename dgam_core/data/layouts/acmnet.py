@@ -20,7 +20,6 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
     Raises:
         InputError: a file is missing or cannot be read, or a video lacks annotations or features.
     """
-    root = Path(root)
     annotations = read_splits(root, [*root.glob("train/*.npy"), *root.glob("test/*.npy")])
     paths = {
         name: file_of_video(root / annotation.subset, f"{name}.npy", name)

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dgam_core.data.activitynet_json import read_annotations, train_and_test
-from dgam_core.data.layouts.common import annotated_fps, file_of_video, only_match, read_split, warn_left_over
+from dgam_core.data.layouts.common import annotated_fps, file_of_video, only_match, warn_left_over
 from dgam_core.data.layouts.joint import joint_data_set
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
+from dgam_core.system.files import read_text
 
 USUAL_STRIDE_FRAMES = 4  # of the THUMOS14 features in circulation
 
@@ -26,12 +27,11 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     Raises:
         InputError: a file is missing or cannot be read, or a video lacks annotations or features.
     """
-    root = Path(root)
     annotation_file = only_match(root / "annotations", "*.json")
     folder = only_match(root, "*features*")
     files = [file for file in folder.iterdir() if file.suffix in (".npy", ".npz", ".pt")]
     missing_files = root / "missing_files.txt"
-    left_out = set(read_split(missing_files)) if missing_files.is_file() else set()
+    left_out = set(read_text(missing_files).split()) if missing_files.is_file() else set()
     annotated = read_annotations(annotation_file)
     of_videos = train_and_test({name: annotated[name] for name in annotated if name not in left_out})
     # Training videos come first, and the digest covers the order.

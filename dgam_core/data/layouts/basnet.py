@@ -38,7 +38,6 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
     Raises:
         InputError: a file is missing or cannot be read, a video lacks annotations or features, …
     """
-    root = Path(root)
     annotations = read_splits(root, (root / "features").glob("*/*/*.npy"))
     paths = _find_features(root / "features", annotations)
     counts = {name: check_shape(open_npy(path).shape, path)[0] for name, path in paths[min(paths)].items()}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dgam_core.data.activitynet_json import Annotation, read_annotations
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video
+from dgam_core.system.files import read_text
 
 # What nearly every THUMOS14 and ActivityNet feature set in circulation was extracted with.
 USUAL_FPS, USUAL_SNIPPET_FRAMES = 25.0, 16
@@ -41,7 +42,7 @@ def read_splits(root: Path, features: Iterable[Path]) -> dict[str, Annotation]:
         InputError: a file cannot be read, or a video is listed twice or not annotated.
     """
     annotations = read_annotations(root / "gt.json")
-    listed = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
+    listed = {subset: read_text(root / f"split_{subset}.txt").split() for subset in ("train", "test")}
     names = [*listed["train"], *listed["test"]]
     check_names(root, names, annotations)
     warn_left_over(root, "features", {path.stem for path in features} - set(names))
@@ -118,19 +119,6 @@ def make_data_set(
     return DataSet(
         root.resolve().name, source, simulated, fps, snippet_frames, classes, tuple(videos), features
     )
-
-
-def read_split(path: Path) -> list[str]:
-    """Read a text file with one video per line.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
 
 
 def file_of_video(folder: Path, file: str, video: str, missing: str = "no such file") -> Path:

@@ -15,12 +15,12 @@ from dgam_core.data.layouts.common import (
     make_data_set,
     only_match,
     open_npy,
-    read_split,
     warn_left_over,
 )
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
+from dgam_core.system.files import read_text
 
 
 def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
@@ -38,10 +38,9 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
         InputError: a file is missing or cannot be read, numbers of videos disagree, or the columns of the
             labels cannot be matched with the names of the classes.
     """
-    root = Path(root)
     annotations = read_annotations(only_match(root / "test_data", "gt*.json"))
     hot = {subset: _labels(root / f"{subset}_data" / f"{subset}_labels.npy") for subset in ("train", "test")}
-    test_names = read_split(only_match(root / "test_data", "*_test_vid_list.txt"))
+    test_names = read_text(only_match(root / "test_data", "*_test_vid_list.txt")).split()
     names = {"train": [f"train_{i + 1:04d}" for i in range(len(hot["train"]))], "test": test_names}
     annotations |= dict.fromkeys(names["train"], Annotation("train", (), (), None, None))
     check_names(root, [*names["train"], *test_names], annotations)

@@ -26,7 +26,6 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
         InputError: a file is missing or cannot be read, holds anything but plain objects, or numbers of
             videos disagree.
     """
-    root = Path(root)
     path = only_match(root, "*-I3D-JOINTFeatures.npy")
     annotations = read_wtalc_annotations(only_match(root, "*-Annotations"))
     values = read_object_array(path)
