@@ -109,7 +109,7 @@ class _DType:
         dtype = np.dtype(self.code)
         if dtype.kind not in "biufSUO" or dtype.fields:
             raise ValueError(f"arrays of {dtype} are not read")
-        return dtype if self.order == "|" else dtype.newbyteorder(self.order)  # type: ignore[arg-type]
+        return dtype.newbyteorder(self.order)  # type: ignore[arg-type]
 
 
 class _Array:

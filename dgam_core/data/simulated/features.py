@@ -109,15 +109,9 @@ def thumos14(scale: str = "demo", seed: int = 0, appearance: Appearance | None =
 
 
 def activitynet12(scale: str = "demo", seed: int = 0, appearance: Appearance | None = None) -> DataSet:
-    """Simulate a data set of ActivityNet1.2's shape; features are made when they are read.
+    """Simulate a data set of ActivityNet1.2's shape, as `thumos14` does of THUMOS14's.
 
-    Args:
-        scale: "demo" (96 + 96 videos, 10 classes, D 64) or "paper" (4441 + 2198 videos, 100 classes,
-            D 1024).
-        seed: the same seed gives the same data set.
-        appearance: how features are made.
-    Raises:
-        InputError: the scale is unknown.
+    At "demo" scale it has 96 + 96 videos of 10 classes, D 64; at "paper" scale 4441 + 2198 of 100, D 1024.
     """
     size = _size(ACTIVITYNET12_SCALES, scale)
     source = f"simulated in the shape of ActivityNet1.2: {scale} scale, seed {seed}"
