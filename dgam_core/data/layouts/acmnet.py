@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from dgam_core.data.layouts.common import file_of_video, read_splits
-from dgam_core.data.layouts.joint import joint_data_set
+from dgam_core.data.layouts.common import file_of_video, joint_data_set, read_splits
 from dgam_core.snippets import DataSet
 
 

@@ -4,8 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dgam_core.data.activitynet_json import read_annotations, train_and_test
-from dgam_core.data.layouts.common import annotated_fps, file_of_video, only_match, warn_left_over
-from dgam_core.data.layouts.joint import joint_data_set
+from dgam_core.data.layouts.common import (
+    annotated_fps,
+    file_of_video,
+    joint_data_set,
+    only_match,
+    warn_left_over,
+)
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import read_text

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from dgam_core.data.activitynet_json import Annotation, train_and_test
-from dgam_core.data.layouts.common import check_names, check_shape, make_data_set, only_match
-from dgam_core.data.layouts.joint import split_streams
+from dgam_core.data.layouts.common import check_names, check_shape, make_data_set, only_match, split_streams
 from dgam_core.data.pickles import read_object_array
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Segment
