@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
@@ -91,11 +91,6 @@ class GroundTruth:
     videos: tuple[str, ...]
     segments: SegmentTable
     durations_s: Mapping[str, float]
-
-    def restricted(self, videos: frozenset[str]) -> Self:
-        """Return the part of it that lies in some videos."""
-        kept = tuple(video for video in self.videos if video in videos)
-        return replace(self, videos=kept, segments=self.segments.in_videos(videos))
 
 
 def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
