@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def read_object_array(path: Path) -> list[Any]:
         )
         _, _, dtype = read_header(file)
         if dtype.hasobject:
-            values = _unpickled(file, path, dicts=False)
+            values = _resolve(_Unpickler(file, path).load(), dicts=False)
             return list(values) if isinstance(values, list | np.ndarray) else [values]
         return list(np.load(path, allow_pickle=False))
 
@@ -55,7 +55,7 @@ def read_pickle(path: Path) -> Any:
         InputError: the file cannot be read, is damaged, or holds anything but these.
     """
     with _opened(path) as file:
-        return _unpickled(file, path, dicts=True)
+        return _resolve(_Unpickler(file, path).load(), dicts=True)
 
 
 def read_torch(path: Path, refusal: str) -> Any:
@@ -76,23 +76,17 @@ def read_torch(path: Path, refusal: str) -> Any:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file; what goes wrong in reading it becomes a sentence."""
+def _opened(path: Path) -> Iterator["_Mapped"]:
+    """Map a file into memory; what goes wrong in reading it becomes a sentence."""
     try:
-        with Path(path).open("rb") as file:
-            yield file
+        with path.open("rb") as file:
+            yield _Mapped(file.fileno(), 0, access=ACCESS_READ)
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{path}: is damaged or holds more than plain objects ({error})") from None
-
-
-def _unpickled(file: BinaryIO, path: Path, dicts: bool) -> Any:
-    mapped = _Mapped(file.fileno(), 0, access=ACCESS_READ)
-    mapped.seek(file.tell())
-    return _resolve(_Unpickler(mapped, path).load(), dicts)
 
 
 class _DType:
@@ -148,7 +142,7 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 class _Mapped(mmap):
     """A file in memory that promises no more bytes than it has: too long a length is an error."""
 
-    def read(self, size: int) -> bytes:  # type: ignore[override]
+    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
         """Read `size` bytes."""
         if size > len(self) - self.tell():
             raise EOFError("it ends too early")
