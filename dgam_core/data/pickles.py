@@ -62,7 +62,6 @@ def read_torch(path: Path, refusal: str) -> Any:
     """Read a file of PyTorch that holds tensors, plain objects and nothing else.
 
     Args:
-        path: the file.
         refusal: what to say of a file that is something else, after its name.
     Raises:
         InputError: the file is missing or is something else.

@@ -13,7 +13,6 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
     `<root>/gt.json`.
 
     Args:
-        root: the folder.
         fps: frames per second; without it 25.
         snippet_frames: frames per snippet; without it 16.
     Raises:

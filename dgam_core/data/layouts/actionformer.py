@@ -26,7 +26,6 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     `missing_files.txt` names are left out.
 
     Args:
-        root: the folder.
         fps: frames per second; without it, what the annotations say, else 25.
         snippet_frames: the stride in frames; without it 4.
     Raises:

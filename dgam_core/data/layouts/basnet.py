@@ -31,7 +31,6 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
     `<root>/gt.json`, `<root>/split_{train,test}.txt`, `<root>/features/{train,test}/<stream>/<video>.npy`.
 
     Args:
-        root: the folder.
         fps: frames per second; without it, what gt.json says, else 25.
         snippet_frames: frames per snippet; without it, what durations, fps and the features' lengths
             agree on, else 16.

@@ -42,9 +42,8 @@ def only_match(folder: Path, pattern: str) -> Path:
 def read_splits(root: Path, features: Iterable[Path]) -> dict[str, Annotation]:
     """Read `gt.json` and the lists of videos `split_{train,test}.txt`, which tell the subsets.
 
-    Args:
-        root: the folder.
-        features: files of features, called as their videos.
+    Warn of annotations that are left over, and of `features`, which are files called as their videos.
+
     Raises:
         InputError: a file cannot be read, or a video is listed twice or not annotated.
     """
@@ -103,7 +102,6 @@ def make_data_set(
     """Make a data set named after its folder, simulated if the folder says so; its classes are all labels.
 
     Args:
-        root: the folder.
         layout: its layout, in words.
         fps: frames per second; without it the usual 25.
         snippet_frames: frames per snippet; without it the usual 16.

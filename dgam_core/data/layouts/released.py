@@ -31,7 +31,6 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
     videos have no names; they are called train_0001 and so on.
 
     Args:
-        root: the folder.
         fps: frames per second; without it 25.
         snippet_frames: frames per snippet; without it 16.
     Raises:

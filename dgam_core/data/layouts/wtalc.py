@@ -18,7 +18,6 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     `<root>/*-I3D-JOINTFeatures.npy`, an object array of N arrays (T, 2048), and `<root>/*-Annotations/`.
 
     Args:
-        root: the folder.
         fps: frames per second; without it 25, whatever `extracted_fps` says, as in these projects.
         snippet_frames: frames per snippet; without it 16.
     Raises:
