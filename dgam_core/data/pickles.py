@@ -92,10 +92,10 @@ class _DType:
     """A type of numbers or strings as NumPy pickles it."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        self.code, self.order = _text(code), "="
+        self.code, self.order = text_of(code), "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = _text(state[1])
+        self.order = text_of(state[1])
 
     def resolve(self) -> np.dtype[Any]:
         """Return the type itself, if its numbers are plain."""
@@ -220,5 +220,6 @@ def _resolve(value: Any, dicts: bool, depth: int = 0) -> Any:
     return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a text, which Python 2 pickled as bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,13 +1,12 @@
 """Layout D (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL): one object array for all videos."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dgam_core.data.activitynet_json import Annotation, train_and_test
 from dgam_core.data.layouts.common import check_names, check_shape, make_data_set, only_match, split_streams
-from dgam_core.data.pickles import read_object_array
+from dgam_core.data.pickles import read_object_array, text_of
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Segment
 
@@ -53,22 +52,18 @@ def read_wtalc_annotations(folder: Path) -> dict[str, Annotation]:
     if len({len(column) for column in values.values()}) > 1:
         counts = ", ".join(f"{column} {len(rows)}" for column, rows in values.items())
         raise InputError(f"{folder}: the files disagree on the number of videos: {counts}")
-    names = [_text(name) for name in values["videoname"]]
+    names = [text_of(name) for name in values["videoname"]]
     annotations = {}
     for i, name in enumerate(names):
         labels, ends = values["labels"][i], values["segments"][i]
         if len(labels) != len(ends):
             raise InputError(f"{folder}: {name}: has {len(labels)} labels for {len(ends)} segments")
         segments = tuple(
-            Segment(_text(label), float(start_s), float(end_s))
+            Segment(text_of(label), float(start_s), float(end_s))
             for label, (start_s, end_s) in zip(labels, ends, strict=True)
         )
-        video_labels = tuple(sorted({_text(label) for label in values["labels_all"][i]}))
+        video_labels = tuple(sorted({text_of(label) for label in values["labels_all"][i]}))
         duration_s = float(np.asarray(values["duration"][i]).reshape(-1)[0])
-        annotations[name] = Annotation(_text(values["subset"][i]), video_labels, segments, duration_s, None)
+        annotations[name] = Annotation(text_of(values["subset"][i]), video_labels, segments, duration_s, None)
     check_names(folder, names, annotations)
     return train_and_test(annotations)
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
