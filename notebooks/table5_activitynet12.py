@@ -72,7 +72,8 @@ comparable = (
 )
 lines, checked = [], {}
 for preset in study.presets:
-    by_choice = 100 * scores[scores["preset"] == preset].pivot_table(
+    of_preset = scores[scores["preset"] == preset]
+    by_choice = 100 * of_preset.pivot_table(
         index="seed", columns="choice", values="map"
     )
     ours = claims.in_words(summarize(by_choice["last"]), 1, "", "%")

@@ -44,7 +44,7 @@ def bars_beside_published(
         axes.tick_params("x", labelsize="small", rotation=30)
     panels[0].set(ylabel="mAP at tIoU 0.5 (%)", ylim=(0, 1.2 * max(axes.dataLim.ymax for axes in panels)))
     _legend_of_seeds(figure, scores)
-    figure.supxlabel(xlabel, fontsize="medium")
+    panels[len(presets) // 2].set_xlabel(xlabel)
     return figure
 
 
