@@ -28,7 +28,7 @@ from dgam_core.errors import InputError
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, read_yaml
-from dgam_core.system.files import whole_file, whole_folder
+from dgam_core.system.files import whole_folder, write_text
 from dgam_core.training.trained import Checkpoints, Trained
 
 PACKAGE = Path(__file__).parents[1]
@@ -66,14 +66,7 @@ class Spec:
 
     def describe(self) -> dict[str, Any]:
         """Return the specification as plain data."""
-        return {
-            "data_digest": self.data_digest,
-            "stream": self.stream,
-            "seed": self.seed,
-            "settings": self.settings.model_dump(),
-            "device": self.device,
-            "imported": self.imported,
-        }
+        return vars(self) | {"settings": self.settings.model_dump()}
 
 
 @dataclass(frozen=True)
@@ -222,8 +215,7 @@ def write_pair(folder: Path, specs: Mapping[str, Spec], settings: Settings) -> N
     """Note in a run store which runs, one per stream, localize together and how: `pair.yaml`."""
     localization = settings.localization.model_dump(mode="json")
     content = {"runs": {stream: spec.digest for stream, spec in specs.items()}, "localization": localization}
-    with whole_file(folder / "pair.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_text(folder / "pair.yaml", yaml.safe_dump(content, sort_keys=False))
 
 
 def read_pair(folder: Path) -> tuple[dict[str, Run], LocalizationSettings]:
