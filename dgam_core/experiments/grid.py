@@ -1,5 +1,7 @@
 """Parameter sweeps: any settings, any values, every combination."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -15,8 +17,8 @@ from dgam_core.system.machine import choose_device
 THRESHOLDS = [tiou / 10 for tiou in range(1, 10)]
 
 
-def check(experiment: Experiment) -> list[str]:
-    """Return the names of the swept settings.
+def names_and_points(experiment: Experiment) -> tuple[list[str], dict[Any, Experiment]]:
+    """Return the names of the swept settings, and values → parameters with them for every combination.
 
     Raises:
         InputError: a setting or a value is refused.
@@ -24,8 +26,7 @@ def check(experiment: Experiment) -> list[str]:
     names = [name for name, _ in experiment.sweep]
     if "model_choice" in names:
         raise InputError("sweep: 'model_choice' need not be swept; the table has every choice")
-    experiment.grid()
-    return names
+    return names, dict(experiment.grid())
 
 
 def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFrame:
@@ -41,15 +42,12 @@ def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFra
     Raises:
         InputError: a setting or a value is refused.
     """
-    names = check(experiment)
-    grid = experiment.grid()
-    variants = {str(point): settings for point, settings in grid.items()}
-    points = dict(zip(variants, grid, strict=True))
-    models = obtain_models(results.runs, data, variants, experiment)
+    names, points = names_and_points(experiment)
+    models = obtain_models(results.runs, data, points, experiment)
     device = choose_device(experiment.device)
     scorer = Scorer(data, results.scores, device, THRESHOLDS, experiment.workers)
-    scores = scorer.table(models, variants)
-    values = pd.DataFrame([points[row] for row in scores.pop("row")], columns=names, dtype=object)
+    scores = scorer.table(models, points)
+    values = pd.DataFrame(scores.pop("row").tolist(), columns=names, dtype=object)
     return pd.concat([values.infer_objects(), scores], axis=1)
 
 

@@ -31,15 +31,11 @@ def load_test_features(
     Returns:
         Video → snippet features, (N, D) float32.
     """
-    return {
-        video.name: torch.from_numpy(
-            np.asarray(
-                values[sample_test(len(values), settings.max_snippets, settings.min_snippets)],
-                dtype=np.float32,
-            )
-        ).to(device)
-        for video, values in checked_features(data, stream, data.subset("test"), dim)
-    }
+    features = {}
+    for video, values in checked_features(data, stream, data.subset("test"), dim):
+        index = sample_test(len(values), settings.max_snippets, settings.min_snippets)
+        features[video.name] = torch.from_numpy(np.asarray(values[index], dtype=np.float32)).to(device)
+    return features
 
 
 @torch.no_grad()

@@ -85,31 +85,31 @@ def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, An
     """
     open_once = cache(_open)
     missing: dict[str, Task] = {}
-    data_of: dict[str, DataSet] = {}
-    specs_of: dict[str, list[Spec]] = {}
-    wanted: dict[str, list[str]] = {name: [] for name in experiments}
+    data_sets: dict[str, DataSet] = {}
+    wanted: dict[str, set[str]] = {name: set() for name in experiments}
     for name, experiment in experiments.items():
         for task, data in _tasks(name, experiment, open_once):
             digest = task.spec.digest
-            wanted[name].append(digest)
+            wanted[name].add(digest)
             if digest not in missing and not is_sound(runs / digest):
-                missing[digest], data_of[digest] = task, data
-                specs_of.setdefault(data.digest, []).append(task.spec)
+                missing[digest], data_sets[data.digest] = task, data
+    stacks = [
+        _StackEstimate.of(stack, data)
+        for data in data_sets.values()
+        for stack in put_together([t.spec for t in missing.values() if t.spec.data_digest == data.digest])
+    ]
     jobs: dict[str, Any] = {}
-    trained_by: dict[str, str] = {}
-    stacks = [stack for specs in specs_of.values() for stack in put_together(specs)]
-    for estimates in _jobs(_StackEstimate.of(stack, data_of[stack[0].digest]) for stack in stacks):
+    waits: dict[str, list[str]] = {name: [] for name in experiments}
+    for estimates in _jobs(stacks):
         digests = [spec.digest for estimate in estimates for spec in estimate.stack]
         tasks = [missing[digest] for digest in digests]
         rows = [task.describe() for task in tasks]
         job = digest_of({"runs": rows})
         jobs[job] = {"about": _about(tasks), "runs": rows, **_needs(estimates)}
-        trained_by |= dict.fromkeys(digests, job)
-    waits = {
-        name: sorted({trained_by[digest] for digest in digests if digest in trained_by})
-        for name, digests in wanted.items()
-    }
-    return {"jobs": jobs, "notebooks": waits}
+        for name, wanted_digests in wanted.items():
+            if not wanted_digests.isdisjoint(digests):
+                waits[name].append(job)
+    return {"jobs": jobs, "notebooks": {name: sorted(names) for name, names in waits.items()}}
 
 
 def _open(name: str, appearance: Appearance | None = None) -> DataSet:
@@ -124,8 +124,7 @@ def _tasks(name: str, experiment: Experiment, open_data: Open) -> Iterator[tuple
     notebook = NOTEBOOKS.get(name, Notebook(grid_points))
     variants = notebook.variants(experiment)
     # Where plans are made there need not be a GPU.
-    auto = experiment.device == "auto"
-    device = choose_device("auto") if auto else torch.device(experiment.device)
+    device = choose_device("auto") if experiment.device == "auto" else torch.device(experiment.device)
     for appearance, data in notebook.data_sets(experiment, open_data).items():
         for settings, seed, stream in product(variants.values(), experiment.seeds, data.streams):
             yield Task(experiment.dataset, appearance, specify(data, stream, seed, settings, device)), data

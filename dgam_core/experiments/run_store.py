@@ -27,7 +27,7 @@ from dgam_core import departures
 from dgam_core.errors import InputError
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
-from dgam_core.system.checked import parse, read_yaml
+from dgam_core.system.checked import parse, read_as, read_yaml
 from dgam_core.system.files import whole_folder, write_text
 from dgam_core.training.trained import Checkpoints, Trained
 
@@ -35,6 +35,7 @@ PACKAGE = Path(__file__).parents[1]
 METHOD = "*.py"
 # The code that a training run depends on: the method, and the room that trains it.
 TRAINING = (METHOD, "training/**/*.py")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 CHECKSUMS = "checksums.json"
 CHECKPOINTS, OLD_CHECKPOINTS = "checkpoints", "looks"  # the latter in runs of version 0.1.0
 
@@ -100,10 +101,7 @@ def code_digest(patterns: tuple[str, ...], package: Path = PACKAGE) -> str:
     for path in sorted({path for pattern in patterns for path in package.glob(pattern)}):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-                and ast.get_docstring(node) is not None
-            ):
+            if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
         hashes.update(f"{path.relative_to(package).as_posix()}\n{ast.unparse(tree)}\n".encode())
     return hashes.hexdigest()
@@ -157,9 +155,8 @@ def _record(data: DataSet, spec: Spec, trained: Trained, train_s: float) -> dict
 
 
 def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, trained: Trained) -> None:
-    (folder / "settings.yaml").write_text(
-        yaml.safe_dump(settings.model_dump(), sort_keys=False), encoding="utf-8"
-    )
+    text = yaml.safe_dump(settings.model_dump(), sort_keys=False)
+    (folder / "settings.yaml").write_text(text, encoding="utf-8")
     (folder / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     safetensors.torch.save_file(trained.weights, folder / "weights.safetensors")
     safetensors.torch.save_file(trained.checkpoints.weights, folder / f"{CHECKPOINTS}.safetensors")
@@ -174,11 +171,8 @@ def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, tra
 
 def _checksums(folder: Path) -> dict[str, str]:
     """Return file → SHA-256 of its contents."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.name != CHECKSUMS
-    }
+    paths = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def is_sound(folder: Path) -> bool:
@@ -207,7 +201,7 @@ def read(folder: Path) -> Run:
     with h5py.File(folder / "curves.h5", "r") as file:
         curves = {loss: values[:] for loss, values in file["losses"].items()}
         checkpoints = Checkpoints(file[f"{name}/epochs"][:], file[f"{name}/held_out"][:], snapshots)
-    settings = parse(TrainingSettings, read_yaml(folder / "settings.yaml"), str(folder / "settings.yaml"))
+    settings = read_as(TrainingSettings, folder / "settings.yaml")
     return Run(record, settings, Trained(weights, curves, checkpoints))
 
 

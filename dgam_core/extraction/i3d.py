@@ -4,13 +4,14 @@ For inference alone: every convolution is followed by a batch normalization with
 folded into the convolution's weights (`i3d_weights.py`), so that none is left here.
 """
 
+from operator import mod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FEATURE_DIM = 1024
-# Frames per snippet and pixels per side must be multiples of these, to be whole numbers after all halvings.
-FRAMES_MULTIPLE, SIDE_MULTIPLE = 8, 32
+# Frames per snippet, height and width must be multiples of these, to be whole numbers after all halvings.
+MULTIPLES = (8, 32, 32)
 # Output channels of each inception module: of the 1×1 convolution; of a reduction and the 3×3 convolution
 # after it, twice; of the 1×1 convolution after pooling.
 INCEPTIONS = {
@@ -106,17 +107,10 @@ class I3D(nn.Module):
         Raises:
             ValueError: x has another shape.
         """
-        if (
-            x.ndim != 5
-            or x.shape[1] != self.in_channels
-            or any(
-                n % m
-                for n, m in zip(x.shape[2:], (FRAMES_MULTIPLE, SIDE_MULTIPLE, SIDE_MULTIPLE), strict=True)
-            )
-        ):
+        if x.ndim != 5 or x.shape[1] != self.in_channels or any(map(mod, x.shape[2:], MULTIPLES)):
             raise ValueError(
                 f"frames of the shape {tuple(x.shape)}; it should be (B, {self.in_channels}, T, H, W), T a "
-                f"multiple of {FRAMES_MULTIPLE}, H and W of {SIDE_MULTIPLE}"
+                f"multiple of {MULTIPLES[0]}, H and W of {MULTIPLES[1]}"
             )
         for name, module in self.named_children():
             if name in POOLS:

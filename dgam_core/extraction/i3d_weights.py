@@ -51,21 +51,18 @@ def read_weights(path: Path, stream: str) -> I3D:
             kernel = values[f"{head}{'kernel' if flax else 'weight'}"]
             state["logits.weight"] = kernel.reshape(-1, kernel.shape[-1]).T if flax else kernel.flatten(1)
             state["logits.bias"] = values[f"{head}bias"]
-    except ValueError as error:
-        raise InputError(f"{path}: does not fit Inception-I3D ({error})") from None
+        channels = state["Conv3d_1a_7x7.weight"].shape[1]
+        network = I3D(channels, len(state.get("logits.bias", ())))
+        network.load_state_dict(state)
     except KeyError as error:
         raise InputError(f"{path}: lacks {error.args[0]!r}; these are not weights of Inception-I3D") from None
-    channels = state["Conv3d_1a_7x7.weight"].shape[1]
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path}: does not fit Inception-I3D ({reason})") from None
     if channels != CHANNELS[stream]:
         raise InputError(
             f"{path}: takes {channels} channels, {stream} has {CHANNELS[stream]}; is it the other stream's?"
         )
-    network = I3D(channels, len(state.get("logits.bias", ())))
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{path}: does not fit Inception-I3D ({reason})") from None
     return network.eval().requires_grad_(False)
 
 

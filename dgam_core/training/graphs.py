@@ -7,7 +7,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -58,23 +57,25 @@ class _Recorded:
     def __init__(self, take: Take, batch: Batch, factors: Factors, generator: torch.Generator) -> None:
         # A graph reads from the addresses that it read from when it was recorded.
         self._batch = Batch(batch.x.clone(), batch.norm.clone(), batch.target.clone())
-        self._factors = Factors(**{name: value.clone() for name, value in _tensors(factors).items()})
+        self._factors = Factors(*map(torch.clone, _tensors(factors)))
         self._latest: Factors | None = None
         self._replay = record(lambda: take(self._batch, self._factors), generator)
 
     def __call__(self, batch: Batch, factors: Factors) -> Losses:
-        for own, value in zip(_tensors(self._batch).values(), _tensors(batch).values(), strict=True):
-            own.copy_(value)
+        _copy(self._batch, batch)
         if factors is not self._latest:  # they change once an epoch
-            for own, value in zip(_tensors(self._factors).values(), _tensors(factors).values(), strict=True):
-                own.copy_(value)
+            _copy(self._factors, factors)
             self._latest = factors
         return self._replay()
 
 
-def _tensors(of: Batch | Factors) -> dict[str, Tensor]:
-    found = {field.name: getattr(of, field.name) for field in fields(of)}
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+def _tensors(of: Batch | Factors) -> list[Tensor]:
+    return [value for value in vars(of).values() if isinstance(value, Tensor)]
+
+
+def _copy(to: Batch | Factors, of: Batch | Factors) -> None:
+    for own, value in zip(_tensors(to), _tensors(of), strict=True):
+        own.copy_(value)
 
 
 @contextmanager
