@@ -30,12 +30,8 @@ def names_and_points(experiment: Experiment) -> tuple[list[str], dict[Any, Exper
 
 
 def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFrame:
-    """Train and score every point of a grid; runs that are in the run store are read from it.
+    """Train and score every point of an experiment's grid `sweep`; `results` keeps runs and scores.
 
-    Args:
-        data: the data set.
-        experiment: the parameters, with the grid as `sweep`.
-        results: the places of its results; runs and scores are kept there.
     Returns:
         A column per swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions) and
         provenance; a line per point, seed, model choice and threshold.
@@ -54,9 +50,7 @@ def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFra
 def ranking(scores: pd.DataFrame, names: list[str]) -> pd.Series:
     """Return the main mAP of the last epoch at each point, a `Summary` over seeds in percent, the best first.
 
-    Args:
-        scores: what `sweep` returned.
-        names: the swept settings.
+    `scores` is what `sweep` returned, and `names` are those of the swept settings.
     """
     last = scores[(scores["choice"] == "last") & (scores["tiou"] == scores["tiou"].min())]
     summaries = (100 * last.set_index(names)["main"]).groupby(level=names, sort=False).agg(summarize)

@@ -44,16 +44,16 @@ class Task:
 
     def describe(self) -> dict[str, Any]:
         """Return the task as plain data."""
-        appearance = None if self.appearance is None else asdict(self.appearance)
+        appearance = self.appearance and asdict(self.appearance)
         return {"dataset": self.dataset, "appearance": appearance, **self.spec.describe()}
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
         """Read what `describe` returned."""
-        values = dict(row)
-        dataset, appearance = values.pop("dataset"), values.pop("appearance")
-        values["settings"] = parse(TrainingSettings, values["settings"], "plan")
-        return cls(dataset, None if appearance is None else Appearance(**appearance), Spec(**values))
+        spec = dict(row)
+        dataset, appearance = spec.pop("dataset"), spec.pop("appearance")
+        spec["settings"] = parse(TrainingSettings, spec["settings"], "plan")
+        return cls(dataset, appearance and Appearance(**appearance), Spec(**spec))
 
 
 def by_data(tasks: Iterable[Task]) -> list[tuple[DataSet, list[Spec]]]:

@@ -34,9 +34,7 @@ def compare(
     other seeds; a change of the mathematics makes a larger difference.
 
     Args:
-        notebook: name of the notebook.
-        experiment: its parameters.
-        data: its data set.
+        notebook: name of the notebook, whose parameters and data set follow.
         values: name → one number per seed, (S,).
     """
     path = project_root() / "params" / "reference.yaml"

@@ -91,11 +91,9 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 @cache
 def code_digest(patterns: tuple[str, ...], package: Path = PACKAGE) -> str:
-    """Return a digest of code, without its comments and docstrings.
+    """Return a digest of the modules whose paths fit `patterns`, without their comments and docstrings.
 
-    Args:
-        patterns: which modules, as patterns of paths in the package: whole rooms, so that none is forgotten.
-        package: the folder of the package.
+    The patterns name whole rooms, so that no module is forgotten.
     """
     hashes = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in package.glob(pattern)}):
@@ -123,13 +121,7 @@ def write(folder: Path, data: DataSet, stack: Sequence[tuple[Spec, Trained]], tr
     """Write the runs of a stack into the run store `folder`, whole or not at all.
 
     The folders get their names together, when all are written: the rest of an interrupted stack would train
-    as a smaller stack, which changes the last digits.
-
-    Args:
-        folder: the run store.
-        data: the data set that they were trained on.
-        stack: the runs.
-        train_s: seconds of training per run.
+    as a smaller stack, which changes the last digits. Training took `train_s` seconds per run.
     """
     with ExitStack() as together:
         for spec, trained in stack:

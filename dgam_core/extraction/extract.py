@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from dgam_core.data import store
 from dgam_core.data.activitynet_json import Annotation, name_of_test_subset, read_annotations
-from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES, open_npy
+from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES as SNIPPET_FRAMES
+from dgam_core.data.layouts.common import open_npy
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
@@ -29,7 +30,6 @@ from dgam_core.extraction.video import Frame, VideoFile, crop, frames, open_vide
 from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import whole_file
 
-SNIPPET_FRAMES = USUAL_SNIPPET_FRAMES
 RECIPE = 1  # counts up when the same video, weights and rate give other features
 
 
@@ -50,15 +50,13 @@ class Extractor:
     workers: int
 
     def extract(self, paths: Sequence[Path], out: Path, annotations: Path | None) -> DataSet:
-        """Extract features of videos into a store; an interrupted call resumes after the last finished video.
+        """Extract features of videos into a store, and return it; an interrupted call resumes.
 
         Args:
             paths: video files; a video is named after its file, without the ending.
-            out: the store. Until it is whole, finished videos lie beside it in `<out>.parts`.
+            out: the store. Until it is whole, finished videos lie beside it in `<out>.parts` and are kept.
             annotations: ActivityNet JSON with the videos' subsets and annotations; without it all are test
                 videos without labels.
-        Returns:
-            The data set that was written.
         Raises:
             InputError: weights, annotations or a video cannot be read; the other videos are extracted first.
         """
@@ -66,7 +64,7 @@ class Extractor:
         rate = self.fps or next(iter(videos.values())).fps  # the same for all
         annotated = _annotations(annotations, videos)
         # What is wrong with the annotations shows now and not after hours.
-        expected = {name: _expected_count(video, rate) for name, video in videos.items()}
+        expected = {n: max(1, int(video.duration_s * rate) // SNIPPET_FRAMES) for n, video in videos.items()}
         check(_data_set(out, videos, annotated, dict.fromkeys(self.weights, expected), expected, rate))
         parts = Path(f"{out}.parts")
         if not parts.parent.is_dir():
@@ -219,11 +217,6 @@ def _data_set(
     return DataSet(
         Path(out).stem, source, False, float(rate), SNIPPET_FRAMES, classes, tuple(rows), dict(features)
     )
-
-
-def _expected_count(video: VideoFile, rate: Fraction) -> int:
-    """Return the snippets of a video according to its header."""
-    return max(1, int(video.duration_s * rate) // SNIPPET_FRAMES)
 
 
 def _digest(path: Path) -> str:

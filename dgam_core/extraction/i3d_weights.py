@@ -1,6 +1,6 @@
 """Weights of Inception-I3D, in the file formats in circulation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,35 +90,28 @@ def _read(path: Path) -> dict[str, Tensor]:
     """Read all arrays of a file, under their names joined by dots."""
     if not path.is_file():
         raise InputError(f"{path}: no such file of weights")
+    content: Any
     if path.suffix == ".npz":
-        arrays = _read_npz(path)
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                content = dict(archive)
+        except Exception as error:  # a broken zip file raises errors of many kinds
+            raise InputError(f"{path}: is not a whole .npz file of numbers ({error})") from None
     elif path.suffix in (".pt", ".pth"):
-        arrays = _read_pt(path)
+        content = read_torch(path, "holds no weights that can be read safely")
     else:
-        arrays = dict(_flat(read_pickle(path)))
+        content = read_pickle(path)
+    arrays = dict(_flat(content))
     try:
         return {name: torch.tensor(np.asarray(values, np.float32)) for name, values in arrays.items()}
     except (TypeError, ValueError):
         raise InputError(f"{path}: holds something besides arrays of numbers") from None
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except Exception as error:  # a broken zip file raises errors of many kinds
-        raise InputError(f"{path}: is not a whole .npz file of numbers ({error})") from None
-
-
-def _read_pt(path: Path) -> dict[str, Any]:
-    values = read_torch(path, "holds no weights that can be read safely")
-    return dict(values) if isinstance(values, Mapping) else {}
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Return the arrays of nested dictionaries with dotted names."""
-    if not isinstance(value, dict):
-        return [(name, value.load() if hasattr(value, "load") else value)]
-    return [
-        pair for key, inner in value.items() for pair in _flat(inner, f"{name}.{key}" if name else str(key))
-    ]
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the arrays of nested dictionaries with dotted names."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value.load() if hasattr(value, "load") else value

@@ -16,9 +16,8 @@ from dgam_core.errors import InputError
 def whole_file(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` only when the block succeeds.
 
-    Args:
-        path: the file.
-        size: its least size in bytes; where the disk has no room for them, nothing is written.
+    Where the disk has no room for `size` bytes, nothing is written.
+
     Raises:
         InputError: the folder of `path` does not exist.
         OSError: the file cannot be written: a full disk, a file system that is read-only.

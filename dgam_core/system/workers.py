@@ -47,9 +47,9 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
     """Apply a function to a stream of tasks, in several processes; a few tasks are taken in advance.
 
     Args:
-        function: a function of a module; it, its arguments and results must be picklable.
+        function: as in `side_by_side`.
         tasks: taken one by one, so that they need not fit into memory together.
-        workers: processes. With one, all work is done in this process.
+        workers: as in `side_by_side`.
     Yields:
         The results, in the order of the tasks.
     """

@@ -115,10 +115,7 @@ def load_training_data(
     """Load and check the training videos of one stream; on several processes, each loads its share.
 
     Args:
-        data: the data set.
-        stream: which of its streams.
         device: where to train.
-        group: the processes that train together.
         rounded: type to which features are rounded, if they are.
     Raises:
         InputError: a feature is not finite, or there are fewer videos than processes.

@@ -35,13 +35,9 @@ class Replayed:
         self._recorded: dict[int, _Recorded] = {}
 
     def __call__(self, batch: Batch, factors: Factors) -> Losses:
-        """Take a step.
+        """Take a step and return its losses, which the next call may overwrite.
 
-        Args:
-            batch: the argument of `take`.
-            factors: the argument of `take`; the values in one object never change.
-        Returns:
-            The losses; the next call may overwrite them.
+        The values in one object of factors never change.
         """
         size = len(batch.x)
         if self._taken[size] < WARM_UP:
