@@ -74,14 +74,15 @@ def train(plan: Path, job: str, threads: int, out: Path) -> None:
     import torch
 
     from dgam_core.experiments import obtain
-    from dgam_core.experiments.jobs import Task, by_data
+    from dgam_core.experiments.jobs import by_data
 
     torch.set_num_threads(threads)
-    tasks = [Task.of(row) for row in json.loads(plan.read_text(encoding="utf-8"))["jobs"][job]["runs"]]
-    began = time.monotonic()
-    for data, specs in by_data(tasks):
+    runs = json.loads(plan.read_text(encoding="utf-8"))["jobs"][job]["runs"]
+    began, digests = time.monotonic(), []
+    for data, specs in by_data(runs):
         obtain.obtain(plan.parent / "runs", data, specs)
-    done = {"runs": [task.spec.digest for task in tasks], "seconds": round(time.monotonic() - began, 1)}
+        digests += [spec.digest for spec in specs]
+    done = {"runs": digests, "seconds": round(time.monotonic() - began, 1)}
     write_text(out, json.dumps(done, indent=1))
 
 

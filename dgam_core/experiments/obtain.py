@@ -23,8 +23,7 @@ from dgam_core.system.machine import choose_device
 from dgam_core.system.workers import side_by_side
 from dgam_core.training.fused import stack_key
 from dgam_core.training.processes import ALONE, Group
-from dgam_core.training.train import report_nothing, train
-from dgam_core.training.trained import Job, Progress
+from dgam_core.training.train import Job, Progress, report_nothing, train
 
 Stack = list[Spec]
 

@@ -21,7 +21,7 @@ from dgam_core.model import new_model
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
-from dgam_core.training.trained import Checkpoints, Trained
+from dgam_core.training.train import Checkpoints, Trained
 
 # Name in a checkpoint of the released code → name in `model.Model`.
 NAMES = {

@@ -29,7 +29,7 @@ from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, read_as, read_yaml
 from dgam_core.system.files import whole_folder, write_text
-from dgam_core.training.trained import Checkpoints, Trained
+from dgam_core.training.train import Checkpoints, Trained
 
 PACKAGE = Path(__file__).parents[1]
 METHOD = "*.py"
