@@ -81,10 +81,9 @@ class I3D(nn.Module):
 
     Args:
         in_channels: 3 for RGB, 2 for flow.
-        num_classes: classes of the data set that it was trained on; 0 for no last layer.
     """
 
-    def __init__(self, in_channels: int, num_classes: int = 0) -> None:
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.Conv3d_1a_7x7 = FirstUnit(in_channels)
@@ -95,7 +94,6 @@ class I3D(nn.Module):
             module = Inception(channels, name)
             self.add_module(name, module)
             channels = module.out_channels
-        self.logits = nn.Linear(channels, num_classes) if num_classes else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of snippets: the mean of Mixed_5c over time and space.
@@ -116,13 +114,5 @@ class I3D(nn.Module):
             if name in POOLS:
                 # With even sizes, TensorFlow's padding adds only a window that hangs over at the end.
                 x = F.max_pool3d(x, *POOLS[name], ceil_mode=True)
-            if name != "logits":
-                x = module(x)
+            x = module(x)
         return x.mean((2, 3, 4))
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of features, (B, 1024) → (B, num_classes)."""
-        if self.logits is None:
-            raise ValueError("the weights came without a last layer")
-        scores: Tensor = self.logits(features)
-        return scores

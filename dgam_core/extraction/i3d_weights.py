@@ -35,7 +35,7 @@ def read_weights(path: Path, stream: str) -> I3D:
             PyTorch port (`rgb_imagenet.pt`, `flow_imagenet.pt`).
         stream: "rgb" or "flow".
     Returns:
-        The network, for inference.
+        The network, for inference; the last layer, which scores classes, is not part of it.
     Raises:
         InputError: the file cannot be read, holds anything but arrays, lacks one, or is the other stream's.
     """
@@ -46,13 +46,8 @@ def read_weights(path: Path, stream: str) -> I3D:
         for unit in UNITS:
             weight, bias = _unit(values, unit, flax)
             state |= {f"{unit}.weight": weight, f"{unit}.bias": bias}
-        head = "params.Logits/Conv3d_0c_1x1.Conv_0." if flax else "logits.conv3d."
-        if f"{head}bias" in values:
-            kernel = values[f"{head}{'kernel' if flax else 'weight'}"]
-            state["logits.weight"] = kernel.reshape(-1, kernel.shape[-1]).T if flax else kernel.flatten(1)
-            state["logits.bias"] = values[f"{head}bias"]
         channels = state["Conv3d_1a_7x7.weight"].shape[1]
-        network = I3D(channels, len(state.get("logits.bias", ())))
+        network = I3D(channels)
         network.load_state_dict(state)
     except KeyError as error:
         raise InputError(f"{path}: lacks {error.args[0]!r}; these are not weights of Inception-I3D") from None
