@@ -22,13 +22,8 @@ def load_test_features(
 ) -> dict[str, Tensor]:
     """Load and check the test videos of one stream: all their snippets, up to T_max (section 4.2).
 
-    Args:
-        data: the data set.
-        stream: which of its streams.
-        settings: how many snippets of a video are used.
-        device: device of the returned tensors.
     Returns:
-        Video → snippet features, (N, D) float32.
+        Video → snippet features, (N, D) float32, on the device.
     """
     features = {}
     for video, values in checked_features(data, stream, data.subset("test")):

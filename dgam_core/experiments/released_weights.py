@@ -104,10 +104,7 @@ def import_checkpoints(
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Literal["first", "last"]) -> None:
     """Write a model's attention and classifier as such a checkpoint, the background last, with a bias.
 
-    Args:
-        path: the file; an existing one is replaced.
-        weights: the model's weights by name.
-        background: the background's place among the model's classes.
+    `background` is its place among the model's classes. A file that exists is replaced.
     """
     weights = dict(weights)
     rows = weights["classifier.fc1.weight"]

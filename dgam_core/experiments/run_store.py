@@ -126,11 +126,11 @@ def write(folder: Path, data: DataSet, stack: Sequence[tuple[Spec, Trained]], tr
     with ExitStack() as together:
         for spec, trained in stack:
             temporary = together.enter_context(whole_folder(folder / spec.digest))
-            _write(temporary, _record(data, spec, trained, train_s), spec.settings, trained)
+            _write(temporary, data, spec, trained, train_s)
 
 
-def _record(data: DataSet, spec: Spec, trained: Trained, train_s: float) -> dict[str, Any]:
-    return {
+def _write(folder: Path, data: DataSet, spec: Spec, trained: Trained, train_s: float) -> None:
+    record = {
         "digest": spec.digest,
         "spec": spec.describe(),
         "differences": differences(spec.settings, spec.stream),
@@ -144,11 +144,8 @@ def _record(data: DataSet, spec: Spec, trained: Trained, train_s: float) -> dict
             "numpy": np.__version__,
         },
     }
-
-
-def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, trained: Trained) -> None:
-    text = yaml.safe_dump(settings.model_dump(), sort_keys=False)
-    (folder / "settings.yaml").write_text(text, encoding="utf-8")
+    settings = yaml.safe_dump(spec.settings.model_dump(), sort_keys=False)
+    (folder / "settings.yaml").write_text(settings, encoding="utf-8")
     (folder / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     safetensors.torch.save_file(trained.weights, folder / "weights.safetensors")
     safetensors.torch.save_file(trained.checkpoints.weights, folder / f"{CHECKPOINTS}.safetensors")

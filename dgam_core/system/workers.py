@@ -28,7 +28,6 @@ def side_by_side(
     Args:
         function: a function of a module; it, its arguments and results must be picklable.
         context: shared by all tasks; each process gets it once.
-        tasks: the tasks.
         workers: processes; they share the CPU's threads. With one, all work is done in this process.
     Yields:
         A task and its result, in the order in which they are finished.

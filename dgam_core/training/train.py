@@ -38,11 +38,8 @@ class Job:
     """A stack of runs to train together: they see the same snippets and random numbers.
 
     Attributes:
-        data: the data set.
-        stream: which of its streams.
         runs: settings of each run, resolved for the stream, with equal `stack_key`.
         seed: seed of the initial weights, the mini-batches, the snippets drawn and z.
-        device: where to compute.
     """
 
     data: DataSet
@@ -125,31 +122,23 @@ def train(
         _check(curves, f"{job.data.name}, {job.stream}, seed {job.seed}")
         held_out_losses = torch.zeros(0, count)
         if s.held_out:
-            kept, held_out = (
-                videos.take(indices) for indices in hold_out(videos.target, s.held_out, job.seed)
-            )
+            kept, held_out = map(videos.take, hold_out(videos.target, s.held_out, job.seed))
             second = Fit(kept, job.runs, job.seed, job.device, group)
             loss = partial(classification_loss, data=held_out, settings=s, group=group)
             state_file = state_folder and state_folder / "second.pt"
             held_out_losses = torch.stack(_fit_and_evaluate(second, s, progress, loss, state_file, group))
-    weights = {name: torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
-    checkpoints = Checkpoints(np.array(s.checkpoint_epochs), held_out_losses.cpu().numpy(), weights)
-    return [_result_of_run(r, first.model, curves, checkpoints) for r in range(count)]
-
-
-def _result_of_run(
-    r: int, model: Model, curves: Mapping[str, NDArray[np.float32]], checkpoints: Checkpoints
-) -> Trained:
-    """Take run r out of the results of a stack."""
-    return Trained(
-        {name: values[r].cpu().clone() for name, values in model.state_dict().items()},
-        {name: values[:, r] for name, values in curves.items()},
-        Checkpoints(
-            checkpoints.epochs,
-            checkpoints.held_out[:, r],
-            {name: values[:, r].clone() for name, values in checkpoints.weights.items()},
-        ),
-    )
+    results = []
+    for r in range(count):
+        weights = {name: values[r].cpu().clone() for name, values in first.model.state_dict().items()}
+        curves_of_run = {name: values[:, r] for name, values in curves.items()}
+        snapshots_of_run = {
+            name: torch.stack([snapshot[name][r] for snapshot in snapshots]) for name in snapshots[0]
+        }
+        epochs, held_out_of_run = np.array(s.checkpoint_epochs), held_out_losses[:, r].cpu().numpy()
+        results.append(
+            Trained(weights, curves_of_run, Checkpoints(epochs, held_out_of_run, snapshots_of_run))
+        )
+    return results
 
 
 def _check(curves: dict[str, NDArray[np.float32]], where: str) -> None:

@@ -48,6 +48,6 @@ def test_real_weights_give_the_reference_features_and_classes(shared_data):
     assert float(torch.cosine_similarity(actual, expected).min()) > 0.999
     head = "params.Logits/Conv3d_0c_1x1.Conv_0"
     with np.load(folder / "i3d_rgb_k400.npz") as weights:
-        kernel, bias = (torch.from_numpy(weights[f"{head}.{name}"]) for name in ("kernel", "bias"))
+        kernel, bias = (torch.tensor(weights[f"{head}.{name}"]).float() for name in ("kernel", "bias"))
     logits = actual @ kernel.reshape(1024, -1) + bias
     assert logits.argmax(1).tolist() == reference["k400_logits"].argmax(1).tolist()
