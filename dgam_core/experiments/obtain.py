@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,10 @@ def obtain_models(
     Seeds, device and number of workers are the experiment's.
     """
     device = choose_device(experiment.device)
-    grid = [(name, seed, stream) for name in variants for seed in experiment.seeds for stream in data.streams]
+    grid = list(product(variants, experiment.seeds, data.streams))
     specs = [specify(data, stream, seed, variants[name], device) for name, seed, stream in grid]
-    runs = obtain(folder, data, specs, experiment.workers)
     models: dict[tuple[str, int], dict[str, Run]] = {}
+    runs = obtain(folder, data, specs, experiment.workers)
     for (name, seed, stream), run in zip(grid, runs, strict=True):
         models.setdefault((name, seed), {})[stream] = run
     return models

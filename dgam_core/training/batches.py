@@ -142,17 +142,13 @@ def load_training_data(
             rows = slice(int(start[i]), int(start[i]) + video.num_snippets)
             exact = torch.from_numpy(np.ascontiguousarray(values)).to(device)
             features[rows], norm[rows] = exact, exact.float().square().sum(-1)
-    return TrainingData(
-        features,
-        norm,
-        _label_distribution(videos, data.classes).to(device),
-        start,
-        count,
-        dim,
-        lambda i: data.load(stream, videos[i].name),
-        held if group.size > 1 else None,
-        rounded,
-    )
+    target = _label_distribution(videos, data.classes).to(device)
+    held_here = held if group.size > 1 else None
+
+    def read(i: int) -> NDArray[Any]:
+        return data.load(stream, videos[i].name)
+
+    return TrainingData(features, norm, target, start, count, dim, read, held_here, rounded)
 
 
 def _label_distribution(videos: Sequence[Video], classes: Sequence[str]) -> Tensor:
