@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,18 +18,18 @@ from tqdm import tqdm
 
 from dgam_core.data import store
 from dgam_core.data.activitynet_json import Annotation, read_annotations, train_and_test
-from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES, open_npy
+from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES as SNIPPET_FRAMES
+from dgam_core.data.layouts.common import open_npy
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
 from dgam_core.extraction.flow import flows
-from dgam_core.extraction.i3d import FEATURE_DIM, I3D
+from dgam_core.extraction.i3d import I3D
 from dgam_core.extraction.i3d_weights import read_weights
 from dgam_core.extraction.video import Frame, VideoFile, crop, frames, open_video
 from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import whole_file
 
-SNIPPET_FRAMES = USUAL_SNIPPET_FRAMES
 RECIPE = 1  # counts up when the same video, weights and rate give other features
 
 
@@ -50,15 +50,13 @@ class Extractor:
     workers: int
 
     def extract(self, paths: Sequence[Path], out: Path, annotations: Path | None) -> DataSet:
-        """Extract features of videos into a store; an interrupted call resumes after the last finished video.
+        """Extract features of videos into a store, and return it; an interrupted call resumes.
 
         Args:
             paths: video files; a video is named after its file, without the ending.
-            out: the store. Until it is whole, finished videos lie beside it in `<out>.parts`.
+            out: the store. Until it is whole, finished videos lie beside it in `<out>.parts` and are kept.
             annotations: ActivityNet JSON with the videos' subsets and annotations; without it all are test
                 videos without labels.
-        Returns:
-            The data set that was written.
         Raises:
             InputError: weights, annotations or a video cannot be read; the other videos are extracted first.
         """
@@ -66,7 +64,7 @@ class Extractor:
         rate = self.fps or next(iter(videos.values())).fps  # the same for all
         annotated = _annotations(annotations, videos)
         # What is wrong with the annotations shows now and not after hours.
-        expected = {name: _expected_count(video, rate) for name, video in videos.items()}
+        expected = {n: max(1, int(video.duration_s * rate) // SNIPPET_FRAMES) for n, video in videos.items()}
         check(_data_set(out, videos, annotated, dict.fromkeys(self.weights, expected), expected, rate))
         parts = Path(f"{out}.parts")
         if not parts.parent.is_dir():
@@ -98,7 +96,9 @@ class Extractor:
                     part = parts / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.npy"
                     if not part.is_file():
                         bar = f"[{i}/{len(videos)}] {name} {stream}"
-                        _write_part(part, self._features(video, rate, stream, network.to(self.device), bar))
+                        values = self._features(video, rate, stream, network.to(self.device), bar)
+                        with whole_file(part) as temporary:
+                            np.save(temporary, values)
                     files[stream][name] = part
             except InputError as error:
                 faults.append(str(error))
@@ -114,16 +114,8 @@ class Extractor:
     ) -> NDArray[np.float32]:
         """Return the features of a video's snippets, (T, 1024)."""
         total = round(video.duration_s * rate)
-        with tqdm(total=total, unit="frame", desc=bar, disable=None, leave=False) as line:
-            features = list(
-                snippet_features(
-                    frames(video, rate),
-                    stream,
-                    network,
-                    self.workers,
-                    lambda n: line.update(n * SNIPPET_FRAMES),
-                )
-            )
+        pictures = tqdm(frames(video, rate), total=total, unit="frame", desc=bar, disable=None, leave=False)
+        features = list(snippet_features(pictures, stream, network, self.workers))
         if not features:
             raise InputError(
                 f"{video.path}: has {video.duration_s:.2f} s; a snippet needs {SNIPPET_FRAMES} frames at "
@@ -133,11 +125,7 @@ class Extractor:
 
 
 def snippet_features(
-    pictures: Iterable[Frame],
-    stream: str,
-    network: I3D,
-    workers: int,
-    progress: Callable[[int], object] = lambda _: None,
+    pictures: Iterable[Frame], stream: str, network: I3D, workers: int
 ) -> Iterator[NDArray[np.float32]]:
     """Compute the features of snippets of 16 frames, which do not overlap; an incomplete last one is dropped.
 
@@ -146,26 +134,21 @@ def snippet_features(
         stream: "rgb" or "flow".
         network: the stream's network, on its device.
         workers: processes for optical flow.
-        progress: called with the number of snippets done.
     Yields:
         Features of a few snippets, (n, 1024).
     """
     device = next(network.parameters()).device
     clips_at_once = 2 if device.type == "cpu" else 16  # more are not faster
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    clips_of_16 = _groups(INPUTS[stream](pictures, workers), SNIPPET_FRAMES)
+    inputs = flows(pictures, workers) if stream == "flow" else map(_rgb, pictures)
+    clips_of_16 = _groups(inputs, SNIPPET_FRAMES)
     for clips in _groups(clips_of_16, clips_at_once, whole=False):
         yield _apply(network, clips, device)
-        progress(len(clips))
 
 
-def _rgb(pictures: Iterable[Frame], _workers: int) -> Iterator[NDArray[Any]]:
-    for picture in pictures:
-        yield crop(picture).astype(np.float32) / 127.5 - 1
-
-
-# Stream → its network's input for each frame, (224, 224, channels) in [−1, 1].
-INPUTS = {"rgb": _rgb, "flow": flows}
+def _rgb(picture: Frame) -> NDArray[Any]:
+    """Return the input for a frame, (224, 224, 3) in [−1, 1]."""
+    return crop(picture).astype(np.float32) / 127.5 - 1
 
 
 def _groups(items: Iterable[NDArray[Any]], size: int, whole: bool = True) -> Iterator[NDArray[Any]]:
@@ -186,7 +169,7 @@ def _apply(network: I3D, clips: NDArray[Any], device: torch.device) -> NDArray[n
 def _open_all(paths: Sequence[Path], fps: Fraction | None) -> dict[str, VideoFile]:
     """Return name → video; all headers are read before the long work starts."""
     videos: dict[str, VideoFile] = {}
-    for path in map(Path, paths):
+    for path in paths:
         if path.stem in videos:
             raise InputError(f"{path}: another video is called {path.stem!r} too; rename one")
         videos[path.stem] = open_video(path)
@@ -232,17 +215,6 @@ def _data_set(
     )
 
 
-def _expected_count(video: VideoFile, rate: Fraction) -> int:
-    """Return the snippets of a video according to its header."""
-    return max(1, int(video.duration_s * rate) // SNIPPET_FRAMES)
-
-
-def _write_part(path: Path, values: NDArray[np.float32]) -> None:
-    assert values.shape[1] == FEATURE_DIM
-    with whole_file(path) as temporary:
-        np.save(temporary, values)
-
-
 def _digest(path: Path) -> str:
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
