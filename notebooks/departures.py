@@ -60,26 +60,28 @@ chosen = chosen[chosen["choice"] == "test_oracle"]
 study.save_table(pd.concat([scores, chosen]))
 
 changes, collapsed = {}, {}
-for preset in reversed(study.presets):
-    by_seed = map_by_seed(scores, preset=preset)
+for preset_name in reversed(study.presets):
+    by_seed = map_by_seed(scores, preset=preset_name)
     base = by_seed.pop("base")
     of_preset = by_seed.sub(base, axis=0)
-    if preset == "released":  # switched back, all but the bug
+    if preset_name == "released":  # switched back, all but the bug
         back = [name for name in of_preset if not name.startswith("23 ")]
         of_preset[back] = -of_preset[back]
-    oracle = chosen[chosen["preset"] == preset].set_index("seed")["map"]
+    oracle = chosen[chosen["preset"] == preset_name].set_index("seed")["map"]
     of_preset["14 choice on the test set"] = 100 * oracle - base
-    bad = scores[scores["preset"] == preset].pivot(
+    bad = scores[scores["preset"] == preset_name].pivot(
         index="seed", columns="row", values="collapsed"
     )
-    bad = bad.apply(lambda row, bad=bad: row | bad["base"]).reindex(
-        columns=of_preset.columns, fill_value=False
-    )
-    changes[preset], collapsed[preset] = of_preset, bad
+    either = (
+        bad | bad[["base"]].to_numpy()
+    )  # of the two runs that a difference is of
+    columns = of_preset.columns
+    collapsed[preset_name] = either.reindex(columns=columns, fill_value=False)
+    changes[preset_name] = of_preset
 first = next(iter(changes.values()))
 order = first.mean().sort_values(ascending=False).index
-changes = {preset: frame[order] for preset, frame in changes.items()}
-collapsed = {preset: frame[order] for preset, frame in collapsed.items()}
+changes = {preset_name: frame[order] for preset_name, frame in changes.items()}
+collapsed = {preset_name: frame[order] for preset_name, frame in collapsed.items()}
 
 # %% [markdown]
 # ## Result
@@ -114,7 +116,7 @@ rows.style.set_table_attributes('class="dataframe"').set_properties(**wrapped)
 
 # %% tags=["hide-input"]
 lines = []
-for preset, of_preset in changes.items():
+for preset_name, of_preset in changes.items():
     effects = tables.against_chance(of_preset, chance)
     decided = {}
     for name, (step, words) in effects.items():
@@ -126,14 +128,14 @@ for preset, of_preset in changes.items():
     ]
     few = len(decided.get("like chance", []))
     lines.append(
-        f"- in `{preset}`, {len(of_preset)} seeds: {'; '.join(found) or 'none does more than chance'}; "
+        f"- in `{preset_name}`, {len(of_preset)} seeds: {'; '.join(found) or 'none does more than chance'}; "
         f"{few} like chance"
     )
 text = "\n".join(lines)
 if len(changes) == 2:
     released, paper = (
-        map_by_seed(scores, preset=preset)["base"]
-        for preset in ("released", "paper")
+        map_by_seed(scores, preset=preset_name)["base"]
+        for preset_name in ("released", "paper")
     )
     common = released.index.intersection(paper.index)
     total = paired_difference(released[common], paper[common])
@@ -164,10 +166,13 @@ study.conclude(
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
 count = sum(len(settings.seeds) for settings in study.variants.values())
-print("variants:", ", ".join(f"{preset} {row}" for preset, row in study.variants))
+print(
+    "variants:",
+    ", ".join(f"{preset_name} {row}" for preset_name, row in study.variants),
+)
 print("every variant and seed has a value:", len(scores) == count)
 numbers = {}
-for preset in study.presets:
-    by_seed = map_by_seed(scores, preset=preset)
-    numbers |= {f"mAP@0.5, {preset}, {row}": by_seed[row] for row in by_seed}
+for preset_name in study.presets:
+    by_seed = map_by_seed(scores, preset=preset_name)
+    numbers |= {f"mAP@0.5, {preset_name}, {row}": by_seed[row] for row in by_seed}
 study.check(numbers, scores)

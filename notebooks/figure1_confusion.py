@@ -144,10 +144,10 @@ lines = [
     )
     for kind in kinds
 ]
-(preset,) = study.presets
+(preset_name,) = study.presets
 study.conclude(
     "On action more is better, elsewhere less; less than 0.005 is practically nothing.\n\n"
-    + tables.seed_by_seed({preset: lines}, study.provenance, study.seeds)
+    + tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
 )
 
 # %% [markdown]

@@ -61,7 +61,7 @@ study.save_figure(figure)
 
 # %% tags=["hide-input"]
 by_seed = map_by_seed(scores)
-(preset,) = study.presets
+(preset_name,) = study.presets
 base = study.experiment.prior_shift
 lines = [
     tables.compare(f"r {r:g}", by_seed[r], by_seed[base], "points of mAP@0.5")
@@ -74,10 +74,14 @@ gain = table4["+ L_re"] - table4["+ L_guide"]
 claim = "mAP@0.5 changes little with r"
 study.conclude(
     f"Each value against r {base:g}.\n\n"
-    + tables.seed_by_seed({preset: lines}, study.provenance, study.seeds)
+    + tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
     + f"\n\nThe means lie between {means.min():.1f} and {means.max():.1f}, the highest at "
     f"r {means.idxmax():g}. The paper calls its curve stable.",
-    {preset: [claims.stable(claim, by_seed, base, gain, "drawn, not printed")]},
+    {
+        preset_name: [
+            claims.stable(claim, by_seed, base, gain, "drawn, not printed")
+        ]
+    },
 )
 
 # %% [markdown]

@@ -58,13 +58,13 @@ models = study.train()
 published = study.published("table1")
 thresholds = list(published.values)
 records = []
-for preset in study.presets:
-    settings = study.variants[preset, "N"]
-    for seed, choice in product(settings.seeds, study.choices((preset, "N"))):
+for preset_name in study.presets:
+    settings = study.variants[preset_name, "N"]
+    for seed, choice in product(settings.seeds, study.choices((preset_name, "N"))):
         outputs = {}
         for name in "ON":
-            model = models[(preset, name), seed]
-            outputs[name] = study.outputs(model, (preset, name), choice)
+            model = models[(preset_name, name), seed]
+            outputs[name] = study.outputs(model, (preset_name, name), choice)
         for row in published.values.index:
             attention, classifier = row.split(" / ")
             assembled = {
@@ -79,7 +79,7 @@ for preset in study.presets:
             at_half = result.map[thresholds.index(0.5)]
             bad = bool(collapse.collapses(assembled, settings))
             records += [
-                (preset, row, seed, choice, tiou, value, at_half, bad)
+                (preset_name, row, seed, choice, tiou, value, at_half, bad)
                 for tiou, value in zip(thresholds, result.map, strict=True)
             ]
 columns = ["preset", "row", "seed", "choice", "tiou", "map", "main", "collapsed"]
@@ -123,15 +123,15 @@ paper = (
 )
 unit = "points of mAP@0.5"
 lines, checked, numbers = {}, {}, {}
-for preset in study.presets:
-    by_seed = map_by_seed(scores, preset=preset)
-    numbers |= {f"mAP@0.5, {preset}, {row}": by_seed[row] for row in by_seed}
-    lines[preset] = [
+for preset_name in study.presets:
+    by_seed = map_by_seed(scores, preset=preset_name)
+    numbers |= {f"mAP@0.5, {preset_name}, {row}": by_seed[row] for row in by_seed}
+    lines[preset_name] = [
         tables.compare(swap, by_seed[after], by_seed[before], unit, digits=2)
         + f"; published {printed[after] - printed[before]:+.1f}"
         for swap, after, before in swaps
     ]
-    checked[preset] = [
+    checked[preset_name] = [
         claims.differs(
             claim,
             by_seed[after],

@@ -127,11 +127,11 @@ for name, better in zip(statistics, (-1, -1, 1, 1), strict=True):
                 claim, *pair, "of the action", step, better, digits=3, margin=0.005
             )
         )
-(preset,) = study.presets
+(preset_name,) = study.presets
 study.conclude(
-    tables.seed_by_seed({preset: lines}, study.provenance, study.seeds)
+    tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
     + " Less than 0.005 of the action is practically nothing too.",
-    {preset: checked},
+    {preset_name: checked},
 )
 
 # %% [markdown]

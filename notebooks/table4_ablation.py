@@ -97,9 +97,9 @@ study.save_figure(figure)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, right, or why wrong, as losses are added"}}
 diagnoses = {row: [] for row in published.values.index}
-for ((preset, row), _), model in models.items():
-    if preset == study.presets[-1]:
-        key = (preset, row)
+for ((preset_name, row), _), model in models.items():
+    if preset_name == study.presets[-1]:
+        key = (preset_name, row)
         diagnosis = module_analysis.diagnose_detections(
             study.data, study.outputs(model, key), study.variants[key], 0.5
         )
@@ -118,17 +118,17 @@ Markdown(tables.compare(subject, with_it, without, unit, better=-1))
 # %% tags=["hide-input"]
 terms = ("Background classification", "The guide", "Generative modeling")
 lines, checked, numbers = {}, {}, {}
-for preset in study.presets:
-    by_seed = map_by_seed(scores, preset=preset)
-    numbers |= {f"mAP@0.5, {preset}, {row}": by_seed[row] for row in by_seed}
+for preset_name in study.presets:
+    by_seed = map_by_seed(scores, preset=preset_name)
+    numbers |= {f"mAP@0.5, {preset_name}, {row}": by_seed[row] for row in by_seed}
     steps = list(pairwise(by_seed))
-    lines[preset] = [
+    lines[preset_name] = [
         tables.compare(
             f"`{row}`", by_seed[row], by_seed[above], "points of mAP@0.5"
         )
         for above, row in steps
     ]
-    checked[preset] = [
+    checked[preset_name] = [
         claims.differs(
             f"{term} raises mAP@0.5",
             by_seed[row],
@@ -161,7 +161,10 @@ with_cvae = {
     for ((_, row), _), model in models.items()
     if all("cvae" in run.trained.curves for run in model.values())
 }
-print("rows:", ", ".join(f"{preset} {row}" for preset, row in study.variants))
+print(
+    "rows:",
+    ", ".join(f"{preset_name} {row}" for preset_name, row in study.variants),
+)
 print("every row, seed, choice and threshold has a value:", len(scores) == count)
 print("rows that trained the CVAE:", ", ".join(with_cvae))
 study.check(numbers, scores)

@@ -71,13 +71,13 @@ comparable = (
     not study.data.simulated and len(study.data.classes) == published.classes
 )
 lines, checked = [], {}
-for preset in study.presets:
-    of_preset = scores[scores["preset"] == preset]
+for preset_name in study.presets:
+    of_preset = scores[scores["preset"] == preset_name]
     by_choice = 100 * of_preset.pivot_table(
         index="seed", columns="choice", values="map"
     )
     ours = claims.in_words(summarize(by_choice["last"]), 1, "", "%")
-    line = f"- `{preset}`, last epoch: {ours}"
+    line = f"- `{preset_name}`, last epoch: {ours}"
     if "test_oracle" in by_choice:
         gain = paired_difference(by_choice["test_oracle"], by_choice["last"])
         line += f"; the choice on the test set adds {gain.mean:.1f}"
@@ -85,7 +85,7 @@ for preset in study.presets:
         gain = paired_difference(by_choice["label_only"], by_choice["last"])
         line += f"; the choice by video labels, {claims.in_words(gain, 1, '+', 'points')}"
     lines.append(line)
-    checked[preset] = [
+    checked[preset_name] = [
         claims.exceeds(
             "Average mAP is above that of the best other weakly supervised method",
             by_choice["last"],
@@ -113,9 +113,9 @@ print("every seed, choice and threshold has a value:", len(scores) == count)
 falls = bool(last_by_tiou.diff().max().max() <= 0)
 print("mAP never rises with the threshold:", falls)
 numbers = {}
-for preset in study.presets:
-    by_tiou = last_by_tiou[preset]
+for preset_name in study.presets:
+    by_tiou = last_by_tiou[preset_name]
     numbers |= {
-        f"mAP@{tiou}, {preset}": by_tiou.loc[tiou] for tiou in by_tiou.index
+        f"mAP@{tiou}, {preset_name}": by_tiou.loc[tiou] for tiou in by_tiou.index
     }
 study.check(numbers, scores)

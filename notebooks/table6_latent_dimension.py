@@ -62,7 +62,7 @@ study.save_figure(figure)
 
 # %% tags=["hide-input"]
 by_seed = map_by_seed(scores)
-(preset,) = study.presets
+(preset_name,) = study.presets
 base = study.experiment.latent_dim
 lines = [
     tables.compare(f"dimension {z}", by_seed[z], by_seed[base], "points of mAP@0.5")
@@ -88,11 +88,11 @@ checked = [
 ]
 study.conclude(
     f"Each value against dimension {base}.\n\n"
-    + tables.seed_by_seed({preset: lines}, study.provenance, study.seeds)
+    + tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
     + f"\n\nThe means lie between {means.min():.1f} and {means.max():.1f}, the highest at "
     f"dimension {means.idxmax()}. The paper prints "
     f"{printed.min()} to {printed.max()}, the highest at {printed.idxmax()}.",
-    {preset: checked},
+    {preset_name: checked},
 )
 
 # %% [markdown]

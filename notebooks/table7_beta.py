@@ -61,7 +61,7 @@ study.save_figure(figure)
 
 # %% tags=["hide-input"]
 by_seed = map_by_seed(scores)
-(preset,) = study.presets
+(preset_name,) = study.presets
 base = study.experiment.beta
 lines = [
     tables.compare(
@@ -78,11 +78,11 @@ claim = "mAP@0.5 changes little with β"
 between = f"between {printed.min()} and {printed.max()}"
 study.conclude(
     f"Each value against β {base:g}.\n\n"
-    + tables.seed_by_seed({preset: lines}, study.provenance, study.seeds)
+    + tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
     + f"\n\nThe means lie between {means.min():.1f} and {means.max():.1f}, the highest at "
     f"β {means.idxmax():g}. The paper prints "
     f"{printed.min()} to {printed.max()}, the highest at {printed.idxmax()}.",
-    {preset: [claims.stable(claim, by_seed, base, gain, between)]},
+    {preset_name: [claims.stable(claim, by_seed, base, gain, between)]},
 )
 
 # %% [markdown]

@@ -126,7 +126,8 @@ class Study:
         )
         scores = scorer.table(models, self.variants)
         if NOTEBOOKS[self.name].by_preset:
-            scores[["preset", "row"]] = scores["row"].to_list()
+            presets, scores["row"] = zip(*scores["row"], strict=True)
+            scores.insert(0, "preset", presets)
         return scores
 
     def score_and_save(
