@@ -5,7 +5,14 @@ from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dgam_core import departures
 from dgam_core.departures import Benchmark, Preset
@@ -135,6 +142,13 @@ class Experiment(Settings):
         if any(len(set(values)) < len(values) for values in value.values()):
             raise ValueError("Input should be names, each with different values")
         return tuple((name, tuple(values)) for name, values in value.items())
+
+    @field_validator("model_choice")
+    @classmethod
+    def _labels_to_choose_by(cls, value: str, info: ValidationInfo) -> str:
+        if value == "label_only" and not info.data.get("held_out"):
+            raise ValueError("Input should come with videos that are held out for it, such as held_out: 0.2")
+        return value
 
     @field_validator("seeds", mode="before")
     @classmethod

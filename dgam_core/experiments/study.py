@@ -125,6 +125,8 @@ class Study:
             self.data, self.results.scores, self.device, thresholds, self.experiment.workers, choices
         )
         scores = scorer.table(models, self.variants)
+        for (row, seed), how in scorer.collapsed(models, self.variants).items():
+            print(f"collapsed: {' '.join(row) if isinstance(row, tuple) else row}, seed {seed}: {how}")
         if NOTEBOOKS[self.name].by_preset:
             presets, scores["row"] = zip(*scores["row"], strict=True)
             scores.insert(0, "preset", presets)
