@@ -23,7 +23,7 @@ def test_the_interval_is_students_t():
 
 @pytest.mark.parametrize("count", [4, 5, 10, 20])
 def test_the_interval_covers_the_mean_as_often_as_it_says(count):
-    # ± 2.3 standard errors of the share, √(0.05 · 0.95 / 4000) = 0.35 %; the percentile bootstrap has 80 to 92
+    # ± 2.3 standard errors of the share, √(0.05 · 0.95 / 4000) = 0.35 %; a percentile bootstrap has 80 to 92
     samples = np.random.default_rng(count).normal(3.0, 2.0, size=(4000, count))
     covered = np.mean([s.low <= 3 <= s.high for s in map(summarize, samples)])
     assert 0.942 <= covered <= 0.958
