@@ -143,11 +143,11 @@ class Experiment(Settings):
             raise ValueError("Input should be names, each with different values")
         return tuple((name, tuple(values)) for name, values in value.items())
 
-    @field_validator("model_choice")
+    @field_validator("held_out")
     @classmethod
-    def _labels_to_choose_by(cls, value: str, info: ValidationInfo) -> str:
-        if value == "label_only" and not info.data.get("held_out"):
-            raise ValueError("Input should come with videos that are held out for it, such as held_out: 0.2")
+    def _videos_to_choose_by(cls, value: float, info: ValidationInfo) -> float:
+        if not value and info.data.get("model_choice") == "label_only":
+            raise ValueError("Input should be above 0, such as 0.2, for the model_choice label_only")
         return value
 
     @field_validator("seeds", mode="before")
