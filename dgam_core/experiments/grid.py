@@ -25,7 +25,9 @@ def names_and_points(experiment: Experiment) -> tuple[list[str], dict[Any, Exper
     """
     names = [name for name, _ in experiment.sweep]
     if "model_choice" in names:
-        raise InputError("sweep: 'model_choice' need not be swept; the table has every choice")
+        raise InputError(
+            "sweep: 'model_choice' need not be swept; with test_oracle the table has the other choices too"
+        )
     return names, dict(experiment.grid())
 
 
@@ -33,8 +35,8 @@ def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFra
     """Train and score every point of an experiment's grid `sweep`; `results` keeps runs and scores.
 
     Returns:
-        A column per swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions) and
-        provenance; a line per point, seed, model choice and threshold.
+        A column per swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions),
+        collapsed and provenance; a line per point, seed, model choice and threshold.
     Raises:
         InputError: a setting or a value is refused.
     """
