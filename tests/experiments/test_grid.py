@@ -46,6 +46,12 @@ def test_a_grid_that_is_wrong_gets_a_sentence(project, sweep, sentence):
     assert str(error.value) == sentence
 
 
+def test_a_grid_of_both_presets_is_refused(project):
+    both = parse(Experiment, project | {"preset": "both", "sweep": {"beta": [0.1]}}, "here")
+    with pytest.raises(InputError, match="sweep: preset = 'both': a sweep shows one; give paper or released"):
+        grid.names_and_points(both)
+
+
 def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
     experiment = experiment_of(project, {"beta": [0.1, 0.5], "attention_threshold": [0.3, 0.5, 0.7]})
     data = store.open_data_set("tiny.h5")
