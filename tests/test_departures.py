@@ -19,7 +19,7 @@ from dgam_core.stages import stage_a, stage_b, warmup
 from dgam_core.training import fused, train
 from dgam_core.training.batches import load_training_data
 from dgam_core.training.fit import Fit
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 
 CPU = torch.device("cpu")
 BY_NUMBER = {departure.number: departure for departure in DEPARTURES}

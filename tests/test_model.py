@@ -8,7 +8,7 @@ from dgam_core.experiments import inference
 from dgam_core.settings import LocalizationSettings
 from dgam_core.system import machine
 from dgam_core.training import train
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ import psutil
 
 from dgam_core.cli.data import PATH
 from dgam_core.errors import InputError
-from dgam_core.system.files import whole_file
+from dgam_core.system.files import whole_file, write_text
 
 MAX_STARTS = 4  # of a kernel: of those that start at the same moment, two can choose the same port
 
@@ -49,17 +49,16 @@ def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
     """
     from dgam_core.experiments.jobs import make_plan
     from dgam_core.experiments.parameters import Experiment
-    from dgam_core.system.checked import parse, read_yaml
+    from dgam_core.system.checked import read_as
 
     experiments = {}
     for path in params:
-        experiment = parse(Experiment, read_yaml(path) | json.loads(parameters), str(path))
+        experiment = read_as(Experiment, path, json.loads(parameters))
         if (profile := experiment.profile) != out.absolute().parent.name:
             raise InputError(f"{path}: profile = {profile!r}: plan it in results/{profile}")
         experiments[path.stem] = experiment
     content = make_plan(out.parent / "runs", experiments)
-    with whole_file(out) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_text(out, json.dumps(content, indent=1))
     click.echo(f"{out}: {sum(len(job['runs']) for job in content['jobs'].values())} runs to train")
 
 
@@ -75,16 +74,16 @@ def train(plan: Path, job: str, threads: int, out: Path) -> None:
     import torch
 
     from dgam_core.experiments import obtain
-    from dgam_core.experiments.jobs import Task, by_data
+    from dgam_core.experiments.jobs import by_data
 
     torch.set_num_threads(threads)
-    tasks = [Task.of(row) for row in json.loads(plan.read_text(encoding="utf-8"))["jobs"][job]["runs"]]
-    began = time.monotonic()
-    for data, specs in by_data(tasks):
+    runs = json.loads(plan.read_text(encoding="utf-8"))["jobs"][job]["runs"]
+    began, digests = time.monotonic(), []
+    for data, specs in by_data(runs):
         obtain.obtain(plan.parent / "runs", data, specs)
-    done = {"runs": [task.spec.digest for task in tasks], "seconds": round(time.monotonic() - began, 1)}
-    with whole_file(out) as temporary:
-        temporary.write_text(json.dumps(done, indent=1), encoding="utf-8")
+        digests += [spec.digest for spec in specs]
+    done = {"runs": digests, "seconds": round(time.monotonic() - began, 1)}
+    write_text(out, json.dumps(done, indent=1))
 
 
 @batch.command()

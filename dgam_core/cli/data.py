@@ -149,35 +149,35 @@ def inspect(file: Path, picture: Path | None) -> None:
     data = store.read(file)
     store.verify(data)
     click.echo(f"{file}: {data.name}, {'simulated' if data.simulated else 'real features'}")
-    click.echo(f"  source    {data.source}")
-    click.echo(
-        f"  timing    {data.fps:g} fps, {data.snippet_frames} frames per snippet ({data.snippet_s:.3f} s)"
-    )
+    _show("source", data.source)
+    _show("timing", f"{data.fps:g} fps, {data.snippet_frames} frames per snippet ({data.snippet_s:.3f} s)")
     for stream in data.streams:
         dtype = data.load(stream, data.videos[0].name).dtype
-        click.echo(f"  stream    {stream}: {data.dim(stream)} dimensions, {dtype}")
+        _show("stream", f"{stream}: {data.dim(stream)} dimensions, {dtype}")
     if (error := store.float16_error(file)) is not None:
-        click.echo(f"  rounding  {_rounding(error)}")
+        _show("rounding", _rounding(error))
     for subset in sorted({video.subset for video in data.videos}, reverse=True):
         videos = data.subset(subset)
         hours = sum(video.duration_s for video in videos) / 3600
         segments = sum(len(video.segments) for video in videos)
         snippets = sum(video.num_snippets for video in videos)
-        click.echo(
-            f"  {subset:9} {len(videos)} videos, {hours:.2f} h, {snippets} snippets, {segments} segments"
-        )
-    click.echo(f"  classes   {len(data.classes)}: {', '.join(data.classes)}".rstrip(": "))
+        _show(subset, f"{len(videos)} videos, {hours:.2f} h, {snippets} snippets, {segments} segments")
+    _show("classes", f"{len(data.classes)}: {', '.join(data.classes)}".rstrip(": "))
     for sentence in soundness.oddities(data):
-        click.echo(f"  odd       {sentence}")
+        _show("odd", sentence)
     if data.snippet_classes:
-        click.echo("  truth     of every snippet: action, context or background, and its class")
-    click.echo(f"  digest    {data.digest}")
-    click.echo("  sound     every feature is finite and of its stream's shape; the contents match the digest")
+        _show("truth", "of every snippet: action, context or background, and its class")
+    _show("digest", data.digest)
+    _show("sound", "every feature is finite and of its stream's shape; the contents match the digest")
     if picture is not None:
         from dgam_core.figures import over_time
 
         over_time.save(picture, over_time.of_norms(data))
         click.echo(f"{picture}: norms of the features of a few videos")
+
+
+def _show(name: str, text: str) -> None:
+    click.echo(f"  {name:9} {text}")
 
 
 @click.group()

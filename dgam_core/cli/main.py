@@ -47,12 +47,12 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     from dgam_core.data import store
     from dgam_core.experiments import obtain, run_store
     from dgam_core.experiments.parameters import Experiment
-    from dgam_core.system.checked import parse, read_yaml
+    from dgam_core.system.checked import read_as
     from dgam_core.system.machine import choose_device
     from dgam_core.training import processes
 
-    values = read_yaml(params) | {"dataset": str(file)} | ({"device": device} if device else {})
-    experiment = parse(Experiment, values, str(params))
+    overrides = {"dataset": str(file)} | ({"device": device} if device else {})
+    experiment = read_as(Experiment, params, overrides)
     with processes.processes(choose_device(experiment.device)) as (group, process_device):
         with group.agreeing():
             data = store.read(file)
@@ -85,12 +85,12 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     from dgam_core.experiments import grid, places
     from dgam_core.experiments.parameters import Experiment
     from dgam_core.figures import curves
-    from dgam_core.system.checked import parse, read_yaml
+    from dgam_core.system.checked import read_as
 
     overrides = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
-    experiment = parse(Experiment, read_yaml(params) | overrides, str(params))
+    experiment = read_as(Experiment, params, overrides)
     data = store.open_data_set(experiment.dataset)
-    names = grid.check(experiment)
+    names, _ = grid.names_and_points(experiment)
     results = places.Results.of(experiment)
     scores = grid.sweep(data, experiment, results)
     results.save_figure(params.stem, curves.grid(scores, names, experiment.main), results.sweeps)
@@ -260,21 +260,17 @@ def main() -> None:
     try:
         sys.exit(cli.main(prog_name="dgam", standalone_mode=False))
     except InputError as error:
-        if os.environ.get("RANK", "0") == "0":  # of several processes with the same error, one reports it
-            print(f"dgam: {error}", file=sys.stderr)
-        sys.exit(2)
+        status, sentence = 2, str(error)
+        if os.environ.get("RANK", "0") != "0":  # of several processes with the same error, one reports it
+            sys.exit(status)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
     except click.ClickException as error:
-        print(f"dgam: {error.format_message()}", file=sys.stderr)
-        sys.exit(2)
+        status, sentence = 2, error.format_message()
     except (KeyboardInterrupt, click.Abort):
-        print("dgam: interrupted; what was finished is kept", file=sys.stderr)
-        sys.exit(1)
+        status, sentence = 1, "interrupted; what was finished is kept"
     except OSError as error:
-        print(
-            f"dgam: {error.filename}: {error.strerror}" if error.filename else f"dgam: {error}",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        status, sentence = 1, f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    print(f"dgam: {sentence}", file=sys.stderr)
+    sys.exit(status)

@@ -30,24 +30,16 @@ def read_thresholds(text: str) -> list[float]:
 
 def oddities(result: Evaluation) -> list[str]:
     """Say what is odd about detections and ground truth and what follows from it, one sentence each."""
-    is_class = result.protocol.ambiguous == "class"
-    sentences = (
-        (
-            result.num_in_unknown_videos,
-            "detections lie in videos outside the ground truth and count as false positives",
-        ),
-        (result.num_of_unknown_labels, "detections have labels without ground truth and are left out"),
-        (result.num_duplicates, "segments repeat another; each needs its own detection"),
-        (
-            result.num_empty,
-            "segments or detections have no length and match nothing",
-        ),
-        (
-            result.num_ambiguous if is_class else 0,
-            "segments are called Ambiguous and are a class like any other; --protocol thumos ignores them",
-        ),
-    )
-    return [f"{count} {sentence}" for count, sentence in sentences if count]
+    ambiguous = "segments are called Ambiguous and are a class like any other; --protocol thumos ignores them"
+    elsewhere = "detections lie in videos outside the ground truth and count as false positives"
+    counts = {
+        elsewhere: result.num_in_unknown_videos,
+        "detections have labels without ground truth and are left out": result.num_of_unknown_labels,
+        "segments repeat another; each needs its own detection": result.num_duplicates,
+        "segments or detections have no length and match nothing": result.num_empty,
+        ambiguous: result.num_ambiguous if result.protocol.ambiguous == "class" else 0,
+    }
+    return [f"{count} {sentence}" for sentence, count in counts.items() if count]
 
 
 def as_text(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | None) -> str:

@@ -1,5 +1,7 @@
 """Parameter sweeps: any settings, any values, every combination."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -15,8 +17,8 @@ from dgam_core.system.machine import choose_device
 THRESHOLDS = [tiou / 10 for tiou in range(1, 10)]
 
 
-def check(experiment: Experiment) -> list[str]:
-    """Return the names of the swept settings.
+def names_and_points(experiment: Experiment) -> tuple[list[str], dict[Any, Experiment]]:
+    """Return the names of the swept settings, and values → parameters with them for every combination.
 
     Raises:
         InputError: a setting or a value is refused.
@@ -24,41 +26,31 @@ def check(experiment: Experiment) -> list[str]:
     names = [name for name, _ in experiment.sweep]
     if "model_choice" in names:
         raise InputError("sweep: 'model_choice' need not be swept; the table has every choice")
-    experiment.grid()
-    return names
+    return names, dict(experiment.grid())
 
 
 def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFrame:
-    """Train and score every point of a grid; runs that are in the run store are read from it.
+    """Train and score every point of an experiment's grid `sweep`; `results` keeps runs and scores.
 
-    Args:
-        data: the data set.
-        experiment: the parameters, with the grid as `sweep`.
-        results: the places of its results; runs and scores are kept there.
     Returns:
         A column per swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions) and
         provenance; a line per point, seed, model choice and threshold.
     Raises:
         InputError: a setting or a value is refused.
     """
-    names = check(experiment)
-    grid = experiment.grid()
-    variants = {str(point): settings for point, settings in grid.items()}
-    points = dict(zip(variants, grid, strict=True))
-    models = obtain_models(results.runs, data, variants, experiment)
+    names, points = names_and_points(experiment)
+    models = obtain_models(results.runs, data, points, experiment)
     device = choose_device(experiment.device)
     scorer = Scorer(data, results.scores, device, THRESHOLDS, experiment.workers)
-    scores = scorer.table(models, variants)
-    values = pd.DataFrame([points[row] for row in scores.pop("row")], columns=names, dtype=object)
+    scores = scorer.table(models, points)
+    values = pd.DataFrame(scores.pop("row").tolist(), columns=names, dtype=object)
     return pd.concat([values.infer_objects(), scores], axis=1)
 
 
 def ranking(scores: pd.DataFrame, names: list[str]) -> pd.Series:
     """Return the main mAP of the last epoch at each point, a `Summary` over seeds in percent, the best first.
 
-    Args:
-        scores: what `sweep` returned.
-        names: the swept settings.
+    `scores` is what `sweep` returned, and `names` are those of the swept settings.
     """
     last = scores[(scores["choice"] == "last") & (scores["tiou"] == scores["tiou"].min())]
     summaries = (100 * last.set_index(names)["main"]).groupby(level=names, sort=False).agg(summarize)

@@ -18,28 +18,18 @@ VIDEOS_AT_ONCE = 32  # test videos that a model is applied to at once; each has 
 
 
 def load_test_features(
-    data: DataSet, stream: str, settings: LocalizationSettings, device: torch.device, dim: int | None = None
+    data: DataSet, stream: str, settings: LocalizationSettings, device: torch.device
 ) -> dict[str, Tensor]:
     """Load and check the test videos of one stream: all their snippets, up to T_max (section 4.2).
 
-    Args:
-        data: the data set.
-        stream: which of its streams.
-        settings: how many snippets of a video are used.
-        device: device of the returned tensors.
-        dim: expected feature size D; None to accept any.
     Returns:
-        Video → snippet features, (N, D) float32.
+        Video → snippet features, (N, D) float32, on the device.
     """
-    return {
-        video.name: torch.from_numpy(
-            np.asarray(
-                values[sample_test(len(values), settings.max_snippets, settings.min_snippets)],
-                dtype=np.float32,
-            )
-        ).to(device)
-        for video, values in checked_features(data, stream, data.subset("test"), dim)
-    }
+    features = {}
+    for video, values in checked_features(data, stream, data.subset("test")):
+        index = sample_test(len(values), settings.max_snippets, settings.min_snippets)
+        features[video.name] = torch.from_numpy(np.asarray(values[index], dtype=np.float32)).to(device)
+    return features
 
 
 @torch.no_grad()

@@ -28,43 +28,18 @@ RATE = {"cpu": 3e10, "cuda": 1e13}
 SAFETY_FACTOR = 10  # a cluster may end a job after so many times the expected duration
 
 
-@dataclass(frozen=True)
-class Task:
-    """A run, and where its data are.
-
-    Attributes:
-        dataset: the file of a store, or the name of a simulated data set.
-        appearance: how its features are simulated; None: as usual.
-        spec: the run.
-    """
-
-    dataset: str
-    appearance: Appearance | None
-    spec: Spec
-
-    def describe(self) -> dict[str, Any]:
-        """Return the task as plain data."""
-        appearance = None if self.appearance is None else asdict(self.appearance)
-        return {"dataset": self.dataset, "appearance": appearance, **self.spec.describe()}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        """Read what `describe` returned."""
-        values = dict(row)
-        dataset, appearance = values.pop("dataset"), values.pop("appearance")
-        values["settings"] = parse(TrainingSettings, values["settings"], "plan")
-        return cls(dataset, None if appearance is None else Appearance(**appearance), Spec(**values))
-
-
-def by_data(tasks: Iterable[Task]) -> list[tuple[DataSet, list[Spec]]]:
-    """Group runs by the data set that they train on.
+def by_data(runs: Iterable[Mapping[str, Any]]) -> list[tuple[DataSet, list[Spec]]]:
+    """Group the `runs` of a job by the data set that they train on.
 
     Raises:
         InputError: a data set cannot be read.
     """
     groups: dict[tuple[str, Appearance | None], list[Spec]] = {}
-    for task in tasks:
-        groups.setdefault((task.dataset, task.appearance), []).append(task.spec)
+    for run in runs:
+        spec = dict(run)
+        dataset, appearance = spec.pop("dataset"), spec.pop("appearance")
+        spec["settings"] = parse(TrainingSettings, spec["settings"], "plan")
+        groups.setdefault((dataset, appearance and Appearance(**appearance)), []).append(Spec(**spec))
     return [(store.open_data_set(*origin), specs) for origin, specs in groups.items()]
 
 
@@ -79,37 +54,37 @@ def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, An
         experiments: name of a notebook, or of any other parameter file with a sweep → its parameters.
     Returns:
         Plain data: `jobs`, name → `about`, `runs`, `threads`, `memory_mb`, `minutes`, `gpus`; and
-        `notebooks`, name → the jobs that it waits for.
+        `notebooks`, name → the jobs that it waits for. A run is the description of its `Spec` with
+        `dataset`, the file of a store or the name of a simulated data set, and `appearance`, how its
+        features are simulated; None: as usual.
     Raises:
         InputError: a data set cannot be read, or the contents of a store are not those that were written.
     """
     open_once = cache(_open)
-    missing: dict[str, Task] = {}
-    data_of: dict[str, DataSet] = {}
-    specs_of: dict[str, list[Spec]] = {}
-    wanted: dict[str, list[str]] = {name: [] for name in experiments}
+    missing: dict[str, tuple[dict[str, Any], Spec]] = {}
+    data_sets: dict[str, DataSet] = {}
+    wanted: dict[str, set[str]] = {name: set() for name in experiments}
     for name, experiment in experiments.items():
-        for task, data in _tasks(name, experiment, open_once):
-            digest = task.spec.digest
-            wanted[name].append(digest)
-            if digest not in missing and not is_sound(runs / digest):
-                missing[digest], data_of[digest] = task, data
-                specs_of.setdefault(data.digest, []).append(task.spec)
+        for run, spec, data in _runs(name, experiment, open_once):
+            wanted[name].add(spec.digest)
+            if spec.digest not in missing and not is_sound(runs / spec.digest):
+                missing[spec.digest], data_sets[data.digest] = (run, spec), data
+    stacks = [
+        _StackEstimate.of(stack, data)
+        for data in data_sets.values()
+        for stack in put_together([spec for _, spec in missing.values() if spec.data_digest == data.digest])
+    ]
     jobs: dict[str, Any] = {}
-    trained_by: dict[str, str] = {}
-    stacks = [stack for specs in specs_of.values() for stack in put_together(specs)]
-    for estimates in _jobs(_StackEstimate.of(stack, data_of[stack[0].digest]) for stack in stacks):
+    waits: dict[str, list[str]] = {name: [] for name in experiments}
+    for estimates in _jobs(stacks):
         digests = [spec.digest for estimate in estimates for spec in estimate.stack]
-        tasks = [missing[digest] for digest in digests]
-        rows = [task.describe() for task in tasks]
+        rows = [missing[digest][0] for digest in digests]
         job = digest_of({"runs": rows})
-        jobs[job] = {"about": _about(tasks), "runs": rows, **_needs(estimates)}
-        trained_by |= dict.fromkeys(digests, job)
-    waits = {
-        name: sorted({trained_by[digest] for digest in digests if digest in trained_by})
-        for name, digests in wanted.items()
-    }
-    return {"jobs": jobs, "notebooks": waits}
+        jobs[job] = {"about": _about(rows), "runs": rows, **_needs(estimates)}
+        for name, wanted_digests in wanted.items():
+            if not wanted_digests.isdisjoint(digests):
+                waits[name].append(job)
+    return {"jobs": jobs, "notebooks": {name: sorted(names) for name, names in waits.items()}}
 
 
 def _open(name: str, appearance: Appearance | None = None) -> DataSet:
@@ -119,16 +94,19 @@ def _open(name: str, appearance: Appearance | None = None) -> DataSet:
     return data
 
 
-def _tasks(name: str, experiment: Experiment, open_data: Open) -> Iterator[tuple[Task, DataSet]]:
+def _runs(
+    name: str, experiment: Experiment, open_data: Open
+) -> Iterator[tuple[dict[str, Any], Spec, DataSet]]:
     """Yield the runs that a notebook, or a sweep of one's own, asks for, each with its data set."""
     notebook = NOTEBOOKS.get(name, Notebook(grid_points))
     variants = notebook.variants(experiment)
     # Where plans are made there need not be a GPU.
-    auto = experiment.device == "auto"
-    device = choose_device("auto") if auto else torch.device(experiment.device)
+    device = choose_device("auto") if experiment.device == "auto" else torch.device(experiment.device)
     for appearance, data in notebook.data_sets(experiment, open_data).items():
+        origin = {"dataset": experiment.dataset, "appearance": appearance and asdict(appearance)}
         for settings, seed, stream in product(variants.values(), experiment.seeds, data.streams):
-            yield Task(experiment.dataset, appearance, specify(data, stream, seed, settings, device)), data
+            spec = specify(data, stream, seed, settings, device)
+            yield origin | spec.describe(), spec, data
 
 
 @dataclass(frozen=True)
@@ -164,12 +142,12 @@ def _jobs(estimates: Iterable[_StackEstimate]) -> Iterator[list[_StackEstimate]]
         yield job
 
 
-def _about(tasks: list[Task]) -> str:
+def _about(runs: list[dict[str, Any]]) -> str:
     """Say what a job trains."""
-    data_sets = ", ".join(sorted({task.dataset for task in tasks}))
-    streams = " and ".join(sorted({task.spec.stream for task in tasks}))
-    seeds = ", ".join(map(str, sorted({task.spec.seed for task in tasks})))
-    return f"{len(tasks)} runs on {data_sets}, {streams}, seeds {seeds}"
+    data_sets = ", ".join(sorted({run["dataset"] for run in runs}))
+    streams = " and ".join(sorted({run["stream"] for run in runs}))
+    seeds = ", ".join(map(str, sorted({run["seed"] for run in runs})))
+    return f"{len(runs)} runs on {data_sets}, {streams}, seeds {seeds}"
 
 
 def _needs(estimates: list[_StackEstimate]) -> dict[str, int]:

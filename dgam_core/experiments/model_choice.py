@@ -35,7 +35,7 @@ from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
 from dgam_core.system.workers import side_by_side
-from dgam_core.training.trained import Checkpoints
+from dgam_core.training.train import Checkpoints
 
 CHOICES = ("last", "label_only", "test_oracle")
 

@@ -23,8 +23,7 @@ from dgam_core.system.machine import choose_device
 from dgam_core.system.workers import side_by_side
 from dgam_core.training.fused import stack_key
 from dgam_core.training.processes import ALONE, Group
-from dgam_core.training.train import report_nothing, train
-from dgam_core.training.trained import Job, Progress
+from dgam_core.training.train import Job, Progress, report_nothing, train
 
 Stack = list[Spec]
 
@@ -41,15 +40,12 @@ POLL_INTERVAL_S = 1.0  # between two tries of the leases of another process
 def obtain(
     folder: Path, data: DataSet, specs: Sequence[Spec], workers: int = 1, group: Group = ALONE
 ) -> list[Run]:
-    """Return the runs of `specs`, reading those that exist in `folder` and training the others.
+    """Return the runs of `specs`, reading those in the run store `folder` and training the others on `data`.
 
     Shows a line of progress on a terminal. Finished runs stay when this is interrupted or killed, and an
     unfinished one resumes at the next call. Processes that obtain the same runs share the work.
 
     Args:
-        folder: the run store.
-        data: the data set of all specs.
-        specs: the runs.
         workers: processes that train side by side, one stack each; they share the CPU's threads.
         group: processes that train each stack together; its leader calls this, the others `follow`.
     """
@@ -75,14 +71,10 @@ def obtain(
             before, missing = missing, _missing(folder, missing)
             if missing == before:
                 line.set_postfix_str("another process trains the rest")
-                _wait(waiting, missing)
+                # Until a run is finished, or the process that trains it has ended.
+                while not any(waiting.is_free(spec.digest) for spec in missing):
+                    time.sleep(POLL_INTERVAL_S)
     return [read(folder / spec.digest) for spec in specs]
-
-
-def _wait(leases: Leases, specs: Sequence[Spec]) -> None:
-    """Wait until no process holds the lease on one of the runs: it is finished, or its process has ended."""
-    while not any(leases.is_free(spec.digest) for spec in specs):
-        time.sleep(POLL_INTERVAL_S)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -97,14 +89,6 @@ def _missing(folder: Path, specs: Sequence[Spec]) -> list[Spec]:
     return [spec for spec in specs if not is_sound(folder / spec.digest)]
 
 
-def _discard(run: Path) -> None:
-    """Remove a damaged run, if it exists."""
-    with suppress(FileNotFoundError):
-        aside = run.with_name(f".{run.name}.{uuid.uuid4().hex}")
-        run.rename(aside)
-        shutil.rmtree(aside)
-
-
 def put_together(specs: Sequence[Spec]) -> list[Stack]:
     """Group runs that can train as a stack; the stacks that take longest come first."""
     groups: dict[tuple[str, int, str, TrainingSettings], Stack] = {}
@@ -112,7 +96,10 @@ def put_together(specs: Sequence[Spec]) -> list[Stack]:
         groups.setdefault((spec.stream, spec.seed, spec.device, stack_key(spec.settings)), []).append(spec)
     stacks = []
     for group in groups.values():
-        size = _max_runs(group[0])
+        s, size = group[0].settings, MAX_STACK_RUNS
+        if group[0].device == "cpu":
+            activations = s.batch_size * s.num_snippets * hidden_units(s)
+            size = min(size, max(1, MAX_STACK_ACTIVATIONS // activations))
         stacks += [group[i : i + size] for i in range(0, len(group), size)]
     return sorted(stacks, key=lambda stack: -len(stack) * stack[0].settings.total_epochs)
 
@@ -120,15 +107,6 @@ def put_together(specs: Sequence[Spec]) -> list[Stack]:
 def hidden_units(s: TrainingSettings) -> int:
     """Return the hidden units per snippet of both stages: the decoder's count in each of them."""
     return s.attention_hidden + (3 * s.cvae_hidden if s.gamma_re else 0)
-
-
-def _max_runs(spec: Spec) -> int:
-    """Return how many runs like this one a stack should have at most."""
-    s = spec.settings
-    activations = s.batch_size * s.num_snippets * hidden_units(s)
-    if spec.device == "cuda":
-        return MAX_STACK_RUNS
-    return min(MAX_STACK_RUNS, max(1, MAX_STACK_ACTIVATIONS // activations))
 
 
 def follow(group: Group, data: DataSet, device: torch.device) -> None:
@@ -139,10 +117,7 @@ def follow(group: Group, data: DataSet, device: torch.device) -> None:
 
 
 def obtain_models(
-    folder: Path,
-    data: DataSet,
-    variants: Mapping[str, Settings],
-    experiment: Experiment,
+    folder: Path, data: DataSet, variants: Mapping[str, Settings], experiment: Experiment
 ) -> dict[tuple[str, int], dict[str, Run]]:
     """Return (row, seed) → model, one run per stream, for each variant of the settings; see `obtain`.
 
@@ -171,19 +146,21 @@ def _train_and_write(context: tuple[Path, DataSet, Progress, Group], stack: Stac
     """Train those runs of a stack that no other process is training."""
     folder, data, progress, group = context
     with Leases(folder / LEASES) as leases:
-        own = [spec for spec in stack if leases.acquire(spec.digest)]
-        own = _missing(folder, own)  # another process may have finished and given its lease back
-        if not own:
+        leased = [spec for spec in stack if leases.acquire(spec.digest)]
+        specs = _missing(folder, leased)  # another process may have finished and given its lease back
+        if not specs:
             return
-        for spec in own:
-            _discard(folder / spec.digest)
+        for spec in specs:
+            with suppress(FileNotFoundError):  # only damaged runs are there
+                aside = folder / f".{spec.digest}.{uuid.uuid4().hex}"
+                (folder / spec.digest).rename(aside)
+                shutil.rmtree(aside)
         before = time.perf_counter()
-        first, settings = own[0], [spec.settings for spec in own]
+        first, settings = specs[0], [spec.settings for spec in specs]
         job = Job(data, first.stream, settings, first.seed, torch.device(first.device))
-        unfinished = folder / ".unfinished" / digest_of({"runs": [spec.digest for spec in own]})
-        if group.size > 1:
-            group.tell((job.stream, job.runs, job.seed, unfinished))
-        found = train(job, progress, unfinished, group)
-        train_s = (time.perf_counter() - before) / len(own)
-        write(folder, data, list(zip(own, found, strict=True)), train_s)
+        unfinished = folder / ".unfinished" / digest_of({"runs": [spec.digest for spec in specs]})
+        group.tell((job.stream, job.runs, job.seed, unfinished))
+        results = train(job, progress, unfinished, group)
+        train_s = (time.perf_counter() - before) / len(specs)
+        write(folder, data, list(zip(specs, results, strict=True)), train_s)
         shutil.rmtree(unfinished, ignore_errors=True)

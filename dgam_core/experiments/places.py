@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from dgam_core.errors import InputError
 from dgam_core.experiments.parameters import Experiment
-from dgam_core.system.files import whole_file
+from dgam_core.system.files import whole_file, write_text
 
 
 def project_root() -> Path:
@@ -51,8 +51,7 @@ class Results:
 
     def save_table(self, name: str, csv: str, folder: Path | None = None) -> None:
         """Write a table as <name>.csv, into `figures` or another folder."""
-        with whole_file((folder or self.figures) / f"{name}.csv") as temporary:
-            temporary.write_text(csv, encoding="utf-8")
+        write_text((folder or self.figures) / f"{name}.csv", csv)
 
     def save_figure(self, name: str, figure: Any, folder: Path | None = None) -> None:
         """Write a Matplotlib figure as <name>.svg and <name>.png, into `figures` or another folder."""

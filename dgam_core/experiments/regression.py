@@ -4,7 +4,6 @@
 `make reference` writes it anew, by running the notebooks with `DGAM_REFERENCE=write`.
 """
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import ArrayLike
+from scipy.stats import sem
 
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.places import project_root
 from dgam_core.experiments.run_store import digest_of
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import read_yaml
-from dgam_core.system.files import whole_file
+from dgam_core.system.files import write_text
 
 # Parameters that change where or how fast a run is computed, and none of its numbers.
 NOT_COMPARED = {"device", "workers", "profile"}
@@ -34,9 +34,7 @@ def compare(
     other seeds; a change of the mathematics makes a larger difference.
 
     Args:
-        notebook: name of the notebook.
-        experiment: its parameters.
-        data: its data set.
+        notebook: name of the notebook, whose parameters and data set follow.
         values: name → one number per seed, (S,).
     """
     path = project_root() / "params" / "reference.yaml"
@@ -44,8 +42,7 @@ def compare(
     question = digest_of(experiment.model_dump(mode="json", exclude=NOT_COMPARED) | {"source": data.source})
     if os.environ.get("DGAM_REFERENCE") == "write":
         known[notebook] = {"of": question} | {name: _measure(numbers) for name, numbers in values.items()}
-        with whole_file(path) as temporary:
-            temporary.write_text(HEADER + yaml.safe_dump(dict(sorted(known.items())), sort_keys=False))
+        write_text(path, HEADER + yaml.safe_dump(dict(sorted(known.items())), sort_keys=False))
     expected = known.get(notebook, {})
     if expected.get("of") != question:
         return ["no reference for these parameters"]
@@ -60,7 +57,7 @@ HEADER = (
 def _measure(values: ArrayLike) -> dict[str, float]:
     """Mean and tolerance, to four digits."""
     numbers = np.asarray(values, dtype=np.float64)
-    error = numbers.std(ddof=1) / math.sqrt(len(numbers)) if len(numbers) > 1 else 0.0
+    error = sem(numbers) if len(numbers) > 1 else 0.0
     # Not below the rounding of the mean, of which four digits are kept.
     tolerance = max(2 * error, 1e-3 * abs(numbers.mean()), 1e-6)
     return {"mean": float(f"{numbers.mean():.4g}"), "tolerance": float(f"{tolerance:.2g}")}
@@ -69,7 +66,7 @@ def _measure(values: ArrayLike) -> dict[str, float]:
 def _compare(expected: dict[str, Any] | None, values: ArrayLike) -> str:
     if expected is None:
         return "has no reference"
-    mean = float(np.asarray(values, dtype=np.float64).mean())
+    mean = np.asarray(values, dtype=np.float64).mean()
     reference, tolerance = expected["mean"], expected["tolerance"]
     if abs(mean - reference) <= tolerance:
         return "as the reference"

@@ -17,13 +17,21 @@ from torch import Tensor
 from dgam_core.data.pickles import read_torch
 from dgam_core.errors import InputError
 from dgam_core.experiments.run_store import Spec, write, write_pair
+from dgam_core.model import new_model
 from dgam_core.settings import Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
-from dgam_core.training.trained import Checkpoints, Trained
+from dgam_core.training.train import Checkpoints, Trained
 
 # Name in a checkpoint of the released code → name in `model.Model`.
-HEADS = {"att_head.fc1": "attention.fc1", "att_head.fc2": "attention.fc2", "clf_head.fc1": "classifier.fc1"}
+NAMES = {
+    "att_head.fc1.weight": "attention.fc1.weight",
+    "att_head.fc1.bias": "attention.fc1.bias",
+    "att_head.fc2.weight": "attention.fc2.weight",
+    "att_head.fc2.bias": "attention.fc2.bias",
+    "clf_head.fc1.weight": "classifier.fc1.weight",
+    "clf_head.fc1.bias": "classifier.fc1.bias",
+}
 
 
 def read_checkpoint(
@@ -40,32 +48,21 @@ def read_checkpoint(
         InputError: the file is not such a checkpoint, or its shapes do not fit together.
     """
     theirs = _tensors(path)
-    ours = {
-        f"{module}.{kind}": theirs[f"{head}.{kind}"].float()
-        for head, module in HEADS.items()
-        for kind in ("weight", "bias")
-        if f"{head}.{kind}" in theirs
-    }
-    for head, module in HEADS.items():
-        if f"{module}.weight" not in ours or (module != "classifier.fc1" and f"{module}.bias" not in ours):
-            raise InputError(f"{path}: has no {head}; it holds {_some(theirs)}")
+    ours = {ours: theirs[name].float() for name, ours in NAMES.items() if name in theirs}
+    for name in NAMES:
+        if name not in theirs and name != "clf_head.fc1.bias":
+            raise InputError(f"{path}: has no {name.rpartition('.')[0]}; it holds {_some(theirs)}")
     hidden, dim = ours["attention.fc1.weight"].shape
-    classes = len(ours["classifier.fc1.weight"])
-    expected = {
-        "attention.fc1.bias": (hidden,),
-        "attention.fc2.weight": (1, hidden),
-        "attention.fc2.bias": (1,),
-        "classifier.fc1.weight": (classes, dim),
-        "classifier.fc1.bias": (classes,),
-    }
-    for name, value in ours.items():
-        if tuple(value.shape) != expected.get(name, (hidden, dim)):
-            raise InputError(f"{path}: {name} is {tuple(value.shape)}; it should be {expected[name]}")
-        if not torch.isfinite(value).all():
-            raise InputError(f"{path}: {name} holds a value that is not finite")
     settings = TrainingSettings(
         attention_hidden=hidden, background=background, classifier_bias="classifier.fc1.bias" in ours
     )
+    expected = new_model(dim, len(ours["classifier.fc1.weight"]) - 1, settings, seed=0).state_dict()
+    for name, value in ours.items():
+        if value.shape != expected[name].shape:
+            shape, fitting = tuple(value.shape), tuple(expected[name].shape)
+            raise InputError(f"{path}: {name} is {shape}; it should be {fitting}")
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: {name} holds a value that is not finite")
     checkpoints = Checkpoints(
         np.array([0]), np.zeros(0, dtype=np.float32), {n: v[None] for n, v in ours.items()}
     )
@@ -107,10 +104,7 @@ def import_checkpoints(
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Literal["first", "last"]) -> None:
     """Write a model's attention and classifier as such a checkpoint, the background last, with a bias.
 
-    Args:
-        path: the file; an existing one is replaced.
-        weights: the model's weights by name.
-        background: the background's place among the model's classes.
+    `background` is its place among the model's classes. A file that exists is replaced.
     """
     weights = dict(weights)
     rows = weights["classifier.fc1.weight"]
@@ -118,11 +112,7 @@ def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Lite
     if background == "first":
         for name in ("classifier.fc1.weight", "classifier.fc1.bias"):
             weights[name] = weights[name].roll(-1, 0)
-    theirs = {
-        f"{head}.{kind}": weights[f"{module}.{kind}"].contiguous()
-        for head, module in HEADS.items()
-        for kind in ("weight", "bias")
-    }
+    theirs = {name: weights[ours].contiguous() for name, ours in NAMES.items()}
     with whole_file(path) as temporary:
         torch.save(theirs, temporary)
 
@@ -134,11 +124,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}; it should hold weights by name")
-    return {
-        str(name).removeprefix("module."): value
-        for name, value in content.items()
-        if isinstance(value, Tensor)
-    }
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    return {str(name).removeprefix("module."): value for name, value in tensors.items()}
 
 
 def _some(theirs: Mapping[str, Tensor]) -> str:

@@ -27,14 +27,15 @@ from dgam_core import departures
 from dgam_core.errors import InputError
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
-from dgam_core.system.checked import parse, read_yaml
-from dgam_core.system.files import whole_file, whole_folder
-from dgam_core.training.trained import Checkpoints, Trained
+from dgam_core.system.checked import parse, read_as, read_yaml
+from dgam_core.system.files import whole_folder, write_text
+from dgam_core.training.train import Checkpoints, Trained
 
 PACKAGE = Path(__file__).parents[1]
 METHOD = "*.py"
 # The code that a training run depends on: the method, and the room that trains it.
 TRAINING = (METHOD, "training/**/*.py")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 CHECKSUMS = "checksums.json"
 CHECKPOINTS, OLD_CHECKPOINTS = "checkpoints", "looks"  # the latter in runs of version 0.1.0
 
@@ -66,14 +67,7 @@ class Spec:
 
     def describe(self) -> dict[str, Any]:
         """Return the specification as plain data."""
-        return {
-            "data_digest": self.data_digest,
-            "stream": self.stream,
-            "seed": self.seed,
-            "settings": self.settings.model_dump(),
-            "device": self.device,
-            "imported": self.imported,
-        }
+        return vars(self) | {"settings": self.settings.model_dump()}
 
 
 @dataclass(frozen=True)
@@ -97,20 +91,15 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 @cache
 def code_digest(patterns: tuple[str, ...], package: Path = PACKAGE) -> str:
-    """Return a digest of code, without its comments and docstrings.
+    """Return a digest of the modules whose paths fit `patterns`, without their comments and docstrings.
 
-    Args:
-        patterns: which modules, as patterns of paths in the package: whole rooms, so that none is forgotten.
-        package: the folder of the package.
+    The patterns name whole rooms, so that no module is forgotten.
     """
     hashes = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in package.glob(pattern)}):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-                and ast.get_docstring(node) is not None
-            ):
+            if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
         hashes.update(f"{path.relative_to(package).as_posix()}\n{ast.unparse(tree)}\n".encode())
     return hashes.hexdigest()
@@ -132,22 +121,16 @@ def write(folder: Path, data: DataSet, stack: Sequence[tuple[Spec, Trained]], tr
     """Write the runs of a stack into the run store `folder`, whole or not at all.
 
     The folders get their names together, when all are written: the rest of an interrupted stack would train
-    as a smaller stack, which changes the last digits.
-
-    Args:
-        folder: the run store.
-        data: the data set that they were trained on.
-        stack: the runs.
-        train_s: seconds of training per run.
+    as a smaller stack, which changes the last digits. Training took `train_s` seconds per run.
     """
     with ExitStack() as together:
         for spec, trained in stack:
             temporary = together.enter_context(whole_folder(folder / spec.digest))
-            _write(temporary, _record(data, spec, trained, train_s), spec.settings, trained)
+            _write(temporary, data, spec, trained, train_s)
 
 
-def _record(data: DataSet, spec: Spec, trained: Trained, train_s: float) -> dict[str, Any]:
-    return {
+def _write(folder: Path, data: DataSet, spec: Spec, trained: Trained, train_s: float) -> None:
+    record = {
         "digest": spec.digest,
         "spec": spec.describe(),
         "differences": differences(spec.settings, spec.stream),
@@ -161,12 +144,8 @@ def _record(data: DataSet, spec: Spec, trained: Trained, train_s: float) -> dict
             "numpy": np.__version__,
         },
     }
-
-
-def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, trained: Trained) -> None:
-    (folder / "settings.yaml").write_text(
-        yaml.safe_dump(settings.model_dump(), sort_keys=False), encoding="utf-8"
-    )
+    settings = yaml.safe_dump(spec.settings.model_dump(), sort_keys=False)
+    (folder / "settings.yaml").write_text(settings, encoding="utf-8")
     (folder / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     safetensors.torch.save_file(trained.weights, folder / "weights.safetensors")
     safetensors.torch.save_file(trained.checkpoints.weights, folder / f"{CHECKPOINTS}.safetensors")
@@ -181,11 +160,8 @@ def _write(folder: Path, record: dict[str, Any], settings: TrainingSettings, tra
 
 def _checksums(folder: Path) -> dict[str, str]:
     """Return file → SHA-256 of its contents."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.name != CHECKSUMS
-    }
+    paths = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def is_sound(folder: Path) -> bool:
@@ -214,7 +190,7 @@ def read(folder: Path) -> Run:
     with h5py.File(folder / "curves.h5", "r") as file:
         curves = {loss: values[:] for loss, values in file["losses"].items()}
         checkpoints = Checkpoints(file[f"{name}/epochs"][:], file[f"{name}/held_out"][:], snapshots)
-    settings = parse(TrainingSettings, read_yaml(folder / "settings.yaml"), str(folder / "settings.yaml"))
+    settings = read_as(TrainingSettings, folder / "settings.yaml")
     return Run(record, settings, Trained(weights, curves, checkpoints))
 
 
@@ -222,8 +198,7 @@ def write_pair(folder: Path, specs: Mapping[str, Spec], settings: Settings) -> N
     """Note in a run store which runs, one per stream, localize together and how: `pair.yaml`."""
     localization = settings.localization.model_dump(mode="json")
     content = {"runs": {stream: spec.digest for stream, spec in specs.items()}, "localization": localization}
-    with whole_file(folder / "pair.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_text(folder / "pair.yaml", yaml.safe_dump(content, sort_keys=False))
 
 
 def read_pair(folder: Path) -> tuple[dict[str, Run], LocalizationSettings]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,18 +18,18 @@ from tqdm import tqdm
 
 from dgam_core.data import store
 from dgam_core.data.activitynet_json import Annotation, name_of_test_subset, read_annotations
-from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES, open_npy
+from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES as SNIPPET_FRAMES
+from dgam_core.data.layouts.common import open_npy
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
 from dgam_core.extraction.flow import flows
-from dgam_core.extraction.i3d import FEATURE_DIM, I3D
+from dgam_core.extraction.i3d import I3D
 from dgam_core.extraction.i3d_weights import read_weights
 from dgam_core.extraction.video import Frame, VideoFile, crop, frames, open_video
 from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import whole_file
 
-SNIPPET_FRAMES = USUAL_SNIPPET_FRAMES
 RECIPE = 1  # counts up when the same video, weights and rate give other features
 
 
@@ -50,15 +50,13 @@ class Extractor:
     workers: int
 
     def extract(self, paths: Sequence[Path], out: Path, annotations: Path | None) -> DataSet:
-        """Extract features of videos into a store; an interrupted call resumes after the last finished video.
+        """Extract features of videos into a store, and return it; an interrupted call resumes.
 
         Args:
             paths: video files; a video is named after its file, without the ending.
-            out: the store. Until it is whole, finished videos lie beside it in `<out>.parts`.
+            out: the store. Until it is whole, finished videos lie beside it in `<out>.parts` and are kept.
             annotations: ActivityNet JSON with the videos' subsets and annotations; without it all are test
                 videos without labels.
-        Returns:
-            The data set that was written.
         Raises:
             InputError: weights, annotations or a video cannot be read; the other videos are extracted first.
         """
@@ -66,7 +64,7 @@ class Extractor:
         rate = self.fps or next(iter(videos.values())).fps  # the same for all
         annotated = _annotations(annotations, videos)
         # What is wrong with the annotations shows now and not after hours.
-        expected = {name: _expected_count(video, rate) for name, video in videos.items()}
+        expected = {n: max(1, int(video.duration_s * rate) // SNIPPET_FRAMES) for n, video in videos.items()}
         check(_data_set(out, videos, annotated, dict.fromkeys(self.weights, expected), expected, rate))
         parts = Path(f"{out}.parts")
         if not parts.parent.is_dir():
@@ -98,7 +96,9 @@ class Extractor:
                     part = parts / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.npy"
                     if not part.is_file():
                         bar = f"[{i}/{len(videos)}] {name} {stream}"
-                        _write_part(part, self._features(video, rate, stream, network.to(self.device), bar))
+                        values = self._features(video, rate, stream, network.to(self.device), bar)
+                        with whole_file(part) as temporary:
+                            np.save(temporary, values)
                     files[stream][name] = part
             except InputError as error:
                 faults.append(str(error))
@@ -114,16 +114,8 @@ class Extractor:
     ) -> NDArray[np.float32]:
         """Return the features of a video's snippets, (T, 1024)."""
         total = round(video.duration_s * rate)
-        with tqdm(total=total, unit="frame", desc=bar, disable=None, leave=False) as line:
-            features = list(
-                snippet_features(
-                    frames(video, rate),
-                    stream,
-                    network,
-                    self.workers,
-                    lambda n: line.update(n * SNIPPET_FRAMES),
-                )
-            )
+        pictures = tqdm(frames(video, rate), total=total, unit="frame", desc=bar, disable=None, leave=False)
+        features = list(snippet_features(pictures, stream, network, self.workers))
         if not features:
             raise InputError(
                 f"{video.path}: has {video.duration_s:.2f} s; a snippet needs {SNIPPET_FRAMES} frames at "
@@ -133,11 +125,7 @@ class Extractor:
 
 
 def snippet_features(
-    pictures: Iterable[Frame],
-    stream: str,
-    network: I3D,
-    workers: int,
-    progress: Callable[[int], object] = lambda _: None,
+    pictures: Iterable[Frame], stream: str, network: I3D, workers: int
 ) -> Iterator[NDArray[np.float32]]:
     """Compute the features of snippets of 16 frames, which do not overlap; an incomplete last one is dropped.
 
@@ -146,7 +134,6 @@ def snippet_features(
         stream: "rgb" or "flow".
         network: the stream's network, on its device.
         workers: processes for optical flow.
-        progress: called with the number of snippets done.
     Yields:
         Features of a few snippets, (n, 1024).
     """
@@ -156,7 +143,6 @@ def snippet_features(
     clips_of_16 = _groups(INPUTS[stream](pictures, workers), SNIPPET_FRAMES)
     for clips in _groups(clips_of_16, clips_at_once, whole=False):
         yield _apply(network, clips, device)
-        progress(len(clips))
 
 
 def _rgb(pictures: Iterable[Frame], _workers: int) -> Iterator[NDArray[Any]]:
@@ -231,17 +217,6 @@ def _data_set(
     return DataSet(
         Path(out).stem, source, False, float(rate), SNIPPET_FRAMES, classes, tuple(rows), dict(features)
     )
-
-
-def _expected_count(video: VideoFile, rate: Fraction) -> int:
-    """Return the snippets of a video according to its header."""
-    return max(1, int(video.duration_s * rate) // SNIPPET_FRAMES)
-
-
-def _write_part(path: Path, values: NDArray[np.float32]) -> None:
-    assert values.shape[1] == FEATURE_DIM
-    with whole_file(path) as temporary:
-        np.save(temporary, values)
 
 
 def _digest(path: Path) -> str:

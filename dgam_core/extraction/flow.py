@@ -40,9 +40,8 @@ def flows(pictures: Iterable[Frame], workers: int) -> Iterator[Flow]:
         Flow as `tvl1` returns it.
     """
     grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures)
-    last = None
+    flow = None
     for flow in in_order(tvl1, pairwise(grey), workers):
         yield flow
-        last = flow
-    if last is not None:
-        yield last
+    if flow is not None:
+        yield flow

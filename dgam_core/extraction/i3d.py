@@ -4,13 +4,14 @@ For inference alone: every convolution is followed by a batch normalization with
 folded into the convolution's weights (`i3d_weights.py`), so that none is left here.
 """
 
+from operator import mod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FEATURE_DIM = 1024
-# Frames per snippet and pixels per side must be multiples of these, to be whole numbers after all halvings.
-FRAMES_MULTIPLE, SIDE_MULTIPLE = 8, 32
+# Frames per snippet, height and width must be multiples of these, to be whole numbers after all halvings.
+MULTIPLES = (8, 32, 32)
 # Output channels of each inception module: of the 1×1 convolution; of a reduction and the 3×3 convolution
 # after it, twice; of the 1×1 convolution after pooling.
 INCEPTIONS = {
@@ -80,10 +81,9 @@ class I3D(nn.Module):
 
     Args:
         in_channels: 3 for RGB, 2 for flow.
-        num_classes: classes of the data set that it was trained on; 0 for no last layer.
     """
 
-    def __init__(self, in_channels: int, num_classes: int = 0) -> None:
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.Conv3d_1a_7x7 = FirstUnit(in_channels)
@@ -94,7 +94,6 @@ class I3D(nn.Module):
             module = Inception(channels, name)
             self.add_module(name, module)
             channels = module.out_channels
-        self.logits = nn.Linear(channels, num_classes) if num_classes else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of snippets: the mean of Mixed_5c over time and space.
@@ -106,29 +105,14 @@ class I3D(nn.Module):
         Raises:
             ValueError: x has another shape.
         """
-        if (
-            x.ndim != 5
-            or x.shape[1] != self.in_channels
-            or any(
-                n % m
-                for n, m in zip(x.shape[2:], (FRAMES_MULTIPLE, SIDE_MULTIPLE, SIDE_MULTIPLE), strict=True)
-            )
-        ):
+        if x.ndim != 5 or x.shape[1] != self.in_channels or any(map(mod, x.shape[2:], MULTIPLES)):
             raise ValueError(
                 f"frames of the shape {tuple(x.shape)}; it should be (B, {self.in_channels}, T, H, W), T a "
-                f"multiple of {FRAMES_MULTIPLE}, H and W of {SIDE_MULTIPLE}"
+                f"multiple of {MULTIPLES[0]}, H and W of {MULTIPLES[1]}"
             )
         for name, module in self.named_children():
             if name in POOLS:
                 # With even sizes, TensorFlow's padding adds only a window that hangs over at the end.
                 x = F.max_pool3d(x, *POOLS[name], ceil_mode=True)
-            if name != "logits":
-                x = module(x)
+            x = module(x)
         return x.mean((2, 3, 4))
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of features, (B, 1024) → (B, num_classes)."""
-        if self.logits is None:
-            raise ValueError("the weights came without a last layer")
-        scores: Tensor = self.logits(features)
-        return scores

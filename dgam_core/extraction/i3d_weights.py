@@ -1,6 +1,6 @@
 """Weights of Inception-I3D, in the file formats in circulation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def read_weights(path: Path, stream: str) -> I3D:
             PyTorch port (`rgb_imagenet.pt`, `flow_imagenet.pt`).
         stream: "rgb" or "flow".
     Returns:
-        The network, for inference.
+        The network, for inference; the last layer, which scores classes, is not part of it.
     Raises:
         InputError: the file cannot be read, holds anything but arrays, lacks one, or is the other stream's.
     """
@@ -46,26 +46,18 @@ def read_weights(path: Path, stream: str) -> I3D:
         for unit in UNITS:
             weight, bias = _unit(values, unit, flax)
             state |= {f"{unit}.weight": weight, f"{unit}.bias": bias}
-        head = "params.Logits/Conv3d_0c_1x1.Conv_0." if flax else "logits.conv3d."
-        if f"{head}bias" in values:
-            kernel = values[f"{head}{'kernel' if flax else 'weight'}"]
-            state["logits.weight"] = kernel.reshape(-1, kernel.shape[-1]).T if flax else kernel.flatten(1)
-            state["logits.bias"] = values[f"{head}bias"]
-    except ValueError as error:
-        raise InputError(f"{path}: does not fit Inception-I3D ({error})") from None
+        channels = state["Conv3d_1a_7x7.weight"].shape[1]
+        network = I3D(channels)
+        network.load_state_dict(state)
     except KeyError as error:
         raise InputError(f"{path}: lacks {error.args[0]!r}; these are not weights of Inception-I3D") from None
-    channels = state["Conv3d_1a_7x7.weight"].shape[1]
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path}: does not fit Inception-I3D ({reason})") from None
     if channels != CHANNELS[stream]:
         raise InputError(
             f"{path}: takes {channels} channels, {stream} has {CHANNELS[stream]}; is it the other stream's?"
         )
-    network = I3D(channels, len(state.get("logits.bias", ())))
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{path}: does not fit Inception-I3D ({reason})") from None
     return network.eval().requires_grad_(False)
 
 
@@ -93,35 +85,28 @@ def _read(path: Path) -> dict[str, Tensor]:
     """Read all arrays of a file, under their names joined by dots."""
     if not path.is_file():
         raise InputError(f"{path}: no such file of weights")
+    content: Any
     if path.suffix == ".npz":
-        arrays = _read_npz(path)
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                content = dict(archive)
+        except Exception as error:  # a broken zip file raises errors of many kinds
+            raise InputError(f"{path}: is not a whole .npz file of numbers ({error})") from None
     elif path.suffix in (".pt", ".pth"):
-        arrays = _read_pt(path)
+        content = read_torch(path, "holds no weights that can be read safely")
     else:
-        arrays = dict(_flat(read_pickle(path)))
+        content = read_pickle(path)
+    arrays = dict(_flat(content))
     try:
         return {name: torch.tensor(np.asarray(values, np.float32)) for name, values in arrays.items()}
     except (TypeError, ValueError):
         raise InputError(f"{path}: holds something besides arrays of numbers") from None
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except Exception as error:  # a broken zip file raises errors of many kinds
-        raise InputError(f"{path}: is not a whole .npz file of numbers ({error})") from None
-
-
-def _read_pt(path: Path) -> dict[str, Any]:
-    values = read_torch(path, "holds no weights that can be read safely")
-    return dict(values) if isinstance(values, Mapping) else {}
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Return the arrays of nested dictionaries with dotted names."""
-    if not isinstance(value, dict):
-        return [(name, value.load() if hasattr(value, "load") else value)]
-    return [
-        pair for key, inner in value.items() for pair in _flat(inner, f"{name}.{key}" if name else str(key))
-    ]
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the arrays of nested dictionaries with dotted names."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value.load() if hasattr(value, "load") else value

@@ -25,7 +25,6 @@ class VideoFile:
     """The header of a video file.
 
     Attributes:
-        path: the file.
         fps: frames per second on average.
         duration_s: its length, 0 where the header has none.
     """
@@ -59,7 +58,6 @@ def frames(video: VideoFile, fps: Fraction) -> Iterator[Frame]:
     Each frame is turned upright and scaled so that its shorter side has 256 pixels.
 
     Args:
-        video: the file.
         fps: frames per second; at the rate of the file, each of its frames comes once.
     Yields:
         Frames, (H, W, 3) RGB, the smaller of H and W 256.

@@ -36,6 +36,11 @@ def parse(model: type[Model], values: Mapping[str, Any], origin: str) -> Model:
     raise InputError(f"{origin}: {name} = {values.get(name)!r}: {reason}")
 
 
+def read_as(model: type[Model], path: Path, overrides: Mapping[str, Any] | None = None) -> Model:
+    """Read a YAML file as `model`, some of its values replaced; errors as of `read_yaml` and `parse`."""
+    return parse(model, read_yaml(path) | dict(overrides or {}), str(path))
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of names and values.
 

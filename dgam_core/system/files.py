@@ -3,8 +3,8 @@
 import errno
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,29 +16,31 @@ from dgam_core.errors import InputError
 def whole_file(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` only when the block succeeds.
 
-    Args:
-        path: the file.
-        size: its least size in bytes; where the disk has no room for them, nothing is written.
+    Where the disk has no room for `size` bytes, nothing is written.
+
     Raises:
         InputError: the folder of `path` does not exist.
         OSError: the file cannot be written: a full disk, a file system that is read-only.
     """
-    path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if (free := shutil.disk_usage(path.parent).free) < size:
         message = f"needs {size / 1e9:.3g} GB, its disk has {free / 1e9:.3g} GB left"
         raise OSError(errno.ENOSPC, message, str(path))
     with _clear_disk_errors(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+        temporary.touch(exist_ok=False)
         try:
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all, as by `whole_file`."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -50,13 +52,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    path = Path(path)
     with _clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary.mkdir(parents=True)
         try:
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
             try:
                 temporary.rename(path)
             except OSError:
@@ -78,10 +78,3 @@ def _clear_disk_errors(path: Path) -> Iterator[None]:
         if number not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
             raise
         raise OSError(number, f"cannot be written: {os.strerror(number)}", str(path)) from None
-
-
-def _umask() -> int:
-    # The umask can only be read by setting it.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

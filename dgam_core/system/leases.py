@@ -7,10 +7,8 @@ first result stays.
 
 import time
 import uuid
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
@@ -18,7 +16,7 @@ RENEWED_EVERY_S = 20.0
 STALE_S = 180.0  # a lease not renewed for this long is free: longer than network file systems cache times
 
 
-class Leases:
+class Leases(ExitStack):
     """Leases on names in a folder; those that this process holds end with the `with` block.
 
     A lease of another machine is stale to an object that has seen it unchanged for `STALE_S`: keep one object
@@ -26,18 +24,10 @@ class Leases:
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
         self._leases: dict[str, SoftFileLease] = {}
         self._unchanged: dict[str, tuple[tuple[int, int], float]] = {}  # inode and time of change; seen since
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for lease in self._leases.values():
-            lease.release(force=True)
 
     def acquire(self, name: str) -> bool:
         """Take the lease on a name; False where another process holds it.
@@ -49,6 +39,7 @@ class Leases:
             self._leases[name] = SoftFileLease(
                 self._folder / name, lease_duration=STALE_S, heartbeat_interval=RENEWED_EVERY_S
             )
+            self.callback(self._leases[name].release, force=True)
         lease = self._leases[name]
         if not lease.is_locked:
             self._remove_abandoned(name)

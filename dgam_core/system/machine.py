@@ -55,11 +55,7 @@ MIN_ELEMENTS_FOR_THREADS = 200_000
 
 @contextmanager
 def threads_for(elements: int) -> Iterator[None]:
-    """Use one thread where the inputs are small; afterwards the number of threads is as before.
-
-    Args:
-        elements: numbers in the features of a batch.
-    """
+    """Use one thread within the block where the features of a batch have few elements."""
     before = torch.get_num_threads()
     if elements < MIN_ELEMENTS_FOR_THREADS:
         torch.set_num_threads(1)

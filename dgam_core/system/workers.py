@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ Context = TypeVar("Context")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_context: Any = None  # in a worker: shared by all its tasks
+_function: Callable[[Any], Any]  # in a worker: what it applies to its tasks
 
 
 def side_by_side(
@@ -28,7 +28,6 @@ def side_by_side(
     Args:
         function: a function of a module; it, its arguments and results must be picklable.
         context: shared by all tasks; each process gets it once.
-        tasks: the tasks.
         workers: processes; they share the CPU's threads. With one, all work is done in this process.
     Yields:
         A task and its result, in the order in which they are finished.
@@ -37,8 +36,8 @@ def side_by_side(
         for task in tasks:
             yield task, function(context, task)
         return
-    with _pool(min(workers, len(tasks)), function.__module__, context) as executor:
-        waiting = {executor.submit(_apply, partial(_in_context, function), task): task for task in tasks}
+    with _pool(min(workers, len(tasks)), function.__module__, partial(function, context)) as executor:
+        waiting = {executor.submit(_apply, task): task for task in tasks}
         for done in as_completed(waiting):
             yield waiting[done], done.result()
 
@@ -47,33 +46,40 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], workers:
     """Apply a function to a stream of tasks, in several processes; a few tasks are taken in advance.
 
     Args:
-        function: a function of a module; it, its arguments and results must be picklable.
+        function: as in `side_by_side`.
         tasks: taken one by one, so that they need not fit into memory together.
-        workers: processes. With one, all work is done in this process.
+        workers: as in `side_by_side`.
     Yields:
         The results, in the order of the tasks.
     """
     if workers == 1:
         yield from map(function, tasks)
         return
-    with _pool(workers, function.__module__, None) as executor:
-        waiting: deque[Future[Result]] = deque()
-        for task in tasks:
-            waiting.append(executor.submit(_apply, function, task))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
+    with _pool(workers, function.__module__, function) as executor:
+        yield from in_advance(executor, _apply, tasks, 2 * workers)
+
+
+def in_advance(
+    executor: Executor, function: Callable[[Task], Result], tasks: Iterable[Task], count: int
+) -> Iterator[Result]:
+    """Yield the results of tasks in their order, while an executor works on up to `count` later ones."""
+    waiting: deque[Future[Result]] = deque()
+    for task in tasks:
+        waiting.append(executor.submit(function, task))
+        if len(waiting) > count:
             yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 @contextmanager
-def _pool(workers: int, module: str, context: Any) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int, module: str, function: Callable[[Any], Any]) -> Iterator[ProcessPoolExecutor]:
     """Start processes that share the CPU's threads; they end with the block, at once if it fails."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Forked from a process that has imported this package and done nothing else.
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([module])
-    with ProcessPoolExecutor(workers, processes, _start, (threads, context)) as executor:
+    with ProcessPoolExecutor(workers, processes, _start, (threads, function)) as executor:
         try:
             yield executor
         except BaseException:
@@ -86,9 +92,9 @@ def _pool(workers: int, module: str, context: Any) -> Iterator[ProcessPoolExecut
             raise
 
 
-def _start(threads: int, context: Any) -> None:
-    global _context
-    _context = context
+def _start(threads: int, function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
     signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(threads)
@@ -107,12 +113,8 @@ def _stop(signum: int, frame: object) -> None:
     raise SystemExit(1)  # unlike the signal alone, lets half-written files be removed
 
 
-def _in_context(function: Callable[[Any, Task], Result], task: Task) -> Result:
-    return function(_context, task)
-
-
-def _apply(function: Callable[[Task], Result], task: Task) -> Result:
+def _apply(task: Any) -> Any:
     try:
-        return function(task)
+        return _function(task)
     except SystemExit:
         os._exit(1)  # the pool would take the exception for a result and continue

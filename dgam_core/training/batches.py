@@ -1,9 +1,9 @@
 """The training videos of one stream: in memory where they fit, else read from the store batch by batch."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video, checked_features
 from dgam_core.system.machine import free_bytes
+from dgam_core.system.workers import in_advance
 from dgam_core.training.fused import Batch, send
 from dgam_core.training.processes import ALONE, Group, Part
 
@@ -24,6 +25,7 @@ ROUNDED = {"bfloat16": torch.bfloat16}
 HELD_ELSEWHERE = -(2**40)  # start of a video that another process holds
 
 Selection = tuple[Tensor, Tensor]  # indices of videos, (B,), and of their snippets, (B, T)
+LocalSelection = tuple[Tensor, Tensor, Part | None]  # what this process holds of it, and which part that is
 
 
 @dataclass(frozen=True)
@@ -72,58 +74,42 @@ class TrainingData:
 
         On several processes, a batch has those of its videos that this process holds.
         """
+        local = starmap(self._local, chosen)
         if self.features is not None:
-            yield from self._resident(list(chosen))
-            return
-        with ThreadPoolExecutor(1) as reader:
-            ahead: deque[Future[Batch]] = deque()
-            for pair in chosen:
-                ahead.append(reader.submit(self._streamed, *pair))
-                if len(ahead) > 1:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            yield from self._resident(local)
+        else:
+            with ThreadPoolExecutor(1) as reader:
+                yield from in_advance(reader, self._streamed, local, 1)
 
-    def _part(self, videos: Tensor) -> Part | None:
-        """Return which videos of a batch this process holds."""
+    def _local(self, videos: Tensor, index: Tensor) -> LocalSelection:
         if self.held is None:
-            return None
+            return videos, index, None
         rows = self.held[videos].nonzero()[:, 0]
-        share = len(rows) / len(videos)
-        return Part(rows if len(rows) else rows.new_zeros(1), len(videos), share)
+        part = Part(rows if len(rows) else rows.new_zeros(1), len(videos), len(rows) / len(videos))
+        return videos[part.rows], index[part.rows], part
 
-    def _resident(self, chosen: list[Selection]) -> Iterator[Batch]:
+    def _resident(self, local: Iterable[LocalSelection]) -> Iterator[Batch]:
         assert self.features is not None
         assert self.norm is not None
-        parts = [self._part(videos) for videos, _ in chosen]
-        local = [
-            pair if part is None else _rows(pair, part) for pair, part in zip(chosen, parts, strict=True)
-        ]
         # One transfer for all batches, so that no step on a GPU has to wait.
-        sizes, device = [len(videos) for videos, _ in local], self.features.device
+        videos, index, parts = zip(*local, strict=True)
+        sizes, device, together = [len(batch) for batch in videos], self.features.device, torch.cat(videos)
         # A video that is held elsewhere has a negative start and weight zero.
-        places = torch.cat([self.start[videos, None] + index for videos, index in local]).clamp_(min=0)
-        targets = self.target[send(torch.cat([videos for videos, _ in local]), device)]
-        batches = zip(
-            torch.split(send(places, device), sizes), torch.split(targets, sizes), parts, strict=True
-        )
-        for rows, target, part in batches:
+        places = (self.start[together, None] + torch.cat(index)).clamp_(min=0)
+        rows_of_batches = torch.split(send(places, device), sizes)
+        targets = torch.split(self.target[send(together, device)], sizes)
+        for rows, target, part in zip(rows_of_batches, targets, parts, strict=True):
             x = self.features[rows]
             x = x.float() if x.dtype == torch.float16 else x
             yield Batch(x, self.norm[rows], target, self.max_labels, part)
 
-    def _streamed(self, videos: Tensor, index: Tensor) -> Batch:
-        device, part = self.target.device, self._part(videos)
-        if part is not None:
-            videos, index = _rows((videos, index), part)
+    def _streamed(self, local: LocalSelection) -> Batch:
+        videos, index, part = local
+        device = self.target.device
         snippets = [self.read(i)[rows] for i, rows in zip(videos.tolist(), index.numpy(), strict=True)]
         x = send(torch.from_numpy(np.stack(snippets).astype(np.float32)), device)
         rounded = x if self.rounded is None else x.to(self.rounded)
         return Batch(rounded, x.square().sum(-1), self.target[send(videos, device)], self.max_labels, part)
-
-
-def _rows(pair: Selection, part: Part) -> Selection:
-    return pair[0][part.rows], pair[1][part.rows]
 
 
 def load_training_data(
@@ -132,10 +118,7 @@ def load_training_data(
     """Load and check the training videos of one stream; on several processes, each loads its share.
 
     Args:
-        data: the data set.
-        stream: which of its streams.
         device: where to train.
-        group: the processes that train together.
         rounded: type to which features are rounded, if they are.
     Raises:
         InputError: a feature is not finite, or there are fewer videos than processes.
@@ -162,7 +145,6 @@ def load_training_data(
             rows = slice(int(start[i]), int(start[i]) + video.num_snippets)
             exact = torch.from_numpy(np.ascontiguousarray(values)).to(device)
             features[rows], norm[rows] = exact, exact.float().square().sum(-1)
-    names = [video.name for video in videos]
     return TrainingData(
         features,
         norm,
@@ -171,7 +153,7 @@ def load_training_data(
         count,
         dim,
         max(len(video.labels) for video in videos),
-        lambda i: data.load(stream, names[i]),
+        lambda i: data.load(stream, videos[i].name),
         held if group.size > 1 else None,
         rounded,
     )

@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -36,13 +36,9 @@ class Replayed:
         self._recorded: dict[int, _Recorded] = {}
 
     def __call__(self, batch: Batch, factors: Factors) -> Losses:
-        """Take a step.
+        """Take a step and return its losses, which the next call may overwrite.
 
-        Args:
-            batch: the argument of `take`.
-            factors: the argument of `take`; the values in one object never change.
-        Returns:
-            The losses; the next call may overwrite them.
+        The values in one object of factors never change.
         """
         size = len(batch.x)
         if self._taken[size] < WARM_UP:
@@ -58,23 +54,25 @@ class _Recorded:
     def __init__(self, take: Take, batch: Batch, factors: Factors, generator: torch.Generator) -> None:
         # A graph reads from the addresses that it read from when it was recorded.
         self._batch = replace(batch, x=batch.x.clone(), norm=batch.norm.clone(), target=batch.target.clone())
-        self._factors = Factors(**{name: value.clone() for name, value in _tensors(factors).items()})
+        self._factors = Factors(*map(torch.clone, _tensors(factors)))
         self._latest: Factors | None = None
         self._replay = record(lambda: take(self._batch, self._factors), generator)
 
     def __call__(self, batch: Batch, factors: Factors) -> Losses:
-        for own, value in zip(_tensors(self._batch).values(), _tensors(batch).values(), strict=True):
-            own.copy_(value)
+        _copy(self._batch, batch)
         if factors is not self._latest:  # they change once an epoch
-            for own, value in zip(_tensors(self._factors).values(), _tensors(factors).values(), strict=True):
-                own.copy_(value)
+            _copy(self._factors, factors)
             self._latest = factors
         return self._replay()
 
 
-def _tensors(of: Batch | Factors) -> dict[str, Tensor]:
-    found = {field.name: getattr(of, field.name) for field in fields(of)}
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+def _tensors(of: Batch | Factors) -> list[Tensor]:
+    return [value for value in vars(of).values() if isinstance(value, Tensor)]
+
+
+def _copy(to: Batch | Factors, of: Batch | Factors) -> None:
+    for own, value in zip(_tensors(to), _tensors(of), strict=True):
+        own.copy_(value)
 
 
 @contextmanager

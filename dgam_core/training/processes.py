@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from dgam_core.errors import InputError
 
@@ -49,11 +50,9 @@ class Group:
         together = list(tensors)
         if self.size == 1 or not together:
             return
-        flat = torch.cat([tensor.reshape(-1) for tensor in together])
+        flat = parameters_to_vector(together)
         torch.distributed.all_reduce(flat)
-        parts = torch.split(flat, [tensor.numel() for tensor in together])
-        for tensor, part in zip(together, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
+        vector_to_parameters(flat, together)
 
     def tell(self, value: Any) -> Any:
         """Return the leader's `value`."""

@@ -6,7 +6,8 @@ alone, but for rounding.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,16 +20,71 @@ from torch import Tensor
 from dgam_core.errors import InputError
 from dgam_core.model import Model, seed_of_stream
 from dgam_core.settings import TrainingSettings
-from dgam_core.snippets import sample_test
+from dgam_core.snippets import DataSet, sample_test
 from dgam_core.system.files import whole_file
 from dgam_core.system.machine import threads_for
 from dgam_core.training.batches import ROUNDED, TrainingData, hold_out, load_training_data
 from dgam_core.training.fit import Fit
 from dgam_core.training.fused import classification_losses, matmul
 from dgam_core.training.processes import ALONE, Group
-from dgam_core.training.trained import Checkpoints, Job, Progress, Trained
 
 STATE_INTERVAL_S = 60.0  # between two notes of the state of an unfinished training
+# Told after each epoch: loss → its mean over the epoch, (R,), on the training device.
+Progress = Callable[[Mapping[str, Tensor]], object]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stack of runs to train together: they see the same snippets and random numbers.
+
+    Attributes:
+        runs: settings of each run, resolved for the stream, with equal `stack_key`.
+        seed: seed of the initial weights, the mini-batches, the snippets drawn and z.
+    """
+
+    data: DataSet
+    stream: str
+    runs: Sequence[TrainingSettings]
+    seed: int
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A training's model as it was at several epochs, K of them; the last is the end.
+
+    Attributes:
+        epochs: epochs done, (K,), rising.
+        held_out: mean −log p_θ(y | x_fg) on held-out training videos, of a second model trained without
+            them, (K,) in nats; empty where none were held out.
+        weights: name → weights of attention and classification, (K, ...).
+    """
+
+    epochs: NDArray[np.int64]
+    held_out: NDArray[np.float32]
+    weights: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def at(self, index: int) -> dict[str, Tensor]:
+        """Return the weights of one checkpoint."""
+        return {name: values[index] for name, values in self.weights.items()}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The result of one training.
+
+    Attributes:
+        weights: the model's weights at the end by name, on the CPU.
+        curves: loss → its mean over each epoch, (epochs,).
+        checkpoints: the model on the way.
+    """
+
+    weights: dict[str, Tensor]
+    curves: dict[str, NDArray[np.float32]]
+    checkpoints: Checkpoints
 
 
 def report_nothing(losses: Mapping[str, Tensor]) -> None:
@@ -67,31 +123,23 @@ def train(
         _check(curves, f"{job.data.name}, {job.stream}, seed {job.seed}")
         held_out_losses = torch.zeros(0, count)
         if s.held_out:
-            kept, held_out = (
-                videos.take(indices) for indices in hold_out(videos.target, s.held_out, job.seed)
-            )
+            kept, held_out = map(videos.take, hold_out(videos.target, s.held_out, job.seed))
             second = Fit(kept, job.runs, seed, job.device, group)
             loss = partial(classification_loss, data=held_out, settings=s, group=group)
             state_file = state_folder and state_folder / "second.pt"
             held_out_losses = torch.stack(_fit_and_evaluate(second, s, progress, loss, state_file, group))
-    weights = {name: torch.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
-    checkpoints = Checkpoints(np.array(s.checkpoint_epochs), held_out_losses.cpu().numpy(), weights)
-    return [_result_of_run(r, first.model, curves, checkpoints) for r in range(count)]
-
-
-def _result_of_run(
-    r: int, model: Model, curves: Mapping[str, NDArray[np.float32]], checkpoints: Checkpoints
-) -> Trained:
-    """Take run r out of the results of a stack."""
-    return Trained(
-        {name: values[r].cpu().clone() for name, values in model.state_dict().items()},
-        {name: values[:, r] for name, values in curves.items()},
-        Checkpoints(
-            checkpoints.epochs,
-            checkpoints.held_out[:, r],
-            {name: values[:, r].clone() for name, values in checkpoints.weights.items()},
-        ),
-    )
+    results = []
+    for r in range(count):
+        weights = {name: values[r].cpu().clone() for name, values in first.model.state_dict().items()}
+        curves_of_run = {name: values[:, r] for name, values in curves.items()}
+        snapshots_of_run = {
+            name: torch.stack([snapshot[name][r] for snapshot in snapshots]) for name in snapshots[0]
+        }
+        epochs, held_out_of_run = np.array(s.checkpoint_epochs), held_out_losses[:, r].cpu().numpy()
+        results.append(
+            Trained(weights, curves_of_run, Checkpoints(epochs, held_out_of_run, snapshots_of_run))
+        )
+    return results
 
 
 def _check(curves: dict[str, NDArray[np.float32]], where: str) -> None:

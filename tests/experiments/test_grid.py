@@ -39,7 +39,7 @@ def test_every_combination_is_a_point_in_the_order_of_the_file(project):
 )
 def test_a_grid_that_is_wrong_gets_a_sentence(project, sweep, sentence):
     with pytest.raises(InputError) as error:
-        grid.check(experiment_of(project, sweep))
+        grid.names_and_points(experiment_of(project, sweep))
     assert str(error.value) == sentence
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import h5py
 import pytest
@@ -20,7 +21,8 @@ def experiment(tmp_path, tiny, settings):
 def test_what_notebooks_share_is_trained_once(tmp_path, experiment):
     experiments = {"table4_ablation": experiment, "table1_module_swap": experiment, "another": experiment}
     plan = jobs.make_plan(tmp_path / "runs", experiments)
-    digests = [jobs.Task.of(row).spec.digest for job in plan["jobs"].values() for row in job["runs"]]
+    rows = [row for job in plan["jobs"].values() for row in job["runs"]]
+    digests = [spec.digest for _, specs in jobs.by_data(rows) for spec in specs]
     assert len(digests) == len(set(digests)) == 4 * 2 * 2  # rows, of which Table 1 has two; seeds, streams
     assert len(plan["jobs"]) == 1  # they are small
     (job,) = plan["jobs"]
@@ -37,7 +39,7 @@ def test_only_what_is_missing_is_planned(tmp_path, experiment):
     runs = tmp_path / "runs"
     first = jobs.make_plan(runs, {"table3_thumos14": experiment})
     for job in first["jobs"].values():
-        for data, specs in jobs.by_data(map(jobs.Task.of, job["runs"])):
+        for data, specs in jobs.by_data(job["runs"]):
             obtain.obtain(runs, data, specs)
     assert jobs.make_plan(runs, {"table3_thumos14": experiment}) == {
         "jobs": {},
@@ -79,12 +81,12 @@ def test_the_runs_of_the_phase_diagram_say_how_their_data_are_simulated(tmp_path
     sweep = {"confusion": [0.3, 0.7], "separation": [1.0]}
     experiment = Experiment.model_validate(settings.model_dump() | values | {"sweep": sweep})
     plan = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
-    tasks = [jobs.Task.of(row) for job in plan["jobs"].values() for row in job["runs"]]
-    appearances = [task.appearance for task in tasks]
-    assert appearances.count(Appearance(confusion=0.3)) == 2  # without and with L_re, RGB
-    assert appearances.count(Appearance()) == 2
+    rows = [row for job in plan["jobs"].values() for row in job["runs"]]
+    appearances = [row["appearance"] for row in rows]
+    assert appearances.count(asdict(Appearance(confusion=0.3))) == 2  # without and with L_re, RGB
+    assert appearances.count(asdict(Appearance())) == 2
     assert appearances.count(None) == 1  # Table 3's flow; its RGB is that of the usual appearance
-    for data, specs in jobs.by_data(tasks):
+    for data, specs in jobs.by_data(rows):
         assert {spec.data_digest for spec in specs} == {data.digest}
 
 
@@ -98,7 +100,7 @@ def test_a_store_that_has_changed_is_refused(tmp_path, experiment):
 def test_a_seed_more_asks_for_its_runs_alone(tmp_path, experiment):
     runs = tmp_path / "runs"
     for job in jobs.make_plan(runs, {"figure3_training": experiment})["jobs"].values():
-        for data, specs in jobs.by_data(map(jobs.Task.of, job["runs"])):
+        for data, specs in jobs.by_data(job["runs"]):
             obtain.obtain(runs, data, specs)
     more = jobs.make_plan(runs, {"figure3_training": experiment.model_copy(update={"seeds": (0, 1, 2)})})
     rows = [row for job in more["jobs"].values() for row in job["runs"]]

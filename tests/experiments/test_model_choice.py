@@ -8,7 +8,7 @@ from dgam_core.errors import InputError
 from dgam_core.experiments import obtain, places
 from dgam_core.experiments.model_choice import CHOICES, Scorer, label_only, oracle
 from dgam_core.experiments.parameters import Experiment
-from dgam_core.training.trained import Checkpoints
+from dgam_core.training.train import Checkpoints
 
 CPU = torch.device("cpu")
 THRESHOLDS = [0.1, 0.5]

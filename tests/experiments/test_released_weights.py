@@ -10,7 +10,7 @@ from dgam_core.experiments import released_weights, run_store
 from dgam_core.experiments.inference import load_test_features, predict
 from dgam_core.model import restore
 from dgam_core.training import train
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from dgam_core.errors import InputError
 from dgam_core.experiments import model_choice, obtain, places, run_store
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.training import train
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 
 CPU = torch.device("cpu")
 FILES = {

@@ -35,10 +35,10 @@ def encode(path, num_frames=40, fps=25, width=64, height=48, times=None):
     return path
 
 
-def random_network(channels, seed=0, num_classes=5):
+def random_network(channels, seed=0):
     """Random weights that let what they see through: PyTorch's own would answer to all videos alike."""
     generator = torch.Generator().manual_seed(seed)
-    network = I3D(channels, num_classes).eval().requires_grad_(False)
+    network = I3D(channels).eval().requires_grad_(False)
     for name, values in network.named_parameters():
         if name.endswith("weight"):
             torch.nn.init.kaiming_normal_(values, nonlinearity="relu", generator=generator)
@@ -49,12 +49,10 @@ def random_network(channels, seed=0, num_classes=5):
 
 def as_port(network):
     """The state of a network under the names of the PyTorch port, its normalization changing nothing."""
-    state = {}
+    state = {"logits.conv3d.weight": torch.ones(5, 1024, 1, 1, 1), "logits.conv3d.bias": torch.zeros(5)}
     for name, values in network.state_dict().items():
         unit, _, kind = name.rpartition(".")
-        if unit == "logits":
-            state[f"logits.conv3d.{kind}"] = values[:, :, None, None, None] if kind == "weight" else values
-        elif kind == "weight":
+        if kind == "weight":
             state[f"{unit}.conv3d.weight"] = values
             state[f"{unit}.bn.weight"] = torch.ones(len(values))
             state[f"{unit}.bn.running_mean"] = torch.zeros(len(values))

@@ -9,7 +9,7 @@ from dgam_core.data import store
 from dgam_core.snippets import checked_features
 from dgam_core.training import batches, train
 from dgam_core.training.batches import hold_out, load_training_data
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ from dgam_core.training import fused, train
 from dgam_core.training.batches import load_training_data
 from dgam_core.training.fit import Fit
 from dgam_core.training.fused import PER_RUN, Batch, Factors, stack, stack_key
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 
 CPU = torch.device("cpu")
 T = 6

@@ -10,7 +10,7 @@ from dgam_core.data import store
 from dgam_core.experiments import run_store
 from dgam_core.training import batches, graphs, train
 from dgam_core.training.fit import Fit
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 from tests.cli.command import dgam
 from tests.training.test_processes import torchrun
 

@@ -19,7 +19,7 @@ from dgam_core.training.batches import load_training_data
 from dgam_core.training.fit import Fit
 from dgam_core.training.fused import Factors
 from dgam_core.training.processes import ALONE, processes
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 from tests.cli.command import DGAM, dgam
 from tests.conftest import ROOT
 
@@ -34,7 +34,7 @@ import torch
 from dgam_core.data import store
 from dgam_core.settings import TrainingSettings
 from dgam_core.training import batches, processes, train
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 from tests.training.test_processes import gradients
 torch.set_num_threads(1)
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())

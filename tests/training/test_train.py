@@ -17,7 +17,7 @@ from dgam_core.stages import warmup
 from dgam_core.training import train
 from dgam_core.training.batches import hold_out, load_training_data
 from dgam_core.training.fit import Fit
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 
 CPU = torch.device("cpu")
 
@@ -157,7 +157,7 @@ from pathlib import Path
 import torch
 from dgam_core.training import train
 from dgam_core.settings import TrainingSettings
-from dgam_core.training.trained import Job
+from dgam_core.training.train import Job
 from dgam_core.data.store import read
 train.STATE_INTERVAL_S = 0.0  # after every epoch
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
