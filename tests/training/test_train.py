@@ -32,7 +32,7 @@ def generator(seed=0):
 
 
 def run(data, s, seed=0, progress=lambda losses: None):
-    (trained,) = train.train(Job(data, "rgb", [s], seed, CPU), progress)
+    (trained,) = train.train(Job(data, "rgb", [s], [seed], CPU), progress)
     return trained
 
 
@@ -78,7 +78,7 @@ def test_the_second_model_is_scored_on_videos_it_has_not_seen(tiny, s):
     trained = run(tiny, s)
     data = load_training_data(tiny, "rgb", CPU)
     kept, left_out = hold_out(data.target, s.held_out, 0)
-    second = Fit(data.take(kept), [s], seed_of_stream(0, "rgb"), CPU)
+    second = Fit([data.take(kept)], [s], [seed_of_stream(0, "rgb")], CPU)
     for _ in range(3):
         second.epoch()
     (video,) = left_out
@@ -163,7 +163,7 @@ train.STATE_INTERVAL_S = 0.0  # after every epoch
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
 runs = [settings, settings.model_copy(update={"beta": 0.5})]
 where, kept = torch.device("cpu"), Path(sys.argv[1])
-found = train.train(Job(read(Path("x.h5")), "rgb", runs, 0, where), state_folder=kept)
+found = train.train(Job(read(Path("x.h5")), "rgb", runs, [0] * len(runs), where), state_folder=kept)
 left = [(run.weights, run.checkpoints.weights, torch.from_numpy(run.checkpoints.held_out)) for run in found]
 curves = [{name: torch.from_numpy(values) for name, values in run.curves.items()} for run in found]
 torch.save(left + curves, sys.argv[2])
@@ -211,5 +211,5 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_
 
 
 def test_short_trainings_write_nothing_down(tiny, s, tmp_path):
-    train.train(Job(tiny, "rgb", [s], 0, CPU), state_folder=tmp_path / "kept")
+    train.train(Job(tiny, "rgb", [s], [0], CPU), state_folder=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
