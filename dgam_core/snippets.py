@@ -140,33 +140,28 @@ class DataSet:
         )
 
 
-def check_features(values: NDArray[Any], video: Video, stream: str, dim: int | None) -> None:
-    """Check the features of one video: (T, D) of finite floats, `dim` wide where that is known.
+def checked_features(
+    data: DataSet, stream: str, videos: Iterable[Video]
+) -> Iterator[tuple[Video, NDArray[Any]]]:
+    """Read one stream's features video by video, (T, D) each, and check them: finite floats of equal D.
 
     Raises:
         InputError: wrong type, wrong shape, or a value that is not finite.
     """
-    at = f"{video.name}: {stream} features"
-    if values.dtype not in (np.float16, np.float32, np.float64):
-        raise InputError(f"{at} are {values.dtype}; they should be float16 or float32")
-    if values.ndim != 2 or values.shape[1] == 0:
-        raise InputError(f"{at} have the shape {values.shape}; it should be (snippets, dimensions)")
-    if len(values) != video.num_snippets:
-        raise InputError(f"{at} have {len(values)} snippets; the video has {video.num_snippets}")
-    if dim is not None and values.shape[1] != dim:
-        raise InputError(f"{at} have {values.shape[1]} dimensions; other videos have {dim}")
-    if not np.isfinite(values).all():
-        row, column = np.argwhere(~np.isfinite(values))[0]
-        raise InputError(f"{at} hold {values[row, column]} at snippet {row}, dimension {column}")
-
-
-def checked_features(
-    data: DataSet, stream: str, videos: Iterable[Video], dim: int | None = None
-) -> Iterator[tuple[Video, NDArray[Any]]]:
-    """Read and check one stream's features video by video; all are `dim` wide, or as wide as the first."""
+    dim = None
     for video in videos:
-        values = data.load(stream, video.name)
-        check_features(values, video, stream, dim)
+        values, at = data.load(stream, video.name), f"{video.name}: {stream} features"
+        if values.dtype not in (np.float16, np.float32, np.float64):
+            raise InputError(f"{at} are {values.dtype}; they should be float16 or float32")
+        if values.ndim != 2 or values.shape[1] == 0:
+            raise InputError(f"{at} have the shape {values.shape}; it should be (snippets, dimensions)")
+        if len(values) != video.num_snippets:
+            raise InputError(f"{at} have {len(values)} snippets; the video has {video.num_snippets}")
+        if dim not in (None, values.shape[1]):
+            raise InputError(f"{at} have {values.shape[1]} dimensions; other videos have {dim}")
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            raise InputError(f"{at} hold {values[row, column]} at snippet {row}, dimension {column}")
         dim = values.shape[1]
         yield video, values
 

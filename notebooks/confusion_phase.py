@@ -71,14 +71,17 @@ tables.phase_text(points, study.provenance, "mAP@0.5 (%)")
 
 # %% tags=["hide-input"]
 lines = tables.phase_lines(points, "`L_re`")
-study.conclude(tables.seed_by_seed(lines, study.provenance, len(study.seeds)))
+(preset_name,) = study.presets
+study.conclude(
+    tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
+)
 
 # %% [markdown]
 # ## Checks
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-count = 2 * len(study.data_sets) * len(study.seeds)
+count = 2 * len(study.data_sets) * study.seeds[preset_name]
 print("every point, model and seed has a value:", len(scores) == count)
 by_point = scores.groupby([*axes, "row"])["map"].agg(list)
 study.check(

@@ -75,7 +75,7 @@ curves = study.table(records, ["loss", "stage", "stream", "seed", "epoch", "valu
 curves["loss"] = pd.Categorical(curves["loss"], list(stages))
 study.save_table(curves)
 
-first = models["DGAM", study.seeds[0]]
+first = models["DGAM", study.experiment.seeds[0]]
 checkpoints = next(iter(first.values())).trained.checkpoints
 attention_at = []
 for index, epoch in enumerate(checkpoints.epochs):

@@ -48,7 +48,8 @@ scores = study.score_and_save(models, published.thresholds)
 # ## Result
 #
 # mAP in percent at each tIoU. The published numbers were measured on THUMOS14; this run is the mean ± standard deviation
-# over the seeds, by [model choice](../model_choice.md).
+# over the seeds, by preset and [model choice](../model_choice.md). `paper` is the text of the paper; `released` is what the
+# authors ran, without its [bug](departures.ipynb) of class 0, which the published numbers carry.
 
 # %% tags=["hide-input"]
 tables.methods(scores, published)
@@ -61,14 +62,17 @@ study.save_figure(figure)
 # %% [markdown]
 # ## What is wrong, and what is missed
 #
-# The detections of each class in slices, each as large as the class has actions (G), and the actions by length.
+# The detections of each class in slices, each as large as the class has actions (G), and the actions by length, with
+# `released`, at the last epoch.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, by how sure they are; bars: recall by the length of an action"}}
+preset_name = study.presets[-1]
 diagnoses = [
     module_analysis.diagnose_detections(
-        study.data, study.outputs(model), study.experiment, 0.5
+        study.data, study.outputs(model, row), study.variants[row], 0.5
     )
-    for model in models.values()
+    for (row, _), model in models.items()
+    if row == (preset_name, "DGAM")
 ]
 figure = errors.causes_and_recall(diagnoses, study.provenance)
 study.save_figure(figure, "causes")
@@ -82,26 +86,46 @@ study.save_figure(figure, "curves")
 
 # %% [markdown]
 # ## What to conclude
+#
+# Comparable with the published number of DGAM is `released`, chosen on the test set, on THUMOS14 and the same test videos;
+# with the numbers of other methods, what they did themselves, which differs from one to the next. The numbers of the
+# last epoch are comparable with nothing that is printed here.
 
 # %% tags=["hide-input"]
-at_half = scores[scores["tiou"] == 0.5]
-by_choice = 100 * at_half.pivot(index="seed", columns="choice", values="map")
 printed = published.values[0.5]
-ours = summarize(by_choice["last"])
-oracle = paired_difference(by_choice["test_oracle"], by_choice["last"])
-checked = claims.exceeds(
-    "mAP@0.5 is above that of the best other weakly supervised method",
-    by_choice["last"],
-    printed["Nguyen et al."],
-    f"{printed['DGAM']} against {printed['Nguyen et al.']}",
-    comparable=not study.data.simulated
-    and len(study.data.classes) == published.classes,
+comparable = (
+    not study.data.simulated and len(study.data.classes) == published.classes
 )
+lines, checked = [], {}
+for preset_name in study.presets:
+    of_preset = scores[scores["preset"] == preset_name]
+    of_preset = of_preset[of_preset["tiou"] == 0.5]
+    by_choice = 100 * of_preset.pivot_table(
+        index="seed", columns="choice", values="map"
+    )
+    ours = claims.in_words(summarize(by_choice["last"]), 1, "", "%")
+    line = f"- `{preset_name}`, last epoch: {ours}"
+    if "test_oracle" in by_choice:
+        gain = paired_difference(by_choice["test_oracle"], by_choice["last"])
+        line += f"; the choice on the test set adds {gain.mean:.1f}"
+    if "label_only" in by_choice:
+        gain = paired_difference(by_choice["label_only"], by_choice["last"])
+        line += f"; the choice by video labels, {claims.in_words(gain, 1, '+', 'points')}"
+    lines.append(line)
+    checked[preset_name] = [
+        claims.exceeds(
+            "mAP@0.5 is above that of the best other weakly supervised method",
+            by_choice["last"],
+            printed["Nguyen et al."],
+            f"{printed['DGAM']} against {printed['Nguyen et al.']}",
+            comparable,
+        )
+    ]
 study.conclude(
-    f"mAP@0.5 of this run, {study.provenance}: {ours.mean:.1f}, 95 % interval {ours.low:.1f} to {ours.high:.1f} over "
-    f"{ours.count} seeds. Choosing the model on the test set adds {oracle.mean:.1f}. The paper prints "
-    f"{printed['DGAM']} for DGAM and {printed['Nguyen et al.']} for Nguyen et al., the best of the other weakly supervised "
-    "methods. These were measured on THUMOS14.",
+    f"mAP@0.5, {study.provenance}:\n\n"
+    + "\n".join(lines)
+    + f"\n\nThe paper prints {printed['DGAM']} for DGAM and {printed['Nguyen et al.']} for Nguyen et al., the best of the other "
+    "weakly supervised methods. These were measured on THUMOS14.",
     checked,
 )
 
@@ -110,11 +134,15 @@ study.conclude(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-by_threshold = last.pivot(index="tiou", columns="seed", values="map")
-count = len(study.seeds) * len(study.choices) * len(published.thresholds)
+last_by_tiou = last.pivot(index="tiou", columns=["preset", "seed"], values="map")
+count = study.num_scores * len(published.thresholds)
 print("every seed, choice and threshold has a value:", len(scores) == count)
-falls = bool(by_threshold.diff().max().max() <= 0)
+falls = bool(last_by_tiou.diff().max().max() <= 0)
 print("mAP never rises with the threshold:", falls)
-study.check(
-    {f"mAP@{tiou}": by_threshold.loc[tiou] for tiou in by_threshold.index}, scores
-)
+numbers = {}
+for preset_name in study.presets:
+    by_tiou = last_by_tiou[preset_name]
+    numbers |= {
+        f"mAP@{tiou}, {preset_name}": by_tiou.loc[tiou] for tiou in by_tiou.index
+    }
+study.check(numbers, scores)

@@ -62,6 +62,7 @@ study.save_figure(figure)
 
 # %% tags=["hide-input"]
 by_seed = map_by_seed(scores)
+(preset_name,) = study.presets
 base = study.experiment.latent_dim
 lines = [
     tables.compare(f"dimension {z}", by_seed[z], by_seed[base], "points of mAP@0.5")
@@ -86,12 +87,12 @@ checked = [
     if end != base
 ]
 study.conclude(
-    f"Each value against dimension {base}. "
-    + tables.seed_by_seed(lines, study.provenance, len(by_seed))
+    f"Each value against dimension {base}.\n\n"
+    + tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
     + f"\n\nThe means lie between {means.min():.1f} and {means.max():.1f}, the highest at "
     f"dimension {means.idxmax()}. The paper prints "
     f"{printed.min()} to {printed.max()}, the highest at {printed.idxmax()}.",
-    *checked,
+    {preset_name: checked},
 )
 
 # %% [markdown]
@@ -99,7 +100,6 @@ study.conclude(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-count = len(study.variants) * len(study.seeds) * len(study.choices)
 print("values:", ", ".join(f"{z}" for z in by_seed))
-print("every value, seed and choice has a number:", len(scores) == count)
+print("every value, seed and choice has a number:", len(scores) == study.num_scores)
 study.check({f"mAP@0.5 at {z}": by_seed[z] for z in by_seed}, scores)

@@ -61,6 +61,7 @@ study.save_figure(figure)
 
 # %% tags=["hide-input"]
 by_seed = map_by_seed(scores)
+(preset_name,) = study.presets
 base = study.experiment.beta
 lines = [
     tables.compare(
@@ -76,12 +77,12 @@ gain = table4["+ L_re"] - table4["+ L_guide"]
 claim = "mAP@0.5 changes little with β"
 between = f"between {printed.min()} and {printed.max()}"
 study.conclude(
-    f"Each value against β {base:g}. "
-    + tables.seed_by_seed(lines, study.provenance, len(by_seed))
+    f"Each value against β {base:g}.\n\n"
+    + tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
     + f"\n\nThe means lie between {means.min():.1f} and {means.max():.1f}, the highest at "
     f"β {means.idxmax():g}. The paper prints "
     f"{printed.min()} to {printed.max()}, the highest at {printed.idxmax()}.",
-    claims.stable(claim, by_seed, base, gain, between),
+    {preset_name: [claims.stable(claim, by_seed, base, gain, between)]},
 )
 
 # %% [markdown]
@@ -89,7 +90,6 @@ study.conclude(
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-count = len(study.variants) * len(study.seeds) * len(study.choices)
 print("values:", ", ".join(f"{value:g}" for value in by_seed))
-print("every value, seed and choice has a number:", len(scores) == count)
+print("every value, seed and choice has a number:", len(scores) == study.num_scores)
 study.check({f"mAP@0.5 at {value:g}": by_seed[value] for value in by_seed}, scores)

@@ -15,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 from dgam_core.data.simulated import features
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.variants import NOTEBOOKS
-from dgam_core.system.checked import parse, read_yaml
+from dgam_core.system.checked import read_as
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "params" / "benchmarks.json"
@@ -83,7 +83,7 @@ def trainings(profile: str) -> dict[str, tuple[int, int, int]]:
         path = ROOT / "params" / profile / f"{name}.yaml"
         if not path.is_file():
             continue
-        experiment = parse(Experiment, read_yaml(path), str(path))
+        experiment = read_as(Experiment, path)
         runs = [
             (seed, stream, settings.training.for_stream(stream))
             for settings in NOTEBOOKS[name].variants(experiment).values()

@@ -21,6 +21,8 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
+from dgam_core.experiments.claims import corrected, verdict
+
 ROOT = Path(__file__).resolve().parents[2]
 TESTS_PAGE = "book/equation_tests"
 Definition = ast.FunctionDef | ast.ClassDef
@@ -178,7 +180,11 @@ def glued(notebook: dict[str, Any], name: str) -> str | None:
 
 
 class Claims(SphinxDirective):
-    """The claims of the paper with their verdicts in this build: of the notebooks named, or of all."""
+    """The claims of the paper with the verdicts of this build: of the notebooks named, or of all.
+
+    Verdicts are corrected for the number of claims of all notebooks, wherever they are shown; with all, the
+    verdicts without correction stand beside them.
+    """
 
     optional_arguments = 1
     final_argument_whitespace = True
@@ -186,17 +192,27 @@ class Claims(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the table of what the notebooks have glued under the name `claims`."""
         names = self.arguments[0].split() if self.arguments else None
-        paths = [ROOT / "book" / "notebooks" / f"{name}.ipynb" for name in names or claiming_notebooks()]
+        found = []
+        for name in claiming_notebooks():
+            path = ROOT / "book" / "notebooks" / f"{name}.ipynb"
+            if path.is_file():
+                self.env.note_dependency(str(path))
+                text = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
+                found += [(name, claim) for claim in json.loads(text or "[]")]
+        evidence = corrected([claim["evidence"] for _, claim in found])
         rows = []
-        for path in filter(Path.is_file, paths):
-            self.env.note_dependency(str(path))
-            claims = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
-            for claim in json.loads(claims or "[]"):
-                link = f"[{in_paper(path.stem)}](/book/notebooks/{path.stem}.ipynb)"
-                cells = [claim[key] for key in ("claim", "verdict", "measured", "published")]
-                rows.append("| " + " | ".join([link, *cells]) + " |")
-        head = ["| where | claim of the paper | here it | this build | published |", "|---|---|---|---|---|"]
-        text = "\n".join([*head, *rows] if rows else ["*This build has no such results.*"])
+        for (name, claim), after in zip(found, evidence, strict=True):
+            if names is None or name in names:
+                link = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb)"
+                said = f"**{verdict(after)}**" if after else verdict(after)
+                cells = [link, claim["claim"], f"`{claim['preset']}`", f"{said} ({claim['data']})"]
+                cells += [verdict(claim["evidence"])] if names is None else []
+                rows.append("| " + " | ".join([*cells, claim["measured"], claim["published"]]) + " |")
+        head = ["where", "claim of the paper on its data", "preset", "on the data of this build"]
+        head += ["not corrected"] if names is None else []
+        head += ["this build", "published"]
+        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows]
+        text = "\n".join(lines if rows else ["*This build has no such results.*"])
         text = re.sub(r"(?<=[ |])-(?=\d)", "−", text)
         return self.parse_text_to_nodes(text)
 

@@ -19,7 +19,7 @@ from sphinx.util.docutils import SphinxDirective
 from dgam_core.departures import DEPARTURES, Benchmark, Departure, Preset, preset
 from dgam_core.experiments.parameters import BENCHMARKS, Experiment
 from dgam_core.settings import LocalizationSettings, Strict, TrainingSettings
-from dgam_core.system.checked import parse, read_yaml
+from dgam_core.system.checked import read_as
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS: dict[str, type[Strict]] = {
@@ -112,7 +112,7 @@ def on_benchmarks(thumos14: str, activitynet12: str) -> str:
 @cache
 def demo() -> list[Experiment]:
     """Return the parameters of all notebooks in the profile `demo`."""
-    return [parse(Experiment, read_yaml(path), str(path)) for path in parameter_files()]
+    return [read_as(Experiment, path) for path in parameter_files()]
 
 
 def parameter_files() -> list[Path]:

@@ -2,16 +2,16 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
 from dgam_core.segments import AMBIGUOUS, SegmentTable
 from dgam_core.snippets import Segment
-from dgam_core.system.files import whole_file
+from dgam_core.system.files import read_text, whole_file
 
 Row = tuple[str, str, float, float, float]
 MAX_NAME_LENGTH = 200  # characters
@@ -49,14 +49,12 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
     for video, value in stream_object(path, "database"):
         at = f"{path}: video {video!r}"
         entry = _object(value, at)
-        rows = entry.get("annotations", [])
-        if not isinstance(rows, list):
-            raise InputError(f"{at} should have a list of annotations, not {excerpt(rows)}")
         labels, segments = set(), []
-        for number, row in enumerate(rows, 1):
-            label, segment = _annotation(row, f"{at}, annotation {number}")
+        for row, row_at in _objects(entry.get("annotations", []), at, "annotation"):
+            label = _label(row, row_at)
             labels.add(label)
-            segments += [segment] if segment else []
+            if not set(row) <= {"label", "label_id"}:
+                segments.append(Segment(label, *_segment(row.get("segment"), row_at)))
         annotations[video] = Annotation(
             str(entry.get("subset", "")),
             tuple(sorted(labels)),
@@ -67,19 +65,17 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
     return annotations
 
 
-def _annotation(value: Any, at: str) -> tuple[str, Segment | None]:
-    row = _object(value, at)
-    label = row.get("label")
-    if not isinstance(label, str) or not label:
-        raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
-    if set(row) <= {"label", "label_id"}:
-        return label, None
-    return label, Segment(label, *_segment(row.get("segment"), at))
+def train_and_test(annotations: Mapping[str, Annotation]) -> dict[str, Annotation]:
+    """Call the subset that is tested on "test", and all others "train".
 
-
-def name_of_test_subset(subsets: Iterable[str]) -> str:
-    """Return the name of the subset that is tested on: test, or validation where there is none."""
-    return "test" if "test" in set(subsets) else "validation"
+    It is the one called test, or validation where there is none.
+    """
+    present = {annotation.subset for annotation in annotations.values()}
+    tested = "test" if "test" in present else "validation"
+    return {
+        name: replace(annotation, subset="test" if annotation.subset == tested else "train")
+        for name, annotation in annotations.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -95,11 +91,6 @@ class GroundTruth:
     videos: tuple[str, ...]
     segments: SegmentTable
     durations_s: Mapping[str, float]
-
-    def restricted(self, videos: frozenset[str]) -> Self:
-        """Return the part of it that lies in some videos."""
-        kept = tuple(video for video in self.videos if video in videos)
-        return replace(self, videos=kept, segments=self.segments.in_videos(videos))
 
 
 def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
@@ -173,14 +164,8 @@ def read_ambiguous(path: Path) -> SegmentTable:
     Raises:
         InputError: the file cannot be read, or a line is wrong.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8") from None
     rows: list[Row] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         words, at = line.split(), f"{path}: line {number}"
         if len(words) != 3:
             raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
@@ -189,23 +174,39 @@ def read_ambiguous(path: Path) -> SegmentTable:
 
 
 def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
-    if not isinstance(entries, list):
-        raise InputError(f"{path}: video {video!r} should have a list of {what}s, not {excerpt(entries)}")
     if len(video) > MAX_NAME_LENGTH:
         raise InputError(
             f"{path}: the video {excerpt(video)} has a name of more than {MAX_NAME_LENGTH} characters"
         )
-    for number, entry in enumerate(entries, 1):
-        at = f"{path}: video {video!r}, {what} {number}"
-        entry = _object(entry, at)
-        label = entry.get("label")
-        if not isinstance(label, str):
-            raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
-        if len(label) > MAX_NAME_LENGTH:
-            raise InputError(f"{at}: the label {excerpt(label)} has more than {MAX_NAME_LENGTH} characters")
+    for entry, at in _objects(entries, f"{path}: video {video!r}", what):
+        label = _label(entry, at)
         start_s, end_s = _ordered_segment(entry.get("segment"), at)
         score = _number(entry.get("score"), at, "score") if what == "detection" else 0.0
         yield video, label, start_s, end_s, score
+
+
+def _objects(values: Any, at: str, what: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the objects in a list, each with where it stands in the file."""
+    if not isinstance(values, list):
+        raise InputError(f"{at} should have a list of {what}s, not {excerpt(values)}")
+    for number, value in enumerate(values, 1):
+        value_at = f"{at}, {what} {number}"
+        yield _object(value, value_at), value_at
+
+
+def _object(value: Any, at: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{at} should be an object {{…}}, not {excerpt(value)}")
+    return value
+
+
+def _label(entry: Mapping[str, Any], at: str) -> str:
+    label = entry.get("label")
+    if not isinstance(label, str) or not label:
+        raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
+    if len(label) > MAX_NAME_LENGTH:
+        raise InputError(f"{at}: the label {excerpt(label)} has more than {MAX_NAME_LENGTH} characters")
+    return label
 
 
 def _ordered_segment(value: Any, at: str) -> tuple[float, float]:
@@ -220,12 +221,6 @@ def _segment(value: Any, at: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(value)}")
     return _number(value[0], at, "start"), _number(value[1], at, "end")
-
-
-def _object(value: Any, at: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"{at} should be an object {{…}}, not {excerpt(value)}")
-    return value
 
 
 def _number(value: Any, at: str, what: str) -> float:

@@ -58,51 +58,49 @@ class _Builder:
             self._stack[-1][value] = None
             self._keys[-1] = value
             return None
-        if event in ("start_map", "start_array"):
-            self._open({} if event == "start_map" else [])
-            return None
         if event in ("end_map", "end_array"):
             self._keys.pop()
-            return self._put(self._stack.pop())
-        self._expect_object(value)
-        return self._put(value)
+            value = self._stack.pop()
+        elif event in ("start_map", "start_array"):
+            value = {} if event == "start_map" else []
+            self._add(value)
+            if len(self._stack) == MAX_DEPTH:
+                raise InputError(f"{self._path}: is nested too deeply to be detections or annotations")
+            self._stack.append(value)
+            self._keys.append("")
+            return None
+        else:
+            self._add(value)
+        wanted = len(self._stack) == 2 and self._keys[0] == self._name
+        return (self._keys[1], value) if wanted else None
 
     def place(self) -> str:
         """Say where the parser is, as far as that helps."""
         if self._keys[:1] != [self._name] or len(self._keys) < 2:
             return ""
         entries = self._stack[2] if len(self._stack) > 2 else None
-        entry = f", entry {len(entries) + 1}" if isinstance(entries, list) else ""
-        return f" in {self._name}, {excerpt(self._keys[1])}{entry}"
+        if not isinstance(entries, list):
+            return f" in {self._name}, {excerpt(self._keys[1])}"
+        # An entry that is open is among them, the next is not.
+        number = len(entries) if len(self._stack) > 3 else len(entries) + 1
+        return f" in {self._name}, {excerpt(self._keys[1])}, entry {number}"
 
-    def _open(self, container: dict[str, Any] | list[Any]) -> None:
-        self._expect_object(container)
-        if len(self._stack) == MAX_DEPTH:
-            raise InputError(f"{self._path}: is nested too deeply to be detections or annotations")
-        self._stack.append(container)
-        self._keys.append("")
-
-    def _expect_object(self, value: Any) -> None:
-        """Refuse anything but an object at the top, and under the name that is wanted."""
-        if not self._stack and not isinstance(value, dict):
+    def _add(self, value: Any) -> None:
+        """Add a value to the container around it, where it is wanted."""
+        depth, wanted = len(self._stack), self._keys[:1] == [self._name]
+        if depth == 0 and not isinstance(value, dict):
             raise InputError(f"{self._path}: the file should be an object {{…}}, not {excerpt(value)}")
-        if len(self._stack) == 1 and self._keys == [self._name]:
+        if depth == 1 and wanted:
             self.seen = True
             if not isinstance(value, dict):
                 raise InputError(
                     f'{self._path}: "{self._name}" should be an object {{…}}, not {excerpt(value)}'
                 )
-
-    def _put(self, value: Any) -> tuple[str, Any] | None:
-        depth = len(self._stack)
-        if depth == 2 and self._keys[0] == self._name:
-            return self._keys[1], value  # its name stays, to know it again
-        if depth > 2 and self._keys[0] == self._name:
+        if depth > 2 and wanted:  # the objects around it only keep their names, to know them again
             if isinstance(self._stack[-1], dict):
                 self._stack[-1][self._keys[-1]] = value
             else:
                 self._stack[-1].append(value)
-        return None
 
 
 def excerpt(value: Any) -> str:

@@ -1,14 +1,13 @@
 """Features that stay where they are, on disk or as a seed, until a video's are asked for."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections import UserDict
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from numpy.typing import NDArray
 
-Source = TypeVar("Source")
 
-
-class LazyFeatures(Mapping[str, NDArray[Any]], Generic[Source]):
+class LazyFeatures(UserDict[str, Any]):
     """Video → features of one stream, (T, D), loaded anew whenever they are asked for.
 
     Args:
@@ -16,17 +15,9 @@ class LazyFeatures(Mapping[str, NDArray[Any]], Generic[Source]):
         sources: video → what `load` takes, such as a path.
     """
 
-    def __init__(self, load: Callable[[Source], NDArray[Any]], sources: Mapping[str, Source]) -> None:
-        self._load, self._sources = load, dict(sources)
+    def __init__(self, load: Callable[[Any], NDArray[Any]], sources: Mapping[str, Any]) -> None:
+        super().__init__(sources)
+        self._load = load
 
     def __getitem__(self, video: str) -> NDArray[Any]:
-        return self._load(self._sources[video])
-
-    def __contains__(self, video: object) -> bool:
-        return video in self._sources  # Mapping's own would load the features
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sources)
-
-    def __len__(self) -> int:
-        return len(self._sources)
+        return self._load(self.data[video])

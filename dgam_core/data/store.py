@@ -9,7 +9,7 @@ background.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,8 @@ FORMAT, VERSION = "dgam-store", 1
 _TEXT = h5py.string_dtype()
 _VIDEO = np.dtype([("name", _TEXT), ("subset", _TEXT), ("duration_s", "f8"), ("num_snippets", "i8")])
 _ANNOTATION = np.dtype([("video", _TEXT), ("label", _TEXT), ("start_s", "f8"), ("end_s", "f8")])
+_HEADER = {"name": str, "source": str, "simulated": bool, "fps": float, "snippet_frames": int, "digest": str}
+_TRUTH = ("kinds", "snippet_classes")  # groups of the file: video → what its snippets show, (T,)
 
 
 def write(
@@ -67,11 +69,11 @@ def write(
                 file.create_dataset(f"features/{stream}/{video.name}", data=stored)
                 hashes.update(_array_hash(stored))
                 progress(f"{stream}/{video.name}")
-        digest: str = hashes.hexdigest()
-        _write_tables(file, data, digest)
+        data = replace(data, digest=hashes.hexdigest())
+        _write_tables(file, data)
         if float16:
             file.attrs["float16_error"] = error
-    return digest
+    return data.digest
 
 
 def _size(data: DataSet, float16: bool) -> int:
@@ -95,7 +97,7 @@ def float16_error(path: Path) -> float | None:
     return None if value is None else float(value)
 
 
-def _write_tables(file: h5py.File, data: DataSet, digest: str) -> None:
+def _write_tables(file: h5py.File, data: DataSet) -> None:
     videos = [(v.name, v.subset, v.duration_s, v.num_snippets) for v in data.videos]
     rows = [(v.name, s.label, s.start_s, s.end_s) for v in data.videos for s in v.segments]
     labels = np.array([[name in v.labels for name in data.classes] for v in data.videos], dtype=np.uint8)
@@ -103,18 +105,11 @@ def _write_tables(file: h5py.File, data: DataSet, digest: str) -> None:
     file.create_dataset("annotations", data=np.array(rows, dtype=_ANNOTATION))
     file.create_dataset("classes", data=np.array(data.classes, dtype=object), dtype=_TEXT)
     file.create_dataset("labels", data=labels)
-    for group, truth in _truth(data).items():
-        for name, values in truth.items():
+    for group in _TRUTH:
+        for name, values in getattr(data, group).items():
             file.create_dataset(f"{group}/{name}", data=values)
-    header = {"name": data.name, "source": data.source, "simulated": data.simulated, "fps": data.fps}
-    header |= {"format": FORMAT, "version": VERSION, "snippet_frames": data.snippet_frames, "digest": digest}
-    for key, value in header.items():
-        file.attrs[key] = value
-
-
-def _truth(data: DataSet) -> dict[str, Mapping[str, NDArray[Any]]]:
-    """Return group of the file → video → what its snippets show, (T,)."""
-    return {"kinds": data.kinds, "snippet_classes": data.snippet_classes}
+    header = {name: getattr(data, name) for name in _HEADER}
+    file.attrs.update({"format": FORMAT, "version": VERSION, **header})
 
 
 def read(path: Path) -> DataSet:
@@ -123,7 +118,6 @@ def read(path: Path) -> DataSet:
     Raises:
         InputError: the file is missing, is not a store, or its tables are not sound.
     """
-    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; make a store with `dgam import` or `dgam simulate`")
     try:
@@ -158,27 +152,16 @@ def _read_tables(file: h5py.File) -> DataSet:
         videos.append(Video(name.decode(), subset.decode(), float(duration_s), int(count), labels, annotated))
     if segments:
         raise InputError(f"{file.filename}: annotations of an unknown video {sorted(segments)[0]!r}")
-    attrs, load = file.attrs, _StoreFile(Path(file.filename))
-    return DataSet(
-        name=str(attrs["name"]),
-        source=str(attrs["source"]),
-        simulated=bool(attrs["simulated"]),
-        fps=float(attrs["fps"]),
-        snippet_frames=int(attrs["snippet_frames"]),
-        classes=classes,
-        videos=tuple(videos),
-        features={
-            stream: LazyFeatures(load, {video: f"features/{stream}/{video}" for video in group})
-            for stream, group in file["features"].items()
-        },
-        kinds=_read_arrays(file, "kinds"),
-        snippet_classes=_read_arrays(file, "snippet_classes"),
-        digest=str(attrs["digest"]),
-    )
-
-
-def _read_arrays(file: h5py.File, group: str) -> dict[str, NDArray[Any]]:
-    return {name: values[:] for name, values in file[group].items()} if group in file else {}
+    header = {name: kind(file.attrs[name]) for name, kind in _HEADER.items()}
+    truth: dict[str, Any] = {
+        group: {name: values[:] for name, values in file[group].items()} for group in _TRUTH if group in file
+    }
+    load = _StoreFile(Path(file.filename))
+    features = {
+        stream: LazyFeatures(load, {video: f"features/{stream}/{video}" for video in group})
+        for stream, group in file["features"].items()
+    }
+    return DataSet(classes=classes, videos=tuple(videos), features=features, **header, **truth)
 
 
 class _StoreFile:
@@ -240,17 +223,16 @@ def contents_digest(data: DataSet) -> str:
     for stream in data.streams:
         for _, values in checked_features(data, stream, data.videos):
             hashes.update(_array_hash(values))
-    digest: str = hashes.hexdigest()
-    return digest
+    return hashes.hexdigest()
 
 
-def _header_hash(data: DataSet) -> Any:
+def _header_hash(data: DataSet) -> "hashlib._Hash":
     """Return a hash of everything but the features."""
     header = asdict(replace(data, features={}, kinds={}, snippet_classes={}, digest=""))
     header["fps"] = float(data.fps)  # 25 and 25.0 are written alike
     del header["snippet_classes"]  # the digest of real data is what it was before simulated data had them
     hashes = hashlib.sha256(json.dumps(header | {"streams": data.streams}, sort_keys=True).encode())
-    for truth in _truth(data).values():
+    for truth in (data.kinds, data.snippet_classes):
         for video in data.videos if truth else ():
             hashes.update(_array_hash(truth[video.name]))
     return hashes

@@ -1,6 +1,7 @@
 """The test sets of THUMOS14 in use (`test_sets.yaml`), and detections as its kit reads them."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ def restrict(truth: GroundTruth, detections: SegmentTable, name: str) -> tuple[G
     if name not in test_sets:
         raise InputError(f"--test-set {name!r}: the known test sets are {', '.join(test_sets)}")
     count, without = test_sets[name]
-    left = truth.restricted(frozenset(truth.videos) - without)
-    if len(left.videos) != count:
+    videos = tuple(video for video in truth.videos if video not in without)
+    if len(videos) != count:
         raise InputError(
-            f"--test-set {name}: has {count} videos, of which the ground truth has {len(left.videos)}"
+            f"--test-set {name}: has {count} videos, of which the ground truth has {len(videos)}"
         )
+    left = replace(truth, videos=videos, segments=truth.segments.in_videos(videos))
     return left, detections.take(np.flatnonzero(~np.isin(detections.video, list(without))))
 
 

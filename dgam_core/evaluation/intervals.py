@@ -50,7 +50,7 @@ class Summary:
         return min(1.0, 2 * min(self.p_at_most(0.0), self.p_at_least(0.0)))
 
     def p_beyond(self, margin: float) -> float:
-        """Return the p-value against a true mean at or beyond ±`margin`: of two one-sided tests, the larger."""
+        """Return the p-value against a true mean at ±`margin` or beyond: the larger of two one-sided ones."""
         return max(self.p_at_most(-margin), self.p_at_least(margin))
 
     def effect(self, margin: float) -> int | None:

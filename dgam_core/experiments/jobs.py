@@ -72,7 +72,9 @@ def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, An
     stacks = [
         _StackEstimate.of(stack, data)
         for data in data_sets.values()
-        for stack in put_together([spec for _, spec in missing.values() if spec.data_digest == data.digest])
+        for stack in put_together(
+            data, [spec for _, spec in missing.values() if spec.data_digest == data.digest]
+        )
     ]
     jobs: dict[str, Any] = {}
     waits: dict[str, list[str]] = {name: [] for name in experiments}
@@ -104,9 +106,10 @@ def _runs(
     device = choose_device("auto") if experiment.device == "auto" else torch.device(experiment.device)
     for appearance, data in notebook.data_sets(experiment, open_data).items():
         origin = {"dataset": experiment.dataset, "appearance": appearance and asdict(appearance)}
-        for settings, seed, stream in product(variants.values(), experiment.seeds, data.streams):
-            spec = specify(data, stream, seed, settings, device)
-            yield origin | spec.describe(), spec, data
+        for settings, stream in product(variants.values(), data.streams):
+            for seed in settings.seeds:
+                spec = specify(data, stream, seed, settings, device)
+                yield origin | spec.describe(), spec, data
 
 
 @dataclass(frozen=True)

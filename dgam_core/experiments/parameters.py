@@ -34,7 +34,8 @@ class Experiment(Settings):
     dataset: str = Field(min_length=1)
     """The file of a store, or the name of a simulated data set."""
     seeds: tuple[int, ...] = Field(strict=False, min_length=1)
-    """Each stream is trained once per seed."""
+    """Each stream is trained once per seed: a list of seeds, or the number N of the seeds 0 to N − 1. Where
+    presets need different numbers, `{paper: …, released: …}`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
     sweep: tuple[tuple[str, tuple[Value, ...]], ...] = Field((), strict=False)
@@ -111,13 +112,17 @@ class Experiment(Settings):
     @model_validator(mode="wrap")
     @classmethod
     def _start_from_the_preset(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        asked = [values.get(field, cls.model_fields[field].default) for field in ("preset", "benchmark")]
-        name, benchmark = ("released" if value == "both" else value for value in asked)
+        given, seeds = values, values.get("seeds")
+        name: Any = values.get("preset", cls.model_fields["preset"].default)
+        name = "released" if name == "both" else name
+        benchmark: Any = values.get("benchmark", cls.model_fields["benchmark"].default)
+        if isinstance(seeds, Mapping):
+            values = values | {"seeds": seeds.get(name)}
         if name in get_args(Preset) and benchmark in get_args(Benchmark):
             experiment = handler(departures.preset(name, benchmark).model_dump() | values)
         else:
             experiment = handler(values)  # refused as a wrong value of the field
-        experiment._given = dict(values)
+        experiment._given = dict(given)
         return experiment
 
     @field_validator("sweep", mode="before")
@@ -130,6 +135,11 @@ class Experiment(Settings):
         if any(len(set(values)) < len(values) for values in value.values()):
             raise ValueError("Input should be names, each with different values")
         return tuple((name, tuple(values)) for name, values in value.items())
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds_from_their_number(cls, value: Any) -> Any:
+        return tuple(range(value)) if type(value) is int else value
 
     @field_validator("seeds")
     @classmethod

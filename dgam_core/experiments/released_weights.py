@@ -23,6 +23,8 @@ from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
 from dgam_core.training.train import Checkpoints, Trained
 
+Background = Literal["first", "last"]  # its place among the classes
+
 # Name in a checkpoint of the released code → name in `model.Model`.
 NAMES = {
     "att_head.fc1.weight": "attention.fc1.weight",
@@ -34,9 +36,7 @@ NAMES = {
 }
 
 
-def read_checkpoint(
-    path: Path, background: Literal["first", "last"] = "last"
-) -> tuple[Trained, TrainingSettings]:
+def read_checkpoint(path: Path, background: Background = "last") -> tuple[Trained, TrainingSettings]:
     """Read a checkpoint as a trained model; anything else in it is ignored.
 
     Args:
@@ -70,11 +70,7 @@ def read_checkpoint(
 
 
 def import_checkpoints(
-    folder: Path,
-    data: DataSet,
-    paths: Mapping[str, Path],
-    background: Literal["first", "last"],
-    settings: Settings,
+    folder: Path, data: DataSet, paths: Mapping[str, Path], background: Background, settings: Settings
 ) -> None:
     """Write checkpoints into a run store, so that they localize like trained models.
 
@@ -101,7 +97,7 @@ def import_checkpoints(
     write_pair(folder, specs, settings.model_copy(update={"model_choice": "last"}))
 
 
-def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Literal["first", "last"]) -> None:
+def write_checkpoint(path: Path, weights: Mapping[str, Tensor], background: Background) -> None:
     """Write a model's attention and classifier as such a checkpoint, the background last, with a bias.
 
     `background` is its place among the model's classes. A file that exists is replaced.

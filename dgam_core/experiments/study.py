@@ -20,7 +20,6 @@ from dgam_core.experiments.published import Published, read_published
 from dgam_core.experiments.run_store import Run
 from dgam_core.experiments.variants import NOTEBOOKS
 from dgam_core.localize import Outputs
-from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import read_yaml
 from dgam_core.system.machine import choose_device
@@ -44,7 +43,7 @@ class Study:
         experiment: its parameters.
         data_sets: how features are simulated (None: as usual) → data set; most notebooks have one.
         data: the data set at hand, the first of these.
-        variants: row → settings that are trained and scored.
+        variants: row → parameters with the settings that are trained and scored.
         results: where its table and figures go.
     """
 
@@ -52,23 +51,28 @@ class Study:
     experiment: Experiment
     data_sets: Mapping[Appearance | None, DataSet]
     data: DataSet
-    variants: Mapping[Any, Settings]
+    variants: Mapping[Any, Experiment]
     results: Results
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Return the seeds that every variant is trained with."""
-        return self.experiment.seeds
 
     @property
     def presets(self) -> tuple[str, ...]:
         """Return the presets that are shown: one, or `paper` and `released`."""
         return tuple(self.experiment.by_preset())
 
+    @property
+    def seeds(self) -> dict[str, int]:
+        """Return preset → number of its seeds."""
+        return {name: len(experiment.seeds) for name, experiment in self.experiment.by_preset().items()}
+
     def choices(self, row: Any) -> tuple[str, ...]:
         """Return the names of the model choices that are shown of a row, "last" first."""
         settings = self.variants[row]
         return choices_of(settings, settings.held_out > 0)
+
+    @property
+    def num_scores(self) -> int:
+        """Return how many numbers a complete table has: of each row, each of its seeds and model choices."""
+        return sum(len(self.variants[row].seeds) * len(self.choices(row)) for row in self.variants)
 
     @property
     def measured_on(self) -> str:
@@ -122,7 +126,8 @@ class Study:
         )
         scores = scorer.table(models, self.variants)
         if NOTEBOOKS[self.name].by_preset:
-            scores[["preset", "row"]] = scores["row"].to_list()
+            presets, scores["row"] = zip(*scores["row"], strict=True)
+            scores.insert(0, "preset", presets)
         return scores
 
     def score_and_save(

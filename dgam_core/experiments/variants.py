@@ -17,22 +17,22 @@ Open = Callable[..., DataSet]  # `store.open_data_set`, or a function like it
 DataSets = dict[Appearance | None, DataSet]
 
 
-def alone(experiment: Experiment) -> dict[str, Settings]:
+def alone(experiment: Experiment) -> dict[str, Experiment]:
     """Return the whole method."""
     return {"DGAM": experiment}
 
 
-def without_and_with(experiment: Experiment) -> dict[str, Settings]:
+def without_and_with(experiment: Experiment) -> dict[str, Experiment]:
     """Return the method without and with generative attention modeling, the last step of Table 4."""
     return {"without": experiment.model_copy(update={"gamma_re": 0.0}), "with": experiment}
 
 
-def old_and_new(experiment: Experiment) -> dict[str, Settings]:
+def old_and_new(experiment: Experiment) -> dict[str, Experiment]:
     """Return the same two by the names that Table 1 gives them, O and N."""
     return dict(zip("ON", without_and_with(experiment).values(), strict=True))
 
 
-def ablation(experiment: Experiment) -> dict[str, Settings]:
+def ablation(experiment: Experiment) -> dict[str, Experiment]:
     """Return the rows of Table 4: L_fg, to which the terms of Eq. (16) are added one at a time."""
     zero_weights = {
         "L_fg": {"alpha": 0.0, "gamma_guide": 0.0, "gamma_re": 0.0},
@@ -54,19 +54,19 @@ def switch_back(settings: AnySettings, departure: Departure, benchmark: Benchmar
     return settings.model_copy(update={name: getattr(text, name) for name in departure.values(benchmark)})
 
 
-def departures_one_by_one(experiment: Experiment) -> dict[str, Settings]:
+def departures_one_by_one(experiment: Experiment) -> dict[str, Experiment]:
     """Return the preset's settings, and the same with each departure alone switched to the other preset's.
 
     The number of epochs and the evaluation interval stay as they are. Departures in which both presets
     agree on the benchmark have nothing to switch and are left out; so are 14, the choice on the test set,
-    which trains nothing else, and 31, which changes nothing or is refused. The bug of class 0, 23, is switched
-    on.
+    which trains nothing else, and 31, which changes nothing or is refused. The bug of class 0, 23, is
+    switched on.
 
     Returns:
         Name of the variant → settings; the first, "base", has no departure switched.
     """
     length = {name: getattr(experiment, name) for name in ("epochs", "evaluation_interval")}
-    variants: dict[str, Settings] = {"base": experiment}
+    variants: dict[str, Experiment] = {"base": experiment}
     for departure in DEPARTURES:
         if departure.number in (CHOICE, ASSUMED_RATE) or not departure.values(experiment.benchmark):
             continue
@@ -76,7 +76,7 @@ def departures_one_by_one(experiment: Experiment) -> dict[str, Settings]:
     return variants
 
 
-def grid_points(experiment: Experiment) -> dict[Any, Settings]:
+def grid_points(experiment: Experiment) -> dict[Any, Experiment]:
     """Return the settings at each point of the grid `sweep`; none where nothing is swept."""
     return dict(experiment.grid()) if experiment.sweep else {}
 
@@ -113,12 +113,12 @@ class Notebook:
         by_preset: whether the notebook can show both presets; its rows are then (preset, row).
     """
 
-    of_preset: Callable[[Experiment], Mapping[Any, Settings]] = alone
+    of_preset: Callable[[Experiment], Mapping[Any, Experiment]] = alone
     sweep: tuple[str, ...] = ()
     data_sets: Callable[[Experiment, Open], DataSets] = one_data_set
     by_preset: bool = False
 
-    def variants(self, experiment: Experiment) -> dict[Any, Settings]:
+    def variants(self, experiment: Experiment) -> dict[Any, Experiment]:
         """Return row → settings, given the parameters.
 
         Raises:

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dgam_core.data import store
-from dgam_core.data.activitynet_json import Annotation, name_of_test_subset, read_annotations
+from dgam_core.data.activitynet_json import Annotation, read_annotations, train_and_test
 from dgam_core.data.layouts.common import USUAL_SNIPPET_FRAMES as SNIPPET_FRAMES
 from dgam_core.data.layouts.common import open_npy
 from dgam_core.data.lazy_features import LazyFeatures
@@ -140,18 +140,15 @@ def snippet_features(
     device = next(network.parameters()).device
     clips_at_once = 2 if device.type == "cpu" else 16  # more are not faster
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    clips_of_16 = _groups(INPUTS[stream](pictures, workers), SNIPPET_FRAMES)
+    inputs = flows(pictures, workers) if stream == "flow" else map(_rgb, pictures)
+    clips_of_16 = _groups(inputs, SNIPPET_FRAMES)
     for clips in _groups(clips_of_16, clips_at_once, whole=False):
         yield _apply(network, clips, device)
 
 
-def _rgb(pictures: Iterable[Frame], _workers: int) -> Iterator[NDArray[Any]]:
-    for picture in pictures:
-        yield crop(picture).astype(np.float32) / 127.5 - 1
-
-
-# Stream → its network's input for each frame, (224, 224, channels) in [−1, 1].
-INPUTS = {"rgb": _rgb, "flow": flows}
+def _rgb(picture: Frame) -> NDArray[Any]:
+    """Return the input for a frame, (224, 224, 3) in [−1, 1]."""
+    return crop(picture).astype(np.float32) / 127.5 - 1
 
 
 def _groups(items: Iterable[NDArray[Any]], size: int, whole: bool = True) -> Iterator[NDArray[Any]]:
@@ -172,7 +169,7 @@ def _apply(network: I3D, clips: NDArray[Any], device: torch.device) -> NDArray[n
 def _open_all(paths: Sequence[Path], fps: Fraction | None) -> dict[str, VideoFile]:
     """Return name → video; all headers are read before the long work starts."""
     videos: dict[str, VideoFile] = {}
-    for path in map(Path, paths):
+    for path in paths:
         if path.stem in videos:
             raise InputError(f"{path}: another video is called {path.stem!r} too; rename one")
         videos[path.stem] = open_video(path)
@@ -192,9 +189,8 @@ def _annotations(path: Path | None, videos: Mapping[str, VideoFile]) -> dict[str
     annotations = read_annotations(path)
     if missing := [name for name in videos if name not in annotations]:
         raise InputError(f"{path}: lacks the video {missing[0]!r}")
-    test_subset = name_of_test_subset(annotation.subset for annotation in annotations.values())
-    subsets = {name: "test" if annotations[name].subset == test_subset else "train" for name in videos}
-    return {name: replace(annotations[name], subset=subset) for name, subset in subsets.items()}
+    annotations = train_and_test(annotations)
+    return {name: annotations[name] for name in videos}
 
 
 def _data_set(
@@ -220,5 +216,5 @@ def _data_set(
 
 
 def _digest(path: Path) -> str:
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -109,4 +109,4 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else str(key))
     else:
-        yield name, value.load() if hasattr(value, "load") else value
+        yield name, value

@@ -9,38 +9,42 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from dgam_core.evaluation.intervals import summarize
-from dgam_core.figures.style import OURS, PUBLISHED, SEED, WIDTH_IN, WITHOUT, set_style
+from dgam_core.figures.style import COLLAPSED, OURS, PUBLISHED, SEED, WIDTH_IN, WITHOUT, set_style
+from dgam_core.figures.tables import SWITCHED
 
 
 def bars_beside_published(
     scores: pd.DataFrame, provenance: str, published: Mapping[str, float], published_on: str, xlabel: str
 ) -> Figure:
-    """mAP of several models: this run with a point per seed on the left, the published mAP on the right.
+    """mAP of several models: this run by preset, with a point per seed, and the published mAP on the right.
 
     Args:
-        scores: columns row (name of the model), seed and map (mAP at tIoU 0.5, a fraction).
+        scores: columns preset, row (name of the model), seed, map (mAP at tIoU 0.5, a fraction) and
+            collapsed.
         provenance: "simulated" or "measured on real features".
         published: row → mAP at tIoU 0.5 in percent; the bars keep this order.
         published_on: what the published numbers were measured on.
         xlabel: what the rows stand for.
     """
     set_style()
-    rows = list(published)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.2))
-    _seed_bars(left, rows, scores.assign(value=100 * scores["map"]))
-    num_seeds = scores["seed"].nunique()
-    seeds = f"each of {num_seeds} seeds" if num_seeds > 1 else "1 seed"
-    left.set_title(f"This run, {provenance}\nmean, ±1 sd and {seeds}", fontsize="medium")
-    _bars(right, rows, list(published.values()), PUBLISHED)
-    right.set_title(f"Published\n{published_on}", fontsize="medium")
-    # The same scale on both sides, so that heights can be compared.
-    highest = max(left.dataLim.ymax, right.dataLim.ymax)
-    for axes in (left, right):
-        axes.set_ylim(0, 1.2 * highest)
-        axes.set_ylabel("mAP at tIoU 0.5 (%)")
-        axes.set_xlabel(xlabel)
+    rows, presets = list(published), list(scores["preset"].unique())
+    figure, panels = plt.subplots(1, len(presets) + 1, figsize=(WIDTH_IN, 3.4), sharey=True)
+    for axes, preset in zip(panels, presets, strict=False):
+        of_preset = scores[scores["preset"] == preset]
+        _seed_bars(axes, rows, of_preset.assign(value=100 * of_preset["map"]))
+        count = of_preset["seed"].nunique()
+        axes.set_title(f"This run, {preset}\n{provenance}, {count} seed{'s' * (count > 1)}")
+    _bars(panels[-1], rows, list(published.values()), PUBLISHED)
+    panels[-1].set_title(f"Published\n{published_on}")
+    for axes in panels:
+        axes.tick_params("x", labelsize="small", rotation=30)
+    panels[0].set(ylabel="mAP at tIoU 0.5 (%)", ylim=(0, 1.2 * max(axes.dataLim.ymax for axes in panels)))
+    _legend_of_seeds(figure, scores)
+    panels[len(presets) // 2].set_xlabel(xlabel)
     return figure
 
 
@@ -72,38 +76,57 @@ def set_statistics(
             ax=axes,
             legend=axes is panels[1],
         )
-        axes.set_title(title, fontsize="medium")
+        axes.set_title(title)
         axes.set_xlabel("share of the action snippets")
         axes.set_ylabel("")
     panels[1].legend(title="generative modeling", loc="upper right", fontsize="small", title_fontsize="small")
     return figure
 
 
-def effects(changes: pd.DataFrame, provenance: str, base: str, unit: str) -> Figure:
-    """Effect of each of several changes alone: the mean over seeds, its interval, and a point per seed.
+def effects(
+    changes: Mapping[str, pd.DataFrame], collapsed: Mapping[str, pd.DataFrame], provenance: str, chance: str
+) -> Figure:
+    """What each departure does alone, a panel per preset that it is switched in, and what chance does.
 
     Args:
-        changes: columns row (name of the change), seed and value (the difference it makes); rows are drawn
-            from top to bottom in their order.
+        changes: preset → differences in points of mAP that the released code's way makes, a line per seed and
+            a column per departure; these are drawn from top to bottom in their order in the first preset.
+        collapsed: preset → whether a run has collapsed, of the same shape.
         provenance: "simulated" or "measured on real features".
-        base: name of the settings that are changed.
-        unit: unit of the differences.
+        chance: the departure that does nothing but draw other random numbers; a grey band shows its interval.
     """
     set_style()
-    rows = list(changes["row"].unique())
-    figure, axes = plt.subplots(figsize=(WIDTH_IN, 0.9 + 0.3 * len(rows)))
-    for y, row in enumerate(rows):
-        values = changes.loc[changes["row"] == row, "value"].to_numpy()
-        summary = summarize(values)
-        axes.plot(values, np.full(len(values), y), "o", color=SEED, markersize=4, alpha=0.8)
-        axes.plot([summary.low, summary.high], [y, y], color=OURS, linewidth=3, alpha=0.6)
-        axes.plot(summary.mean, y, "D", color=OURS, markersize=6, markeredgecolor="black")
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.invert_yaxis()
-    axes.set_xlabel(unit)
-    axes.set_title(f"Change from {base}, {provenance}\nmean, 95 % interval, each seed", fontsize="medium")
-    axes.grid(axis="x", alpha=0.4)
+    rows = list(next(iter(changes.values())))
+    size = (WIDTH_IN, 1.5 + 0.27 * len(rows))
+    figure, panels = plt.subplots(1, len(changes), figsize=size, sharey=True, squeeze=False)
+    for axes, (preset, of_preset) in zip(panels[0], changes.items(), strict=True):
+        noise = summarize(of_preset[chance])
+        axes.axvspan(noise.low, noise.high, color=PUBLISHED, alpha=0.45, linewidth=0)
+        for y, row in enumerate(rows):
+            values, bad = of_preset[row].to_numpy(), collapsed[preset][row].to_numpy()
+            summary = summarize(values)
+            shift = np.linspace(-0.25, 0.25, len(values))
+            axes.plot(values[~bad], (y + shift)[~bad], ".", color=SEED, markersize=3, alpha=0.6)
+            axes.plot(values[bad], (y + shift)[bad], "x", color=COLLAPSED, markersize=4)
+            axes.plot([summary.low, summary.high], [y, y], color=OURS, linewidth=4, alpha=0.7)
+            axes.plot(summary.mean, y, "D", color=OURS, markersize=5, markeredgecolor="black")
+        axes.axvline(0, color="black", linewidth=0.8)
+        # A few seeds far out must not squeeze the rest.
+        low, high = np.quantile(of_preset.to_numpy(), [0.02, 0.98])
+        axes.set_xlim(min(low, -1) * 1.1, max(high, 1) * 1.1)
+        axes.set_title(f"{SWITCHED[preset]}\n{provenance}, {len(of_preset)} seeds")
+        axes.set_xlabel("points of mAP@0.5")
+        axes.grid(axis="x", alpha=0.4)
+    panels[0, 0].set_yticks(range(len(rows)), rows)
+    panels[0, 0].invert_yaxis()
+    marks = [
+        Line2D([], [], color=OURS, marker="D", linewidth=4, label="mean, 95 % interval"),
+        Line2D([], [], color=SEED, marker=".", linestyle="", label="a seed"),
+        Patch(color=PUBLISHED, alpha=0.45, label=f"95 % interval of chance ({chance.split()[0]})"),
+    ]
+    if any(frame.to_numpy().any() for frame in collapsed.values()):
+        marks.append(Line2D([], [], color=COLLAPSED, marker="x", linestyle="", label="a collapsed seed"))
+    figure.legend(handles=marks, loc="outside lower center", ncols=2, fontsize="small")
     return figure
 
 
@@ -114,12 +137,22 @@ def _seed_bars(axes: Axes, rows: list[str], scores: pd.DataFrame) -> None:
     _bars(axes, rows, mean, OURS, sd, highest)
     # Side by side, so that equal values stay apart.
     seeds = sorted(scores["seed"].unique())
-    shifts = np.linspace(-0.2, 0.2, len(seeds)) if len(seeds) > 1 else [0.0]
-    for shift, seed in zip(shifts, seeds, strict=True):
-        values = scores[scores["seed"] == seed].set_index("row")["value"][rows]
-        axes.plot(
-            np.arange(len(rows)) + shift, values, "o", color=SEED, markersize=5, markeredgecolor="black"
-        )
+    shift = dict(zip(seeds, np.linspace(-0.25, 0.25, len(seeds)) if len(seeds) > 1 else [0.0], strict=True))
+    place = scores["row"].map(rows.index) + scores["seed"].map(shift)
+    bad = scores["collapsed"].astype(bool)
+    size = 4 if len(seeds) <= 10 else 2.5
+    axes.plot(place[~bad], scores["value"][~bad], "o", color=SEED, markersize=size, markeredgecolor="none")
+    axes.plot(place[bad], scores["value"][bad], "x", color=COLLAPSED, markersize=5)
+
+
+def _legend_of_seeds(figure: Figure, scores: pd.DataFrame) -> None:
+    marks = [
+        Line2D([], [], color="black", marker="_", linestyle="", label="±1 sd"),
+        Line2D([], [], color=SEED, marker="o", linestyle="", markersize=4, label="a seed"),
+    ]
+    if scores["collapsed"].any():
+        marks.append(Line2D([], [], color=COLLAPSED, marker="x", linestyle="", label="a collapsed seed"))
+    figure.legend(handles=marks, loc="outside lower center", ncols=3, fontsize="small")
 
 
 def _bars(

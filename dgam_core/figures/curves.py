@@ -13,24 +13,26 @@ from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import MARGIN, summarize
 from dgam_core.experiments.published import Published
-from dgam_core.figures.style import OURS, PUBLISHED, SEED, WIDTH_IN, set_style
+from dgam_core.figures.style import OURS, PRESETS, PUBLISHED, SEED, WIDTH_IN, set_style
 
 HEIGHT_IN = 3.2
 MIN_LOG_SPAN = 10  # highest / lowest value from which an axis is logarithmic
 
 
 def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, competitor: str) -> Figure:
-    """mAP over the tIoU threshold: this run with its interval, the published DGAM and its best competitor.
+    """mAP over the tIoU threshold: this run by preset, the published DGAM and its best competitor.
 
     Args:
-        scores: columns seed, tiou and map (a fraction), of one model choice.
+        scores: columns preset, seed, tiou and map (a fraction); of each preset one model choice.
         provenance: "simulated" or "measured on real features".
         published: methods at several thresholds, as in Tables 3 and 5.
         competitor: name of the competing method.
     """
     set_style()
     figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
-    _line_with_interval(axes, scores.assign(value=100 * scores["map"]), "tiou", f"this run, {provenance}")
+    for preset, of_preset in scores.assign(value=100 * scores["map"]).groupby("preset", sort=False):
+        label = f"this run, {preset}, {provenance}"
+        _line_with_interval(axes, of_preset, "tiou", label, PRESETS[str(preset)])
     for name, style, marker, face in (("DGAM", "-", "s", PUBLISHED), (competitor, ":", "D", "white")):
         # A line passes over thresholds without a printed value; the markers say where there is one.
         values = published.values.loc[name, published.thresholds].dropna()
@@ -68,7 +70,7 @@ def sweep(
     left, right = panels[0, 0], panels[0, -1]
     values_of = {left: scores["row"].unique()}
     percent = scores.assign(value=100 * scores["map"])
-    _line_with_interval(left, percent, "row", "mean")
+    _line_with_interval(left, percent, "row", "mean", OURS)
     left.plot(percent["row"], percent["value"], "o", color=SEED, markersize=3, alpha=0.8)
     left.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed")
     if published is not None:
@@ -84,12 +86,12 @@ def sweep(
     return figure
 
 
-def _line_with_interval(axes: Axes, scores: pd.DataFrame, x: str, label: str) -> None:
+def _line_with_interval(axes: Axes, scores: pd.DataFrame, x: str, label: str, colour: str) -> None:
     """Mean over the seeds of the column value as a line over the column `x`, its 95 % interval as a band."""
     summaries = scores.groupby(x)["value"].agg(summarize)
     mean, low, high = ([getattr(s, name) for s in summaries] for name in ("mean", "low", "high"))
-    axes.plot(summaries.index, mean, "o-", color=OURS, label=label)
-    axes.fill_between(summaries.index, low, high, color=OURS, alpha=0.25, linewidth=0)
+    axes.plot(summaries.index, mean, "o-", color=colour, label=label)
+    axes.fill_between(summaries.index, low, high, color=colour, alpha=0.25, linewidth=0)
 
 
 def grid(scores: pd.DataFrame, names: list[str], metric: str) -> Figure:

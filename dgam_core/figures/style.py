@@ -4,10 +4,11 @@ import seaborn as sns
 
 # The palette of Okabe and Ito, which readers of any colour vision can tell apart.
 OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
-SEED = "#E69F00"
+SEED, COLLAPSED = "#E69F00", "#D55E00"
 
 WIDTH_IN = 7.5  # of the text of a page
 KINDS = {"action": "#009E73", "context": "#E69F00", "background": "#CCCCCC", "not action": "#CCCCCC"}
+PRESETS = {"paper": "#CC79A7", "released": OURS}
 MODELS = {"without": WITHOUT, "with": OURS}  # generative attention modeling
 
 

@@ -1,15 +1,17 @@
 """Records → tables, and sentences on paired differences."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from dgam_core.departures import Benchmark, Departure
-from dgam_core.evaluation.intervals import MARGIN, Summary, paired_difference, summarize
+from dgam_core.evaluation.intervals import CONFIDENCE, MARGIN, Summary, holm, paired_difference, summarize
 from dgam_core.experiments.model_choice import CHOICES
 from dgam_core.experiments.published import Published
 
+# How a departure is measured in a preset.
+SWITCHED = {"released": "in released, against the text's way", "paper": "in paper, switched on"}
 # The preset and the model choice that the published numbers were made with, and what is said of it.
 PUBLISHED_AS = ("released", "test_oracle")
 COMPARED_WITH = "made like released, chosen on the test set, with the bug of class 0"
@@ -43,7 +45,8 @@ def mean_and_sd(
     order = records[keys].drop_duplicates().itertuples(index=False, name=None)
     rows = [key if len(keys) > 1 else key[0] for key in order]
     table = pd.Series(cells).unstack().loc[rows, list(records[column].unique())].fillna("–")
-    return table.rename_axis(index=[None] * len(keys), columns=None)
+    table.index.names, table.columns.name = [None] * len(keys), None
+    return table
 
 
 def map_table(scores: pd.DataFrame, published: Published, metric: str) -> pd.DataFrame:
@@ -158,33 +161,62 @@ def _point(names: Iterable[str], values: Sequence[float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in zip(names, values, strict=True))
 
 
-def departures(rows: Sequence[Departure], benchmark: Benchmark, changes: pd.DataFrame) -> pd.DataFrame:
-    """List what paper and released code do, the settings that switch between them, and their effect.
+def departures(
+    rows: Sequence[Departure], benchmark: Benchmark, changes: Mapping[str, pd.DataFrame], chance: str
+) -> pd.DataFrame:
+    """List what paper and released code do, where, by which settings, and what it does to mAP, as HTML.
 
     Args:
         rows: the departures.
         benchmark: data set of the settings.
-        changes: a difference per seed (rows) and variant (columns, whose names begin with the departure's
-            number).
+        changes: preset → differences in points that the released code's way makes, a line per seed and a
+            column per departure, whose name begins with its number.
+        chance: the departure that does nothing but draw other random numbers.
     """
-    summaries = {str(name).split()[0]: summarize(changes[name]) for name in changes}
-    effects = {number: f"{_signed(step, 1)}, {_interval(step, 1)}" for number, step in summaries.items()}
-    columns = ["", "what", "paper", "released code", "settings of the released code", "effect here"]
-    return pd.DataFrame(
-        [
-            (
-                row.number,
-                row.title,
-                row.paper,
-                row.released,
-                ", ".join(f"{name}: {value}" for name, value in row.values(benchmark).items())
-                or "as the paper's",
-                effects.get(str(row.number), "none: nothing to switch"),
-            )
-            for row in rows
-        ],
-        columns=columns,
-    ).set_index("")
+    effects = {
+        preset: {
+            name.split()[0]: f"{_signed(step, 1)}, {_interval(step, 1)}: {words}"
+            for name, (step, words) in against_chance(of_preset, chance).items()
+        }
+        for preset, of_preset in changes.items()
+    }
+    settings = [
+        ", ".join(
+            f'<a href="../settings.html#setting-{name.replace("_", "-")}"><code>{name}</code></a>: {value}'
+            for name, value in row.values(benchmark).items()
+        )
+        for row in rows
+    ]
+    table = {
+        "": [row.number for row in rows],
+        "what": [row.title for row in rows],
+        "paper": [row.paper for row in rows],
+        "released code": [row.released for row in rows],
+        "where": [row.where for row in rows],
+        "settings": [text or "as the paper's" for text in settings],
+    }
+    for preset, of_preset in effects.items():
+        table[f"points, {SWITCHED[preset]}"] = [of_preset.get(str(row.number), "–") for row in rows]
+    return pd.DataFrame(table).set_index("")
+
+
+def against_chance(changes: pd.DataFrame, chance: str) -> dict[str, tuple[Summary, str]]:
+    """Return change → its effect, and in words whether it does more than chance, corrected for their number.
+
+    Changes share the runs that they are compared with, so the change that is pure chance moves with them:
+    what counts is the difference from it, seed by seed.
+
+    Args:
+        changes: differences in points, a line per seed and a column per change.
+        chance: the change that does nothing but draw other random numbers.
+    """
+    steps = {name: paired_difference(changes[name], changes[chance]) for name in changes if name != chance}
+    p_values = holm([step.p_zero for step in steps.values()])
+    found = {chance: (summarize(changes[chance]), "this is chance")}
+    for (name, step), p in zip(steps.items(), p_values, strict=True):
+        decided = EFFECTS[1 if step.mean > 0 else -1] if p <= 1 - CONFIDENCE else "like chance"
+        found[str(name)] = (summarize(changes[name]), decided)
+    return found
 
 
 def compare(
@@ -208,7 +240,7 @@ def compare(
         margin: how much is practically nothing, in the unit.
     """
     step = paired_difference(after, before)
-    if step.low == step.high == 0:
+    if step.low == step.high == 0 and step.count > 1:
         return f"- {change} changes nothing"
     decided = step.effect(margin)
     effect = EFFECTS[decided and better * decided]
@@ -223,12 +255,20 @@ def _interval(step: Summary, digits: int) -> str:
     return f"95 % interval {step.low:+.{digits}f} to {step.high:+.{digits}f}"
 
 
-def seed_by_seed(lines: Iterable[str], provenance: str, count: int) -> str:
-    """Put lines of `compare` together and say what they rest on: `count` seeds."""
-    return (
-        f"Seed by seed ({provenance}):\n\n"
-        + "\n".join(lines)
-        + f"\n\nIntervals are Student's t over {count} seeds, each for itself; less than {MARGIN:g} points of "
-        "mAP is practically nothing. [Results at a glance](../experiments/results.md) corrects for the number "
-        "of questions."
+def seed_by_seed(lines: Mapping[str, Sequence[str]], provenance: str, seeds: Mapping[str, int]) -> str:
+    """Put lines of `compare` together and say what they rest on.
+
+    Args:
+        lines: preset → lines.
+        provenance: "simulated" or "measured on real features".
+        seeds: preset → number of seeds.
+    """
+    blocks = [
+        f"With `{preset}`, {seeds[preset]} seeds, {provenance}:\n\n" + "\n".join(of_preset)
+        for preset, of_preset in lines.items()
+    ]
+    return "\n\n".join(blocks) + (
+        f"\n\nDifferences are taken seed by seed. Intervals are Student's t, each for itself; less than "
+        f"{MARGIN:g} points of mAP is practically nothing. [Results at a glance](../experiments/results.md) "
+        "corrects for the number of questions."
     )

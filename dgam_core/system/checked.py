@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from dgam_core.errors import InputError
+from dgam_core.system.files import read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -47,11 +48,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is not YAML, or holds something else than names and values.
     """
+    text = read_text(path)
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
+        values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: is not valid YAML: {problem}") from None

@@ -12,6 +12,19 @@ from pathlib import Path
 from dgam_core.errors import InputError
 
 
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises:
+        InputError: the file cannot be read, or is not text in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+
+
 @contextmanager
 def whole_file(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` only when the block succeeds.

@@ -147,18 +147,14 @@ def load_training_data(
             rows = slice(int(start[i]), int(start[i]) + video.num_snippets)
             exact = torch.from_numpy(np.ascontiguousarray(values)).to(device)
             features[rows], norm[rows] = exact, exact.float().square().sum(-1)
-    return TrainingData(
-        features,
-        norm,
-        _label_distribution(videos, data.classes).to(device),
-        start,
-        count,
-        dim,
-        max(len(video.labels) for video in videos),
-        lambda i: data.load(stream, videos[i].name),
-        held if group.size > 1 else None,
-        rounded,
-    )
+    target = _label_distribution(videos, data.classes).to(device)
+    max_labels = max(len(video.labels) for video in videos)
+    held_here = held if group.size > 1 else None
+
+    def read(i: int) -> NDArray[Any]:
+        return data.load(stream, videos[i].name)
+
+    return TrainingData(features, norm, target, start, count, dim, max_labels, read, held_here, rounded)
 
 
 def _label_distribution(videos: Sequence[Video], classes: Sequence[str]) -> Tensor:

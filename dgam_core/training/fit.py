@@ -1,6 +1,5 @@
 """Both stages of training in turn, epoch by epoch, for a stack of runs (section 3.3)."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -117,7 +116,7 @@ class Fit:
         self._dim, classes = data[0].dim, target.shape[1] - 1
         models = [new_model(self._dim, classes, self._s, seed) for seed in seeds]
         self.model = stack(models).to(device, target.dtype)
-        self._few = copy.deepcopy(self.model)  # of some runs at a time
+        self._few = models[0].to(device, target.dtype)  # gets some of the runs at a time
         self._adams = {
             stage: torch.optim.Adam(
                 self.model.stage_parameters(stage),

@@ -203,6 +203,15 @@ def test_stacked(benchmark, scale, runs):
     )
 
 
+@pytest.mark.parametrize(("runs", "seeds"), [(1, 1), (16, 16), (16, 1)])
+def test_seeds(benchmark, runs, seeds):
+    benchmark.group = "A pair of steps for each of R stacked runs of S seeds, demo scale"
+    benchmark.name = f"R = {runs}, S = {seeds}"
+    benchmark.extra_info["share"] = runs
+    step = at_scale(fused_pair, "demo", runs, CPU, seeds)
+    benchmark.pedantic(step, rounds=5, warmup_rounds=1, iterations=10)
+
+
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     """A fifth of the training videos of simulated THUMOS14, at paper scale, as a store."""

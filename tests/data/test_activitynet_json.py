@@ -4,10 +4,10 @@ import pytest
 
 from dgam_core.data.activitynet_json import (
     Annotation,
-    name_of_test_subset,
     read_annotations,
     read_detections,
     read_ground_truth,
+    train_and_test,
     write_detections,
 )
 from dgam_core.errors import InputError
@@ -226,8 +226,12 @@ def test_annotations_that_cannot_be_read_get_a_sentence(tmp_path, entry, sentenc
 
 
 def test_the_test_subset_is_called_test_or_else_validation():
-    assert name_of_test_subset(["validation", "test"]) == "test"
-    assert name_of_test_subset(["training", "validation"]) == "validation"
+    def renamed(*subsets):
+        annotations = {subset: Annotation(subset, (), (), None, None) for subset in subsets}
+        return [annotation.subset for annotation in train_and_test(annotations).values()]
+
+    assert renamed("validation", "test") == ["train", "test"]
+    assert renamed("training", "validation", "") == ["train", "test", "train"]
 
 
 def test_real_annotations(shared_data):

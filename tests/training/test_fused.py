@@ -210,6 +210,42 @@ def test_a_run_trains_in_a_stack_as_it_does_alone(tiny, s):
             assert np.allclose(together.curves()[name][:, r], curve[:, 0], rtol=1e-7)
 
 
+def test_runs_of_several_seeds_train_in_a_stack_as_they_do_alone(tiny, s):
+    """Five videos in batches of two: what is incomplete comes at another time for each seed."""
+    videos = tuple(replace(tiny.videos[i % 4], name=f"c{i}", subset="train") for i in range(5))
+    features = {"rgb": {f"c{i}": tiny.features["rgb"][f"v{i % 4}"] for i in range(5)}}
+    data = double(replace(tiny, videos=videos, features=features), s)
+    for change in ({"num_samples": 2}, {"gamma_re": 0.0, "stage_passes": 2}):
+        long = s.model_copy(update={"batch_size": 2, "epochs": 20, "learning_rate": 0.01, **change})
+        runs = [long, long.model_copy(update={"alpha": 0.3}), long, long]
+        seeds = [4, 2, 2, 7]
+        together = Fit([data] * 4, runs, seeds, CPU)
+        alone = [Fit([data], [run], [seed], CPU) for run, seed in zip(runs, seeds, strict=True)]
+        for _ in range(20):
+            for fit in (together, *alone):
+                fit.epoch()
+        for r, fit in enumerate(alone):
+            for name, values in fit.model.state_dict().items():
+                torch.testing.assert_close(
+                    together.model.state_dict()[name][r], values[0], rtol=1e-9, atol=1e-9
+                )
+            for name, curve in fit.curves().items():
+                assert np.allclose(together.curves()[name][:, r], curve[:, 0], rtol=1e-6)  # kept in float32
+
+
+def test_what_runs_of_several_seeds_leave_behind_is_their_own(tiny, s):
+    data = replace(tiny, videos=tuple(replace(video, subset="train") for video in tiny.videos))
+    s = s.model_copy(update={"held_out": 0.5, "batch_size": 3})
+    seeds = [0, 1, 2, 1]
+    for seed, trained in zip(seeds, train.train(Job(data, "rgb", [s] * 4, seeds, CPU)), strict=True):
+        (alone,) = train.train(Job(data, "rgb", [s], [seed], CPU))
+        for name, values in alone.weights.items():
+            assert torch.allclose(trained.weights[name], values, rtol=1e-4, atol=1e-5)
+        for name, values in alone.curves.items():
+            assert np.allclose(trained.curves[name], values, rtol=1e-4)
+        assert np.allclose(trained.checkpoints.held_out, alone.checkpoints.held_out, rtol=1e-4)
+
+
 def test_what_every_run_leaves_behind_is_its_own(tiny, s):
     runs = [s.model_copy(update={"alpha": alpha}) for alpha in (0.0, 0.5)]
     for run, trained in zip(runs, train.train(Job(tiny, "rgb", runs, [0, 0], CPU)), strict=True):

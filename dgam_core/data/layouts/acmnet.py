@@ -2,15 +2,7 @@
 
 from pathlib import Path
 
-from dgam_core.data.activitynet_json import read_annotations
-from dgam_core.data.layouts.common import (
-    USUAL_FPS,
-    USUAL_SNIPPET_FRAMES,
-    check_names,
-    path_inside,
-    read_split,
-)
-from dgam_core.data.layouts.joint import joint_data_set
+from dgam_core.data.layouts.common import file_of_video, joint_data_set, read_splits
 from dgam_core.snippets import DataSet
 
 
@@ -21,19 +13,14 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
     `<root>/gt.json`.
 
     Args:
-        root: the folder.
         fps: frames per second; without it 25.
         snippet_frames: frames per snippet; without it 16.
     Raises:
         InputError: a file is missing or cannot be read, or a video lacks annotations or features.
     """
-    root = Path(root)
-    annotations = read_annotations(root / "gt.json")
-    names = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
-    with_features = {path.stem for subset in names for path in (root / subset).glob("*.npy")}
-    check_names(root, names, annotations, with_features)
+    annotations = read_splits(root, [*root.glob("train/*.npy"), *root.glob("test/*.npy")])
     paths = {
-        name: path_inside(root / subset, f"{name}.npy") for subset, listed in names.items() for name in listed
+        name: file_of_video(root / annotation.subset, f"{name}.npy", name)
+        for name, annotation in annotations.items()
     }
-    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
-    return joint_data_set(root, "the ACM-Net layout", annotations, names, paths, fps, snippet_frames)
+    return joint_data_set(root, "the ACM-Net layout", annotations, paths, fps, snippet_frames)

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from dgam_core.data.activitynet_json import read_annotations
+from dgam_core.data.activitynet_json import Annotation
 from dgam_core.data.layouts.common import (
     SIMULATED,
     USUAL_FPS,
     USUAL_SNIPPET_FRAMES,
     annotated_fps,
-    annotated_videos,
-    check_inside,
-    check_names,
     check_shape,
+    file_of_video,
     make_data_set,
     open_npy,
-    read_split,
+    read_splits,
 )
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.soundness import MAX_ODD_SHARE
@@ -33,60 +31,56 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
     `<root>/gt.json`, `<root>/split_{train,test}.txt`, `<root>/features/{train,test}/<stream>/<video>.npy`.
 
     Args:
-        root: the folder.
         fps: frames per second; without it, what gt.json says, else 25.
         snippet_frames: frames per snippet; without it, what durations, fps and the features' lengths
             agree on, else 16.
     Raises:
         InputError: a file is missing or cannot be read, a video lacks annotations or features, …
     """
-    root = Path(root)
-    annotations = read_annotations(root / "gt.json")
-    names = {subset: read_split(root / f"split_{subset}.txt") for subset in ("train", "test")}
-    with_features = {path.stem for path in (root / "features").glob("*/*/*.npy")}
-    check_names(root, names, annotations, with_features)
-    paths = _find_features(root / "features", names)
+    annotations = read_splits(root, (root / "features").glob("*/*/*.npy"))
+    paths = _find_features(root / "features", annotations)
     counts = {name: check_shape(open_npy(path).shape, path)[0] for name, path in paths[min(paths)].items()}
-    fps = fps or annotated_fps(root / "gt.json", [annotations[name] for name in counts]) or USUAL_FPS
-    durations_s = {
-        name: duration_s for name in counts if (duration_s := annotations[name].duration_s) is not None
-    }
-    snippet_frames = snippet_frames or _snippet_frames(root, counts, durations_s, fps)
-    videos = annotated_videos(names, annotations, counts, fps, snippet_frames)
+    fps = fps or annotated_fps(root / "gt.json", annotations) or USUAL_FPS
+    snippet_frames = snippet_frames or _snippet_frames(root, annotations, counts, fps)
     features = {stream: LazyFeatures(open_npy, paths[stream]) for stream in paths}
-    return make_data_set(root, "the BaS-Net layout", fps, snippet_frames, videos, features)
+    return make_data_set(root, "the BaS-Net layout", fps, snippet_frames, annotations, counts, features)
 
 
-def _snippet_frames(root: Path, counts: dict[str, int], durations_s: dict[str, float], fps: float) -> int:
+def _snippet_frames(
+    root: Path, annotations: Mapping[str, Annotation], counts: Mapping[str, int], fps: float
+) -> int:
     """Return the frames per snippet on which nearly all durations agree; the usual 16 where none is known."""
-    if not durations_s:
+    ratios = {
+        name: annotation.duration_s * fps / counts[name]
+        for name, annotation in annotations.items()
+        if annotation.duration_s is not None
+    }
+    if not ratios:
         return USUAL_SNIPPET_FRAMES
-    ratios = {name: duration_s * fps / counts[name] for name, duration_s in durations_s.items()}
     frames = round(float(np.median(list(ratios.values()))))
     # A video's last, incomplete snippet is dropped or padded: one snippet either way.
     odd = [name for name, ratio in ratios.items() if abs(ratio - frames) * counts[name] > frames]
     if len(odd) > MAX_ODD_SHARE * len(counts):
         name = odd[0]
         raise InputError(
-            f"{root}: {name} lasts {durations_s[name]:g} s but has {counts[name]} snippets, "
+            f"{root}: {name} lasts {annotations[name].duration_s:g} s but has {counts[name]} snippets, "
             f"{ratios[name]:.2f} frames each at {fps:g} fps, other videos have {frames}; check fps and stride"
         )
     return frames
 
 
-def _find_features(folder: Path, names: Mapping[str, list[str]]) -> dict[str, dict[str, Path]]:
+def _find_features(folder: Path, annotations: Mapping[str, Annotation]) -> dict[str, dict[str, Path]]:
     """Return stream → video → path."""
-    streams = {path.name for subset in names for path in (folder / subset).glob("*") if path.is_dir()}
+    parts = [*folder.glob("train/*"), *folder.glob("test/*")]
+    streams = {path.name for path in parts if path.is_dir()}
     if not streams:
         raise InputError(f"{folder}: has no features; they should lie in {folder}/train/<stream>/<video>.npy")
-    features = {}
-    for stream in sorted(streams):
-        paths = {name: folder / subset / stream / f"{name}.npy" for subset in names for name in names[subset]}
-        for name, path in paths.items():
-            check_inside(folder, path, name)
-            if not path.is_file():
-                raise InputError(f"{path}: no such file; the video {name!r} has no {stream} features")
-        features[stream] = paths
+    features: dict[str, dict[str, Path]] = {stream: {} for stream in sorted(streams)}
+    for stream, paths in features.items():
+        for name, annotation in annotations.items():
+            missing = f"no such file; the video {name!r} has no {stream} features"
+            file = f"{annotation.subset}/{stream}/{name}.npy"
+            paths[name] = file_of_video(folder, file, name, missing)
     return features
 
 

@@ -1,21 +1,30 @@
-"""What the readers of several layouts share: checks of names and files, and making the data set."""
+"""What the readers of several layouts share: checks of names and files, features, making the data set."""
 
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from dgam_core.data.activitynet_json import Annotation
+from dgam_core.data.activitynet_json import Annotation, read_annotations
+from dgam_core.data.lazy_features import LazyFeatures
+from dgam_core.data.pickles import read_torch
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video
+from dgam_core.system.files import read_text
 
 # What nearly every THUMOS14 and ActivityNet feature set in circulation was extracted with.
 USUAL_FPS, USUAL_SNIPPET_FRAMES = 25.0, 16
 SIMULATED = "SIMULATED.txt"  # a folder with this file has simulated features
+JOINT_DIM = 2048  # dimensions of two I3D streams side by side, as layouts C, D and E have them
+
+Source = Path | NDArray[Any]
 
 
 def only_match(folder: Path, pattern: str) -> Path:
@@ -30,24 +39,35 @@ def only_match(folder: Path, pattern: str) -> Path:
     return matches[0]
 
 
-def check_names(
-    root: Path,
-    names: Mapping[str, Iterable[str]],
-    annotations: Mapping[str, Annotation],
-    with_features: Iterable[str] = (),
-) -> None:
-    """Check subset → videos against the annotations; warn of what is left over on either side.
+def read_splits(root: Path, features: Iterable[Path]) -> dict[str, Annotation]:
+    """Read `gt.json` and the lists of videos `split_{train,test}.txt`, which tell the subsets.
+
+    Warn of annotations that are left over, and of `features`, which are files called as their videos.
 
     Raises:
-        InputError: a video is in both subsets, or is not annotated.
+        InputError: a file cannot be read, or a video is listed twice or not annotated.
     """
-    listed = [name for subset_names in names.values() for name in subset_names]
-    if twice := [name for name, count in Counter(listed).items() if count > 1]:
+    annotations = read_annotations(root / "gt.json")
+    listed = {subset: read_text(root / f"split_{subset}.txt").split() for subset in ("train", "test")}
+    names = [*listed["train"], *listed["test"]]
+    check_names(root, names, annotations)
+    warn_left_over(root, "features", {path.stem for path in features} - set(names))
+    warn_left_over(root, "annotations", set(annotations) - set(names))
+    return {
+        name: replace(annotations[name], subset=subset) for subset, part in listed.items() for name in part
+    }
+
+
+def check_names(root: Path, names: Collection[str], annotations: Collection[str]) -> None:
+    """Check names of videos against those that are annotated.
+
+    Raises:
+        InputError: a video is listed twice, or is not annotated.
+    """
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"{root}: the video {min(twice)!r} is listed twice; keep it once, in one subset")
-    if missing := [name for name in listed if name not in annotations]:
+    if missing := [name for name in names if name not in annotations]:
         raise InputError(f"{root}: the annotations lack the video {missing[0]!r}")
-    warn_left_over(root, "features", set(with_features) - set(listed))
-    warn_left_over(root, "annotations", set(annotations) - set(listed))
 
 
 def warn_left_over(place: Path, what: str, names: Collection[str]) -> None:
@@ -58,98 +78,66 @@ def warn_left_over(place: Path, what: str, names: Collection[str]) -> None:
         )
 
 
-def annotated_fps(path: Path, annotations: Iterable[Annotation]) -> float | None:
+def annotated_fps(path: Path, annotations: Mapping[str, Annotation]) -> float | None:
     """Return the frames per second on which annotations agree, None where none tells any.
 
     Raises:
         InputError: they disagree.
     """
-    rates = {annotation.fps for annotation in annotations if annotation.fps is not None}
+    rates = {annotation.fps for annotation in annotations.values() if annotation.fps is not None}
     if len({round(fps) for fps in rates}) > 1:
         raise InputError(f"{path}: has videos of different fps {sorted(rates)}; say which with --fps")
     return min(rates) if rates else None
 
 
-def annotated_videos(
-    names: Mapping[str, Iterable[str]],
-    annotations: Mapping[str, Annotation],
-    counts: Mapping[str, int],
-    fps: float,
-    snippet_frames: int,
-) -> list[Video]:
-    """Return the videos of each subset; where none is annotated, the duration is that of the snippets.
-
-    Args:
-        names: subset → its videos.
-        annotations: video → its annotation.
-        counts: video → number of snippets.
-        fps: frames per second.
-        snippet_frames: frames per snippet.
-    """
-    videos = []
-    for subset, subset_names in names.items():
-        for name in subset_names:
-            annotation, count = annotations[name], counts[name]
-            duration_s = annotation.duration_s or count * snippet_frames / fps
-            videos.append(Video(name, subset, duration_s, count, annotation.labels, annotation.segments))
-    return videos
-
-
 def make_data_set(
     root: Path,
     layout: str,
-    fps: float,
-    snippet_frames: int,
-    videos: Collection[Video],
+    fps: float | None,
+    snippet_frames: int | None,
+    annotations: Mapping[str, Annotation],
+    counts: Mapping[str, int],
     features: Mapping[str, Mapping[str, Any]],
 ) -> DataSet:
-    """Make a data set named after its folder, simulated if the folder says so; its classes are all labels."""
+    """Make a data set named after its folder, simulated if the folder says so; its classes are all labels.
+
+    Args:
+        layout: its layout, in words.
+        fps: frames per second; without it the usual 25.
+        snippet_frames: frames per snippet; without it the usual 16.
+        annotations: video → its annotation, "train" or "test" as the subset; without a duration, that of the
+            snippets.
+        counts: video → number of snippets.
+        features: stream → video → features.
+    """
+    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
+    videos: list[Video] = []
+    labels: set[str] = set()
+    for name, annotation in annotations.items():
+        count, segments = counts[name], annotation.segments
+        duration_s = annotation.duration_s or count * snippet_frames / fps
+        videos.append(Video(name, annotation.subset, duration_s, count, annotation.labels, segments))
+        labels.update(annotation.labels, (segment.label for segment in segments))
     source = f"features in {layout}, {fps:g} fps, {snippet_frames} frames a snippet"  # the digest covers it
     simulated = (root / SIMULATED).is_file()
-    labels = {label for video in videos for label in video.labels}
-    labels |= {segment.label for video in videos for segment in video.segments}
+    classes = tuple(sorted(labels))
     return DataSet(
-        root.resolve().name,
-        source,
-        simulated,
-        fps,
-        snippet_frames,
-        tuple(sorted(labels)),
-        tuple(videos),
-        features,
+        root.resolve().name, source, simulated, fps, snippet_frames, classes, tuple(videos), features
     )
 
 
-def read_split(path: Path) -> list[str]:
-    """Read a text file with one video per line.
+def file_of_video(folder: Path, file: str, video: str, missing: str = "no such file") -> Path:
+    """Return the path of a video's file in a folder.
 
     Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
-
-
-def path_inside(folder: Path, file: str) -> Path:
-    """Return the path of a file in a folder.
-
-    Raises:
-        InputError: there is no such file, or its name leads out of the folder.
+        InputError: there is no such file, of which `missing` tells, or its name leads out of the folder.
     """
     path = folder / file
-    check_inside(folder, path, file)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    return path
-
-
-def check_inside(folder: Path, path: Path, name: str) -> None:
-    """Refuse the path of a video's file that leads out of the folder."""
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{path}: the video {name!r} leads out of {folder}; keep its file inside")
+        raise InputError(f"{path}: the video {video!r} leads out of {folder}; keep its file inside")
+    if not path.is_file():
+        raise InputError(f"{path}: {missing}")
+    return path
 
 
 def open_npy(path: Path) -> NDArray[Any]:
@@ -174,3 +162,50 @@ def check_shape(shape: tuple[int, ...], what: object) -> tuple[int, int]:
     if len(shape) != 2:
         raise InputError(f"{what}: has the shape {shape}; it should be (snippets, dimensions)")
     return shape[0], shape[1]
+
+
+def _load(source: Source, columns: slice = slice(None)) -> NDArray[Any]:
+    """Read features from a .npy file, from .npz under the name feats or from .pt, or take an array."""
+    array = source
+    if isinstance(source, Path):
+        array = open_npy(source) if source.suffix == ".npy" else _load_archive(source)
+    return np.asarray(array)[..., columns]
+
+
+def _load_archive(path: Path) -> NDArray[Any]:
+    refusal = "holds no array of features that can be read safely"
+    if path.suffix == ".pt":
+        values = read_torch(path, refusal)
+        if not isinstance(values, torch.Tensor):
+            raise InputError(f"{path}: {refusal}")
+        return values.numpy()
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            features: NDArray[Any] = archive["feats"]
+    except Exception:  # a broken zip file raises errors of many kinds
+        raise InputError(f"{path}: {refusal}") from None
+    return features
+
+
+def split_streams(sources: Mapping[str, Source], dim: int) -> dict[str, LazyFeatures]:
+    """Return RGB and flow where features have the size of both, else a single stream."""
+    if dim != JOINT_DIM:
+        return {"joint": LazyFeatures(_load, sources)}
+    columns = {"flow": slice(dim // 2, None), "rgb": slice(dim // 2)}
+    return {stream: LazyFeatures(partial(_load, columns=part), sources) for stream, part in columns.items()}
+
+
+def joint_data_set(
+    root: Path,
+    layout: str,
+    annotations: Mapping[str, Annotation],
+    paths: Mapping[str, Path],
+    fps: float | None,
+    snippet_frames: int | None,
+) -> DataSet:
+    """Make a data set from ActivityNet's annotations and one file per video."""
+    shapes = {name: check_shape(_load(path).shape, path) for name, path in paths.items()}
+    counts = {name: count for name, (count, _) in shapes.items()}
+    dim = next((dim for _, dim in shapes.values()), 0)
+    features = split_streams(paths, dim)
+    return make_data_set(root, layout, fps, snippet_frames, annotations, counts, features)

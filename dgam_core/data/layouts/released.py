@@ -1,26 +1,26 @@
 """Layout A (the authors' released code, STPN): numbered .npy files."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from dgam_core.data.activitynet_json import read_annotations
+from dgam_core.data.activitynet_json import Annotation, read_annotations
 from dgam_core.data.layouts.common import (
-    USUAL_FPS,
-    USUAL_SNIPPET_FRAMES,
     check_names,
     check_shape,
     make_data_set,
     only_match,
     open_npy,
-    read_split,
+    warn_left_over,
 )
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.errors import InputError
-from dgam_core.snippets import DataSet, Video
+from dgam_core.snippets import DataSet
+from dgam_core.system.files import read_text
 
 
 def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
@@ -31,20 +31,19 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
     videos have no names; they are called train_0001 and so on.
 
     Args:
-        root: the folder.
         fps: frames per second; without it 25.
         snippet_frames: frames per snippet; without it 16.
     Raises:
         InputError: a file is missing or cannot be read, numbers of videos disagree, or the columns of the
             labels cannot be matched with the names of the classes.
     """
-    root = Path(root)
-    fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
     annotations = read_annotations(only_match(root / "test_data", "gt*.json"))
     hot = {subset: _labels(root / f"{subset}_data" / f"{subset}_labels.npy") for subset in ("train", "test")}
-    test_names = read_split(only_match(root / "test_data", "*_test_vid_list.txt"))
+    test_names = read_text(only_match(root / "test_data", "*_test_vid_list.txt")).split()
     names = {"train": [f"train_{i + 1:04d}" for i in range(len(hot["train"]))], "test": test_names}
-    check_names(root, {"test": test_names}, annotations)
+    annotations |= dict.fromkeys(names["train"], Annotation("train", (), (), None, None))
+    check_names(root, [*names["train"], *test_names], annotations)
+    warn_left_over(root, "annotations", set(annotations).difference(names["train"], test_names))
     if len(test_names) != len(hot["test"]) or hot["train"].shape[1] != hot["test"].shape[1]:
         raise InputError(
             f"{root}: {len(test_names)} test videos are named; the labels are {hot['test'].shape} for test "
@@ -52,16 +51,14 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
         )
     columns = _name_columns(root, hot["test"], [set(annotations[name].labels) for name in test_names])
     paths = {stream: _numbered_files(root, stream, names) for stream in ("flow", "rgb")}
-    videos = []
+    counts = {name: check_shape(open_npy(path).shape, path)[0] for name, path in paths["rgb"].items()}
+    videos = {}
     for subset, subset_names in names.items():
         for name, row in zip(subset_names, hot[subset], strict=True):
-            count, _ = check_shape(open_npy(paths["rgb"][name]).shape, paths["rgb"][name])
             labels = tuple(sorted(columns[c] for c in np.flatnonzero(row)))
-            duration_s = count * snippet_frames / fps
-            segments = annotations[name].segments if subset == "test" else ()
-            videos.append(Video(name, subset, duration_s, count, labels, segments))
+            videos[name] = replace(annotations[name], subset=subset, labels=labels, duration_s=None)
     features = {stream: LazyFeatures(open_npy, paths[stream]) for stream in paths}
-    return make_data_set(root, "the layout of DGAM's release", fps, snippet_frames, videos, features)
+    return make_data_set(root, "the layout of DGAM's release", fps, snippet_frames, videos, counts, features)
 
 
 def _numbered_files(root: Path, stream: str, names: Mapping[str, list[str]]) -> dict[str, Path]:

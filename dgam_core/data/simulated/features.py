@@ -19,6 +19,7 @@ to their input, and no real features of flow were at hand.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,23 +109,14 @@ def thumos14(scale: str = "demo", seed: int = 0, appearance: Appearance | None =
 
 
 def activitynet12(scale: str = "demo", seed: int = 0, appearance: Appearance | None = None) -> DataSet:
-    """Simulate a data set of ActivityNet1.2's shape; features are made when they are read.
+    """Simulate a data set of ActivityNet1.2's shape, as `thumos14` does of THUMOS14's.
 
-    Args:
-        scale: "demo" (96 + 96 videos, 10 classes, D 64) or "paper" (4441 + 2198 videos, 100 classes,
-            D 1024).
-        seed: the same seed gives the same data set.
-        appearance: how features are made.
-    Raises:
-        InputError: the scale is unknown.
+    At "demo" scale it has 96 + 96 videos of 10 classes, D 64; at "paper" scale 4441 + 2198 of 100, D 1024.
     """
     size = _size(ACTIVITYNET12_SCALES, scale)
     source = f"simulated in the shape of ActivityNet1.2: {scale} scale, seed {seed}"
     classes = tuple(f"activity_{i + 1:03d}" for i in range(size.num_classes))
-
-    def draw(class_idx: int, random: np.random.Generator) -> Schedule:
-        return draw_activitynet12(class_idx, size.num_classes, random)
-
+    draw = partial(draw_activitynet12, num_classes=size.num_classes)
     return _data_set("activitynet12", source, classes, size, draw, seed, appearance or Appearance())
 
 
@@ -143,7 +135,7 @@ def _data_set(
     source: str,
     classes: tuple[str, ...],
     size: _Scale,
-    draw: Callable[[int, np.random.Generator], Schedule],
+    draw: Callable[..., Schedule],
     seed: int,
     appearance: Appearance,
 ) -> DataSet:
@@ -154,7 +146,7 @@ def _data_set(
         for i in range(count):
             video = f"simulated_{subset}_{i:04d}"
             # Classes in turn: the real data sets have about as many videos of each.
-            schedules[video] = draw(i % len(classes), random)
+            schedules[video] = draw(i % len(classes), random=random)
             videos.append(_video(video, subset, schedules[video], classes))
     return DataSet(
         name=f"simulated_{name}",

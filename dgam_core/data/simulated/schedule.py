@@ -117,7 +117,6 @@ def draw_thumos14(class_idx: int, random: np.random.Generator) -> Schedule:
 
     Args:
         class_idx: index of the class in `THUMOS14_CLASSES`; the video can have another class beside it.
-        random: source of randomness.
     """
     all_means, all_sds = np.array(list(THUMOS14_CLASSES.values())).T
     classes = _classes_of_video(class_idx, random)
@@ -165,7 +164,6 @@ def draw_activitynet12(class_idx: int, num_classes: int, random: np.random.Gener
     Args:
         class_idx: index of the class; the higher it is, the more of its videos is action.
         num_classes: C.
-        random: source of randomness.
     """
     duration_s = _whole_snippets(float(np.interp(100 * random.random(), _PERCENTILES, _VIDEO_S)))
     fullness = _mix(_CLASS_WEIGHT, _NORMAL.inv_cdf((class_idx + 0.5) / num_classes), random)

@@ -42,12 +42,11 @@ def test_missing_features_are_refused(tmp_path, wide):
 
 def test_real_annotations_of_thumos14(shared_data):
     videos = read_wtalc_annotations(shared_data / "thumos14" / "Thumos14reduced-Annotations")
-    by_name = {video.name: video for video in videos}
     assert len(videos) == 412
-    assert sum(video.subset == "test" for video in videos) == 212
+    assert sum(video.subset == "test" for video in videos.values()) == 212
     database = json.loads((shared_data / "thumos14" / "gt.json").read_text())["database"]
     for name, entry in database.items():
         segments = [Segment(row["label"], *map(float, row["segment"])) for row in entry["annotations"]]
-        assert sorted(by_name[name].segments, key=str) == sorted(segments, key=str)
-    different = [video for video in videos if set(video.labels) != {s.label for s in video.segments}]
+        assert sorted(videos[name].segments, key=str) == sorted(segments, key=str)
+    different = [video for video in videos.values() if set(video.labels) != {s.label for s in video.segments}]
     assert len(different) == 28  # the labels to train with are not always those of the segments
