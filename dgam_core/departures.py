@@ -6,7 +6,7 @@ which the published numbers carry (23), and a rate of frames that is assumed wha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dgam_core.settings import Settings, Strict
@@ -37,7 +37,7 @@ class Departure:
     paper: str
     released: str
     where: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     activitynet12: Mapping[str, Any] | None = None
     in_preset: bool = True
 
@@ -82,7 +82,6 @@ DEPARTURES = (
         "r of the prior N(rλ·1, I) is varied in Fig. 4; its default is unstated",
         "r = 1",
         "lib/core/loss.py, loss_cvae",
-        {},
     ),
     Departure(
         4,
@@ -124,7 +123,6 @@ DEPARTURES = (
         "σ of the filter G is unstated",
         "one snippet, ends mirrored, cut at 4σ",
         "lib/core/loss.py, loss_guide",
-        {},
     ),
     Departure(
         9,
@@ -140,7 +138,6 @@ DEPARTURES = (
         "both stages are repeated for several iterations",
         "one epoch each, in turn",
         "lib/core/function.py, train",
-        {},
     ),
     Departure(
         11,
@@ -225,7 +222,6 @@ DEPARTURES = (
         "unstated",
         "classes of a probability above 0.1, else the likeliest",
         "lib/core/function.py, test_final",
-        {},
     ),
     Departure(
         21,
@@ -260,7 +256,6 @@ DEPARTURES = (
         "layer sizes are unstated",
         "1024-256-1, 1025-128-128-256 and 129-128-128-1024",
         "lib/models/model.py, Att_Head, CEncoder and CDecoder",
-        {},
     ),
     Departure(
         26,
@@ -268,7 +263,6 @@ DEPARTURES = (
         "Eq. (13) is that of the video's class; of several, unstated",
         "the TCAM of each class is filtered, then the largest counts",
         "lib/core/loss.py, loss_guide",
-        {},
     ),
     Departure(
         27,
@@ -276,7 +270,6 @@ DEPARTURES = (
         "unstated",
         "no margin keeps λ from 0 and 1",
         "lib/models/model.py, Att_Head",
-        {},
     ),
     Departure(
         28,
@@ -292,7 +285,6 @@ DEPARTURES = (
         "unstated",
         "each stream draws its own initial weights, crops and order",
         "train_all.py, main",
-        {},
     ),
     Departure(
         30,
@@ -300,7 +292,6 @@ DEPARTURES = (
         "there is no such choice",
         "it begins from untrained models of both streams",
         "train_all.py, main",
-        {},
     ),
     Departure(
         ASSUMED_RATE,

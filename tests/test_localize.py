@@ -99,10 +99,10 @@ def test_interpolation_draws_lines_and_continues_the_last():
 
 
 def test_video_classes_are_those_likely_enough_or_else_the_likeliest():
-    attention = np.ones(1)
-    logits = np.log([[8.0, 1.0, 0.5, 0.5]])  # background 0.8, classes 0.1, 0.05, 0.05
-    assert video_classes(attention, logits, 0.04).tolist() == [1, 2, 3]
-    assert video_classes(attention, logits, 0.5).tolist() == [1]
+    found = outputs_of(np.ones(1), np.log([[8.0, 1.0, 0.5, 0.5]]))  # background 0.8, classes 0.1, 0.05, 0.05
+    for threshold, classes in ((0.04, [1, 2, 3]), (0.5, [1])):
+        settings = LocalizationSettings(class_threshold=threshold)
+        assert video_classes(found, settings).tolist() == classes
 
 
 def test_nms_keeps_the_best_of_overlapping_segments():

@@ -44,8 +44,11 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     RUN_DIR becomes a run store: runs that are finished there are not trained again. Processes started by
     torchrun share the videos.
     """
+    import torch
+
     from dgam_core.data import store
-    from dgam_core.experiments import obtain, run_store
+    from dgam_core.evaluation.collapse import collapses
+    from dgam_core.experiments import model_choice, obtain, run_store
     from dgam_core.experiments.parameters import Experiment
     from dgam_core.system.checked import read_as
     from dgam_core.system.machine import choose_device
@@ -70,6 +73,15 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
         group.tell(None)
     run_store.write_pair(out, specs, experiment)
     click.echo(f"{out}: trained {', '.join(data.streams)}")
+    pair, settings = run_store.read_pair(out)
+    if not any(video.subset == "test" for video in data.videos):
+        return  # there is nothing to judge it by
+    scorer = model_choice.Scorer(data, out, torch.device("cpu"), settings.main_tiou)
+    outputs = scorer.outputs(pair, scorer.chosen(pair, settings, "last"), settings)
+    for stream, how in collapses(outputs, settings).items():
+        warnings.warn(
+            f"{out}: the training of {stream} has collapsed: {how}; another seed may do better", stacklevel=1
+        )
 
 
 @cli.command()
@@ -174,6 +186,7 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
 
     from dgam_core import localize as localization
     from dgam_core.data import activitynet_json, store
+    from dgam_core.evaluation.collapse import collapses
     from dgam_core.experiments import model_choice, run_store
 
     pair, settings = run_store.read_pair(run_dir)
@@ -188,6 +201,10 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
     detections = localization.detect(data, outputs, settings)
     activitynet_json.write_detections(out, detections)
     click.echo(f"{out}: {len(detections)} detections in {len(data.subset('test'))} videos")
+    if not len(detections):
+        reasons = [f"{stream}: {how}" for stream, how in collapses(outputs, settings).items()]
+        why = "; ".join(reasons) or "what is above the threshold is lost when the streams are fused"
+        warnings.warn(f"{out}: nothing is found in any video: {why}", stacklevel=1)
     if pictures is not None:
         from dgam_core.figures import over_time
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from dgam_core.localize import Outputs, class_probabilities, signals, thresholds, video_classes
 from dgam_core.settings import LocalizationSettings
 
+# Shares of the time between which attention above the threshold tells something from something else.
+LEAST_SHARE, GREATEST_SHARE = 0.001, 0.9
 # Attention whose standard deviation over all test snippets is below this is constant.
 LEAST_SPREAD = 1e-3
 
@@ -15,15 +17,17 @@ LEAST_SPREAD = 1e-3
 def collapse(outputs: Mapping[str, Outputs], settings: LocalizationSettings) -> str | None:
     """Say how the model of a stream has collapsed, in a few words; None where it has not.
 
+    No annotation is needed, so that it can be told of videos that nobody has annotated.
+
     Args:
         outputs: test video → outputs of the stream.
         settings: how to localize, resolved for the stream.
     """
-    above = [_shares_above(of_video, settings) for of_video in outputs.values()]
-    if not any(share.any() for share in above):
+    share = float(np.concatenate([_is_above(of_video, settings) for of_video in outputs.values()]).mean())
+    if share < LEAST_SHARE:
         return "attention is above the threshold nowhere"
-    if all((share == 1).all() for share in above):
-        return "attention is above the threshold everywhere"
+    if share > GREATEST_SHARE:
+        return f"attention is above the threshold nearly everywhere, {100 * share:.0f} % of the time"
     if np.concatenate([of_video.attention for of_video in outputs.values()]).std() < LEAST_SPREAD:
         return "attention is constant"
     if all(class_probabilities(of_video).argmax() == 0 for of_video in outputs.values()):
@@ -31,12 +35,12 @@ def collapse(outputs: Mapping[str, Outputs], settings: LocalizationSettings) -> 
     return None
 
 
-def _shares_above(outputs: Outputs, settings: LocalizationSettings) -> NDArray[np.float64]:
-    """Share of a video's cells above the lowest threshold, for each class that is localized."""
+def _is_above(outputs: Outputs, settings: LocalizationSettings) -> NDArray[np.bool_]:
+    """Whether each cell of a video is above the lowest threshold, of any class that is localized."""
     classes = video_classes(outputs, settings)
-    is_above = signals(outputs, classes, settings) > thresholds(settings).min()
-    shares: NDArray[np.float64] = is_above.mean(0)
-    return shares
+    highest = signals(outputs, classes, settings).max(axis=1)
+    is_above: NDArray[np.bool_] = highest > thresholds(settings).min()
+    return is_above
 
 
 def collapses(outputs: Mapping[str, Mapping[str, Outputs]], settings: LocalizationSettings) -> dict[str, str]:

@@ -182,8 +182,8 @@ class Scorer:
 
     def table(
         self,
-        models: Mapping[tuple[str, int], Mapping[str, Run]],
-        settings: Mapping[str, LocalizationSettings],
+        models: Mapping[tuple[Any, int], Mapping[str, Run]],
+        settings: Mapping[Any, LocalizationSettings],
     ) -> pd.DataFrame:
         """Score many models, with a line of progress on a terminal.
 
@@ -211,6 +211,19 @@ class Scorer:
         ]
         columns = ["row", "seed", "choice", "tiou", "map", "main", "collapsed", "provenance"]
         return pd.DataFrame(records, columns=columns)
+
+    def collapsed(
+        self,
+        models: Mapping[tuple[Any, int], Mapping[str, Run]],
+        settings: Mapping[Any, LocalizationSettings],
+    ) -> dict[tuple[Any, int], str]:
+        """Return (row, seed) → how the model of the last epoch has collapsed, of those that have."""
+        found = {}
+        for (row, seed), model in models.items():
+            score = self.scores(model, settings[row])["last"]
+            if score.collapsed:
+                found[row, seed] = "; ".join(f"{stream}: {how}" for stream, how in score.collapsed.items())
+        return found
 
     def chosen(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Chosen:
         """Return stream → index of the checkpoint that a choice falls on.

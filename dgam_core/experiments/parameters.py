@@ -5,7 +5,14 @@ from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dgam_core import departures
 from dgam_core.departures import Benchmark, Preset
@@ -135,6 +142,13 @@ class Experiment(Settings):
         if any(len(set(values)) < len(values) for values in value.values()):
             raise ValueError("Input should be names, each with different values")
         return tuple((name, tuple(values)) for name, values in value.items())
+
+    @field_validator("held_out")
+    @classmethod
+    def _videos_to_choose_by(cls, value: float, info: ValidationInfo) -> float:
+        if not value and info.data.get("model_choice") == "label_only":
+            raise ValueError("Input should be above 0, such as 0.2, for the model_choice label_only")
+        return value
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -92,7 +92,21 @@ class Study:
     @property
     def summary(self) -> Markdown:
         """Sentences on what the numbers are about, the data set, its provenance and the settings."""
-        return Markdown(f"{self.data.summary}\n\n{self.experiment.summary}")
+        return Markdown("\n\n".join([self.data.summary, self.experiment.summary, *self._sampling()]))
+
+    def _sampling(self) -> list[str]:
+        """Say what sampling does to the test videos, where it does more than take all snippets."""
+        s, lengths = self.experiment, [video.num_snippets for video in self.data.subset("test")]
+        limits = (
+            (sum(n > s.max_snippets for n in lengths), f"more than T_max = {s.max_snippets}", "are thinned"),
+            (sum(n < s.min_snippets for n in lengths), f"fewer than {s.min_snippets}", "repeat some"),
+        )
+        length = f"snippets of {self.data.snippet_s:.2g} s"
+        return [
+            f"Of the {len(lengths)} test videos, {count} have {what} {length} and {effect}."
+            for count, what, effect in limits
+            if count
+        ]
 
     def on(self, data: DataSet) -> Self:
         """Return the same study on another of its data sets."""
@@ -125,6 +139,8 @@ class Study:
             self.data, self.results.scores, self.device, thresholds, self.experiment.workers, choices
         )
         scores = scorer.table(models, self.variants)
+        for (row, seed), how in scorer.collapsed(models, self.variants).items():
+            print(f"collapsed: {' '.join(row) if isinstance(row, tuple) else row}, seed {seed}: {how}")
         if NOTEBOOKS[self.name].by_preset:
             presets, scores["row"] = zip(*scores["row"], strict=True)
             scores.insert(0, "preset", presets)

@@ -168,7 +168,7 @@ def test_checkpoints_go_out_and_come_back(tmp_path, tiny, params):
 @pytest.mark.parametrize("choice", ["label_only", "test_oracle"])
 def test_localization_by_another_model_choice(tmp_path, tiny, params, choice):
     content = yaml.safe_load(params.read_text())
-    params.write_text(yaml.safe_dump(content | {"model_choice": choice, "epochs": 6}))
+    params.write_text(yaml.safe_dump(content | {"model_choice": choice, "epochs": 6, "held_out": 0.5}))
     store.write(tmp_path / "tiny.h5", tiny)
     assert dgam("train", "tiny.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
     assert dgam("localize", "run", "tiny.h5", "--out", "d.json", cwd=tmp_path).returncode == 0
@@ -180,6 +180,41 @@ def test_localization_by_another_model_choice(tmp_path, tiny, params, choice):
         )
     else:
         assert dgam("localize", "run", "bare.h5", "--out", "e.json", cwd=tmp_path).returncode == 0
+
+
+def test_a_choice_by_labels_needs_videos_that_are_held_out(tmp_path, tiny, params):
+    content = yaml.safe_load(params.read_text())
+    params.write_text(yaml.safe_dump(content | {"model_choice": "label_only", "held_out": 0.0}))
+    store.write(tmp_path / "tiny.h5", tiny)
+    said = refused("train", "tiny.h5", "--params", params, "--out", "run", cwd=tmp_path)
+    assert "held_out = 0.0: should be above 0, such as 0.2, for the model_choice label_only" in said
+
+
+def test_a_training_that_collapsed_and_a_localization_that_finds_nothing_say_why(tmp_path, tiny, params):
+    content = yaml.safe_load(params.read_text())
+    params.write_text(yaml.safe_dump(content | {"attention_threshold": 1.0}))
+    store.write(tmp_path / "tiny.h5", tiny)
+    done = dgam("train", "tiny.h5", "--params", params, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0
+    for stream in ("flow", "rgb"):
+        said = (
+            f"run: the training of {stream} has collapsed: attention is above the threshold nowhere; another"
+        )
+        assert said in done.stderr
+    done = dgam("localize", "run", "tiny.h5", "--out", "d.json", cwd=tmp_path)
+    assert done.returncode == 0
+    why = "flow: attention is above the threshold nowhere; rgb: attention is above the threshold nowhere"
+    assert f"d.json: nothing is found in any video: {why}" in done.stderr
+
+
+def test_an_assumed_rate_that_is_not_the_datas_is_refused(tmp_path, tiny, params):
+    store.write(tmp_path / "tiny.h5", tiny)
+    assert dgam("train", "tiny.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
+    pair = yaml.safe_load((tmp_path / "run" / "pair.yaml").read_text())
+    pair["localization"]["assumed_snippet_s"] = 0.64  # as runs of older versions have it
+    (tmp_path / "run" / "pair.yaml").write_text(yaml.safe_dump(pair))
+    said = refused("localize", "run", "tiny.h5", "--out", "d.json", cwd=tmp_path)
+    assert "assumed_snippet_s: 0.64 s, but a snippet of tiny lasts 1 s" in said
 
 
 def test_one_stream_of_a_run_of_two_localizes_alone(tmp_path, tiny, params):
