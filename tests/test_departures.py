@@ -57,7 +57,7 @@ def changed(before, after):
 
 
 def trained(data, settings):
-    return train.train(Job(data, "rgb", [settings.for_stream("rgb")], 0, CPU))[0]
+    return train.train(Job(data, "rgb", [settings.for_stream("rgb")], [0], CPU))[0]
 
 
 def same(a, b):
@@ -79,10 +79,10 @@ def test_01_the_pooling_offset_shrinks_the_foreground(settings, batch):
 
 
 def test_01_the_offset_is_not_there_in_a_test(settings, tiny):
-    model = fused.stack(new_model(D, 2, on(settings, 1).for_stream("rgb"), seed=0), 1)
+    model = fused.stack([new_model(D, 2, on(settings, 1).for_stream("rgb"), seed=0)])
     data = load_training_data(tiny, "rgb", CPU)
     variants = (settings, on(settings, 1))
-    losses = [train.classification_loss(model, data, s.for_stream("rgb")) for s in variants]
+    losses = [train.classification_loss(model, [data], s.for_stream("rgb")) for s in variants]
     assert losses[0] == losses[1]
 
 
@@ -195,7 +195,7 @@ def test_11_adam_has_another_beta_1(settings, tiny, monkeypatch):
     monkeypatch.setattr(torch.optim, "Adam", lambda p, **kw: seen.append(kw) or real(p, **kw))
     data = load_training_data(tiny, "rgb", CPU)
     for s in (settings, on(settings, 11)):
-        Fit(data, [s.for_stream("rgb")], 0, CPU)
+        Fit([data], [s.for_stream("rgb")], [0], CPU)
     assert [arguments["betas"] for arguments in seen] == [(0.9, 0.999)] * 2 + [(0.8, 0.999)] * 2
     assert [arguments["lr"] for arguments in seen] == [0.001] * 4
     assert set(difference(on(settings, 11), settings)) == {"adam_beta1", "epochs"}
@@ -206,11 +206,11 @@ def draws(data, settings, epochs):
     videos = tuple(replace(data.videos[i % 2], name=f"c{i}") for i in range(5))
     features = {"rgb": {f"c{i}": data.features["rgb"][f"v{i % 2}"] for i in range(5)}}
     loaded = load_training_data(replace(data, videos=videos, features=features), "rgb", CPU)
-    fit = Fit(loaded, [settings.for_stream("rgb")], 0, CPU)
+    fit = Fit([loaded], [settings.for_stream("rgb")], [0], CPU)
     found = []
     for _ in range(epochs):
         fit.epoch()
-        found.append([(tuple(v.tolist()), tuple(map(tuple, i.tolist()))) for v, i in fit.batches])
+        found.append([(tuple(v.tolist()), tuple(map(tuple, i.tolist()))) for v, i in fit.draws[0].batches])
     return found
 
 
@@ -252,9 +252,9 @@ def test_13_four_batches_share_the_random_numbers(settings, tiny):
     videos = tuple(replace(tiny.videos[0], name=f"c{i}", subset="train") for i in range(6))
     features = {"rgb": {video.name: tiny.features["rgb"]["v0"] for video in videos}}
     data = load_training_data(replace(tiny, videos=videos, features=features), "rgb", CPU)
-    fit = Fit(data, [six.for_stream("rgb")], 0, CPU)
+    fit = Fit([data], [six.for_stream("rgb")], [0], CPU)
     fit.epoch()
-    rows = [index[0].tolist() for _, index in fit.batches]
+    rows = [index[0].tolist() for _, index in fit.draws[0].batches]
     assert rows[0] == rows[1] == rows[2] == rows[3]
     assert rows[4] == rows[5] != rows[0]
 
@@ -262,7 +262,7 @@ def test_13_four_batches_share_the_random_numbers(settings, tiny):
 def test_29_draws_of_the_streams_are_their_own(settings, tiny):
     one, other = (seed_of_stream(0, stream) for stream in ("rgb", "flow"))
     data = load_training_data(tiny, "rgb", CPU)
-    fits = [Fit(data, [settings.for_stream("rgb")], seed, CPU) for seed in (one, one, other)]
+    fits = [Fit([data], [settings.for_stream("rgb")], [seed], CPU) for seed in (one, one, other)]
     weights = [fit.model.attention.fc1.weight for fit in fits]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

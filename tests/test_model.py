@@ -39,7 +39,7 @@ def test_stages_share_the_weights_between_them(s):
 @pytest.mark.parametrize("change", [{}, {"background": "last", "classifier_bias": True}])
 def test_what_is_restored_predicts_the_same(tiny, s, change):
     s = s.model_copy(update=change)
-    (trained,) = train.train(Job(tiny, "rgb", [s], 0, CPU))
+    (trained,) = train.train(Job(tiny, "rgb", [s], [0], CPU))
     features = inference.load_test_features(tiny, "rgb", s, CPU)
     whole = inference.predict(models.restore(trained.weights, s), features)
     look = inference.predict(models.restore(trained.checkpoints.at(-1), s), features)

@@ -72,7 +72,9 @@ def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, An
     stacks = [
         _StackEstimate.of(stack, data)
         for data in data_sets.values()
-        for stack in put_together([spec for _, spec in missing.values() if spec.data_digest == data.digest])
+        for stack in put_together(
+            data, [spec for _, spec in missing.values() if spec.data_digest == data.digest]
+        )
     ]
     jobs: dict[str, Any] = {}
     waits: dict[str, list[str]] = {name: [] for name in experiments}

@@ -1,9 +1,11 @@
 """Obtain runs: read from the run store those that exist, train the others, side by side."""
 
+import math
 import shutil
 import time
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -29,6 +31,10 @@ Stack = list[Spec]
 
 # Runs in a stack. More gain little, and each needs memory.
 MAX_STACK_RUNS = 16
+# Features or hidden activations of a batch; with more, a stack of several seeds is slower than single runs.
+MAX_MIXED_ACTIVATIONS = 2**17
+# So many runs of one seed gain as much from their common batches as from a larger stack of several seeds.
+MIN_RUNS_OF_A_SEED = 4
 # Hidden activations of a stack on the CPU: above this, moving them takes longer than stacking saves.
 MAX_STACK_ACTIVATIONS = 2**25
 LEFTOVER_AGE_S = 3 * 24 * 3600.0  # unfinished work that nobody has touched for this long is removed
@@ -53,7 +59,8 @@ def obtain(
     for spec in missing:
         if (folder / spec.digest).is_dir():
             warnings.warn(f"{folder / spec.digest}: is damaged and is trained again", stacklevel=2)
-    epochs = sum(stack[0].settings.total_epochs for stack in put_together(missing))
+    stacked = partial(put_together, data, workers=workers, group=group)
+    epochs = sum(stack[0].settings.total_epochs for stack in stacked(missing))
     with (
         tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line,
         Leases(folder / LEASES) as waiting,
@@ -61,7 +68,7 @@ def obtain(
         if missing:
             _remove_leftovers(folder)
         while missing:
-            stacks = put_together(missing)
+            stacks = stacked(missing)
             # Other processes do not report epochs; there a stack counts when it is finished.
             in_this_process = workers == 1 or len(stacks) < 2
             progress = partial(_show, line) if in_this_process else report_nothing
@@ -89,19 +96,37 @@ def _missing(folder: Path, specs: Sequence[Spec]) -> list[Spec]:
     return [spec for spec in specs if not is_sound(folder / spec.digest)]
 
 
-def put_together(specs: Sequence[Spec]) -> list[Stack]:
-    """Group runs that can train as a stack; the stacks that take longest come first."""
-    groups: dict[tuple[str, int, str, TrainingSettings], Stack] = {}
-    for spec in specs:
-        groups.setdefault((spec.stream, spec.seed, spec.device, stack_key(spec.settings)), []).append(spec)
+def put_together(data: DataSet, specs: Sequence[Spec], workers: int = 1, group: Group = ALONE) -> list[Stack]:
+    """Group runs that can train as a stack; the stacks that take longest come first.
+
+    Small runs on the CPU make stacks of several seeds, where there are few of each, and stacks enough for all
+    workers.
+    """
+    can_mix = {spec: group.size == 1 and _is_small(spec, data.dim(spec.stream)) for spec in specs}
+    keys = [(stack_key(spec.settings), spec.stream, spec.device, spec.seed) for spec in specs]
+    of_a_seed = Counter(keys)
+    groups: dict[tuple[object, ...], Stack] = {}
+    for spec, key in sorted(zip(specs, keys, strict=True), key=lambda pair: pair[0].seed):
+        mixed = can_mix[spec] and of_a_seed[key] < MIN_RUNS_OF_A_SEED
+        groups.setdefault(key[:-1] if mixed else key, []).append(spec)
     stacks = []
-    for group in groups.values():
-        s, size = group[0].settings, MAX_STACK_RUNS
-        if group[0].device == "cpu":
+    for runs in groups.values():
+        s, size = runs[0].settings, MAX_STACK_RUNS
+        if runs[0].device == "cpu":
             activations = s.batch_size * s.num_snippets * hidden_units(s)
             size = min(size, max(1, MAX_STACK_ACTIVATIONS // activations))
-        stacks += [group[i : i + size] for i in range(0, len(group), size)]
+        count = math.ceil(len(runs) / size)
+        if can_mix[runs[0]] and len(groups) < workers:
+            count = math.ceil(count / workers) * workers
+        size = math.ceil(len(runs) / count)
+        stacks += [runs[i : i + size] for i in range(0, len(runs), size)]
     return sorted(stacks, key=lambda stack: -len(stack) * stack[0].settings.total_epochs)
+
+
+def _is_small(spec: Spec, dim: int) -> bool:
+    s = spec.settings
+    largest = s.batch_size * s.num_snippets * max(dim, s.attention_hidden)
+    return spec.device == "cpu" and largest <= MAX_MIXED_ACTIVATIONS
 
 
 def hidden_units(s: TrainingSettings) -> int:
@@ -112,8 +137,8 @@ def hidden_units(s: TrainingSettings) -> int:
 def follow(group: Group, data: DataSet, device: torch.device) -> None:
     """Train along with a leader that obtains runs, until it tells nothing: `group.tell(None)`."""
     while (told := group.tell(None)) is not None:
-        stream, runs, seed, unfinished = told
-        train(Job(data, stream, runs, seed, device), state_folder=unfinished, group=group)
+        stream, runs, seeds, unfinished = told
+        train(Job(data, stream, runs, seeds, device), state_folder=unfinished, group=group)
 
 
 def obtain_models(
@@ -158,10 +183,10 @@ def _train_and_write(context: tuple[Path, DataSet, Progress, Group], stack: Stac
                 (folder / spec.digest).rename(aside)
                 shutil.rmtree(aside)
         before = time.perf_counter()
-        first, settings = specs[0], [spec.settings for spec in specs]
-        job = Job(data, first.stream, settings, first.seed, torch.device(first.device))
+        settings, seeds = [spec.settings for spec in specs], [spec.seed for spec in specs]
+        job = Job(data, specs[0].stream, settings, seeds, torch.device(specs[0].device))
         unfinished = folder / ".unfinished" / digest_of({"runs": [spec.digest for spec in specs]})
-        group.tell((job.stream, job.runs, job.seed, unfinished))
+        group.tell((job.stream, job.runs, job.seeds, unfinished))
         results = train(job, progress, unfinished, group)
         train_s = (time.perf_counter() - before) / len(specs)
         write(folder, data, list(zip(specs, results, strict=True)), train_s)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video, checked_features
@@ -99,9 +100,9 @@ class TrainingData:
         rows_of_batches = torch.split(send(places, device), sizes)
         targets = torch.split(self.target[send(together, device)], sizes)
         for rows, target, part in zip(rows_of_batches, targets, parts, strict=True):
-            x = self.features[rows]
+            x = embedding(rows, self.features)  # on the CPU four times as fast as features[rows]
             x = x.float() if x.dtype == torch.float16 else x
-            yield Batch(x, self.norm[rows], target, self.max_labels, part)
+            yield Batch(x[None], self.norm.take(rows)[None], target[None], self.max_labels, part)
 
     def _streamed(self, local: LocalSelection) -> Batch:
         videos, index, part = local
@@ -109,7 +110,8 @@ class TrainingData:
         snippets = [self.read(i)[rows] for i, rows in zip(videos.tolist(), index.numpy(), strict=True)]
         x = send(torch.from_numpy(np.stack(snippets).astype(np.float32)), device)
         rounded = x if self.rounded is None else x.to(self.rounded)
-        return Batch(rounded, x.square().sum(-1), self.target[send(videos, device)], self.max_labels, part)
+        target = self.target[send(videos, device)]
+        return Batch(rounded[None], x.square().sum(-1)[None], target[None], self.max_labels, part)
 
 
 def load_training_data(

@@ -1,9 +1,10 @@
 """The losses of `stages` with their gradients, computed fast, for one run or for a stack of runs.
 
-A stack of R runs has weights of its own for each run, (R, O, I), and sees one batch. A step computes the
-losses and, by the chain rule written out, the gradients together, without a graph of operations:
+A stack of R runs has weights of its own for each run, (R, O, I). All runs see one batch, S = 1, or each run
+sees one of its own, S = R. A step computes the losses and, by the chain rule written out, the gradients
+together, without a graph of operations:
 
-- Whatever multiplies the features does so in as few products as possible. Pooling and classifier are both
+- Whatever multiplies shared features does so in as few products as possible. Pooling and classifier are both
   linear, so the pooled w_cᵀx_t stand for w_cᵀx_fg, and no x_fg is computed.
 - With the decoder's last layer x̂ = W·h + b, the losses need ‖x − x̂‖², not x̂. Where D is large,
   ‖x − W·h − b‖² = ‖x‖² − 2·bᵀx + ‖b‖² + hᵀ(WᵀW·h + 2·Wᵀb − 2·Wᵀx) replaces arrays as large as the features.
@@ -15,7 +16,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self, TypeVar
 
 import torch
@@ -34,7 +35,7 @@ PER_RUN = (
     "pool_offset_bg", "pool_offset_fg", "prior_shift", "sigma", "warmup_epochs", "warmup_re", "warmup_step",
 )  # fmt: skip
 # Hidden activations of a piece of a batch on the CPU: its arrays then fit in the second-level caches.
-PIECE = 2**20
+PIECE = 2**19
 # oneDNN's float32 products, which `linear` does not use: from LARGE multiplications on, twice as fast on AMD.
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 LARGE = 2**22
@@ -49,13 +50,18 @@ def stack_key(settings: TrainingSettings) -> TrainingSettings:
     return settings.model_copy(update=plain | {"gamma_re": float(bool(settings.gamma_re))})
 
 
-def stack(module: Module, runs: int) -> Module:
-    """Return a stack of R copies of a module of a single run."""
-    stacked = copy.deepcopy(module)
-    for layer in stacked.modules():
-        for name, values in layer.named_parameters(recurse=False):
-            setattr(layer, name, nn.Parameter(values.detach().expand(runs, *values.shape).clone()))
+def stack(modules: Sequence[Module]) -> Module:
+    """Return a stack of R modules, each of a single run, as copies."""
+    stacked = copy.deepcopy(modules[0])
+    for values, *of_runs in zip(stacked.parameters(), *(m.parameters() for m in modules), strict=True):
+        values.data = torch.stack([own.detach() for own in of_runs])
     return stacked
+
+
+def copy_runs(to: Module, of: Module, runs: Sequence[int]) -> None:
+    """Make `to`, a stack of any size, a copy of some runs of a stack."""
+    for own, values in zip(to.parameters(), of.parameters(), strict=True):
+        own.data = values.detach()[runs]
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
@@ -137,17 +143,22 @@ class Factors:
         rows = [torch.stack([getattr(run, field.name) for run in runs]) for field in fields(cls)]
         return cls(*send(torch.stack(rows).to(like.dtype), like.device))
 
+    def of_runs(self, runs: Sequence[int]) -> Self:
+        """Return the factors of some runs."""
+        return type(self)(*torch.stack([getattr(self, field.name) for field in fields(self)])[:, runs])
+
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of videos.
+    """A batch of videos for all runs of a stack, S = 1, or a batch for each run, S = R.
 
     Attributes:
-        x: snippet features, (B, T, D), rounded or not.
-        norm: ‖x‖² of each snippet, (B, T).
-        target: label distribution, (B, C + 1).
+        x: snippet features, (S, B, T, D), rounded or not.
+        norm: ‖x‖² of each snippet, (S, B, T).
+        target: label distribution, (S, B, C + 1).
         max_labels: most classes that any training video has.
         part: which videos of a batch on several processes these are; None on one.
+        noise: ε, (S, L, B, T, Z); None where no z is needed.
     """
 
     x: Tensor
@@ -155,34 +166,48 @@ class Batch:
     target: Tensor
     max_labels: int
     part: Part | None = None
+    noise: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return self.x.shape[1]
+
+    @classmethod
+    def join(cls, batches: Sequence[Self]) -> Self:
+        """Put batches of one size for single runs together to a batch for each run of a stack."""
+        noises = [batch.noise for batch in batches if batch.noise is not None]
+        return cls(
+            torch.cat([batch.x for batch in batches]),
+            torch.cat([batch.norm for batch in batches]),
+            torch.cat([batch.target for batch in batches]),
+            batches[0].max_labels,
+            noise=torch.cat(noises) if noises else None,
+        )
 
 
 Losses = dict[str, Tensor]
 Gradients = list[Tensor]
 
 
-def stage_a_losses(
-    model: Model, batch: Batch, s: TrainingSettings, f: Factors, generator: torch.Generator
-) -> Losses:
+def stage_a_losses(model: Model, batch: Batch, s: TrainingSettings, f: Factors) -> Losses:
     """Compute the losses of `stages.stage_a` for each run of a stack, and set the gradients of their sum.
 
     No run's loss depends on the weights of another, so these are the gradients of each run.
 
     Args:
         model: a stack of runs; attention and classifier get gradients, in place of those they had.
-        batch: what they learn from.
+        batch: what they learn from; with noise, unless s.gamma_re is 0.
         s: settings, resolved for the stream; of those in `PER_RUN` it only counts which weights are zero.
             A loss of weight zero counts as zero.
         f: the factors of each run.
-        generator: source of z, the same for all runs.
     Returns:
         Each loss by name, (R,); "total" is the one to minimize.
     """
-    noise = _noise(batch, s, generator) if s.gamma_re else None
     with torch.no_grad():
         decoder = _Decoder(model, trains=False) if s.gamma_re else None
         losses, gradients = _sum(
-            _stage_a(model, decoder, piece, s, f, len(batch.x)) for piece in _pieces(model, batch, noise)
+            _stage_a(model, decoder, piece, s, f, batch.size) for piece in _pieces(model, batch)
         )
         l_d = f.fg_weight * losses["fg"] + f.alpha * losses["bg"]  # Eq. (6)
         loss = l_d + f.gamma_re * losses["re"] + f.gamma_guide * losses["guide"]  # Eq. (16)
@@ -190,22 +215,20 @@ def stage_a_losses(
     return losses | {"total": loss}
 
 
-def stage_b_losses(
-    model: Model, batch: Batch, s: TrainingSettings, f: Factors, generator: torch.Generator
-) -> Losses:
+def stage_b_losses(model: Model, batch: Batch, s: TrainingSettings, f: Factors) -> Losses:
     """Compute the losses of `stages.stage_b` for each run of a stack; the CVAE gets the gradients.
 
     Arguments and result as in `stage_a_losses`.
     """
-    noise = _noise(batch, s, generator)
+    snippets = batch.norm[0].numel()
     with torch.no_grad():
         decoder = _Decoder(model, trains=True)
         losses, gradients = _sum(
-            _stage_b(model, decoder, piece, f, batch.norm.numel()) for piece in _pieces(model, batch, noise)
+            _stage_b(model, decoder, piece, f, snippets) for piece in _pieces(model, batch)
         )
         losses["cvae"] = -f.log_p_weight * losses["log_likelihood"] + f.beta * losses["kl"]  # Eq. (10)
         loss = f.cvae_weight * losses["cvae"]
-        scale = f.cvae_weight * f.log_p_weight / (batch.norm.numel() * s.num_samples * f.sigma**2)
+        scale = f.cvae_weight * f.log_p_weight / (snippets * s.num_samples * f.sigma**2)
         gradients = [_per_run(scale, gradient) * gradient for gradient in gradients]
     _set_gradients(model, "b", gradients)
     return losses | {"total": loss}
@@ -216,7 +239,7 @@ def classification_losses(model: Model, batch: Batch) -> Tensor:
     """L_fg of Eq. (6), (R,), of each run of a stack, pooled without an offset as in a test."""
     hidden, tcam = _products(batch.x, _attention_and_classifier(model))
     lam = _attention(model, hidden.relu_())
-    b, T = batch.norm.shape
+    _, b, T = batch.norm.shape
     lam, tcam = lam.view(-1, b, 1, T), tcam.reshape(len(tcam), b, T, -1)
     logits = (lam @ tcam / lam.sum(-1, keepdim=True).clamp_min(LEAST_WEIGHT)).squeeze(2)
     bias = model.classifier.fc1.bias
@@ -227,36 +250,16 @@ def classification_losses(model: Model, batch: Batch) -> Tensor:
 # ---- one piece of a batch ----
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Some videos of a batch, and ε, (L, b·T, Z)."""
-
-    x: Tensor
-    norm: Tensor
-    target: Tensor
-    noise: Tensor | None
-    max_labels: int
-
-
-def _noise(batch: Batch, s: TrainingSettings, generator: torch.Generator) -> Tensor:
-    """ε, (L, B, T, Z); on several processes, the rows that one process would draw for these videos."""
-    B, T = batch.norm.shape
-    shape = (s.num_samples, batch.part.total if batch.part else B, T, s.latent_dim)
-    noise = torch.randn(shape, generator=generator, device=batch.norm.device, dtype=batch.target.dtype)
-    return noise[:, batch.part.rows] if batch.part else noise
-
-
-def _pieces(model: Model, batch: Batch, noise: Tensor | None) -> Iterator[Piece]:
+def _pieces(model: Model, batch: Batch) -> Iterator[Batch]:
     """Cut a batch on the CPU into pieces of a few videos."""
-    B, T = batch.norm.shape
     runs, hidden, _ = model.attention.fc1.weight.shape
     count = 1
     if batch.x.device.type == "cpu":
-        count = min(B, -(-runs * hidden * B * T // PIECE))
-    parts = [values.chunk(count) for values in (batch.x, batch.norm, batch.target)]
-    noises = [None] * len(parts[0]) if noise is None else noise.chunk(count, 1)
-    for x, norm, target, eps in zip(*parts, noises, strict=True):
-        yield Piece(x, norm, target, None if eps is None else eps.flatten(1, 2), batch.max_labels)
+        count = min(batch.size, -(-runs * hidden * batch.norm[0].numel() // PIECE))
+    parts = [values.chunk(count, 1) for values in (batch.x, batch.norm, batch.target)]
+    noises = [None] * len(parts[0]) if batch.noise is None else batch.noise.chunk(count, 2)
+    for x, norm, target, noise in zip(*parts, noises, strict=True):
+        yield replace(batch, x=x, norm=norm, target=target, noise=noise)
 
 
 def _set_gradients(model: Model, stage: str, gradients: Gradients) -> None:
@@ -299,7 +302,7 @@ class _Decoder:
         return [(self.W.mT, None)] if self.expands else []
 
     def train(
-        self, piece: Piece, lam: Tensor, z: Tensor, xw: Sequence[Tensor]
+        self, piece: Batch, lam: Tensor, z: Tensor, xw: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Gradients]:
         """Return Σ‖x − x̂‖², (R,), and half its gradients for z, (R, L, n, Z), and the decoder's weights."""
         L = z.shape[1]
@@ -317,12 +320,12 @@ class _Decoder:
         return squared.sum((1, 2)), d_z.view(z.shape), [d_first, d_g1.sum(1), *of_second, *of_last]
 
     def reconstruction(
-        self, piece: Piece, lam: Tensor, xw: Sequence[Tensor], f: Factors, B: int, d_lam: Tensor
+        self, piece: Batch, lam: Tensor, xw: Sequence[Tensor], f: Factors, B: int, d_lam: Tensor
     ) -> Tensor:
         """Return L_re of Eq. (11), (R,), and add its gradient to `d_lam`, (R, n)."""
         noise = piece.noise
         assert noise is not None
-        L, D = len(noise), piece.x.shape[-1]
+        L, D = noise.shape[1], piece.x.shape[-1]
         v = f.r[:, None] * self.of_z.sum(-1) + self.of_lam  # what λ is multiplied by, through z and directly
         (g1,) = _products(noise, [(self.of_z, self.fc1.bias)])
         g1.addcmul_(lam.repeat(1, L).unsqueeze(-1), v[:, None]).relu_()
@@ -339,22 +342,22 @@ class _Decoder:
         return l_re
 
     def _distance(
-        self, piece: Piece, h: Tensor, L: int, xw: Sequence[Tensor]
+        self, piece: Batch, h: Tensor, L: int, xw: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Gradients]:
         """Return ‖x − x̂‖², (R, L, n), and half its gradients for h and, where it trains, for W and b."""
-        x, W, b = piece.x.flatten(0, 1), self.W, self.b
-        R, n = len(h), len(x)
+        x, W, b = piece.x.flatten(1, 2), self.W, self.b
+        R, n = len(h), x.shape[1]
         if not xw:
             error = _affine(h, W, b)
-            error.view(R, L, n, -1).sub_(x)
+            error.view(R, L, n, -1).sub_(x.unsqueeze(1))
             squared = torch.linalg.vector_norm(error, dim=-1).square().view(R, L, n)
             of_last = [_weight_gradient(error, h), error.sum(1)] if self.trains else []
             return squared, _affine(error, W.mT), of_last
         offset = (self.wb[:, None] - xw[0]).unsqueeze(1)  # (R, 1, n, K)
         d_h = _affine(h, self.gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
         squared = ((d_h + offset) * h.view(d_h.shape)).sum(-1)
-        total = x.sum(0, dtype=b.dtype)  # Σx, of which only Σ‖x‖² − 2·bᵀΣx + n‖b‖² is needed
-        outer = piece.norm.sum() - 2 * (b @ total) + n * b.square().sum(-1)
+        total = x.sum(1, dtype=b.dtype)  # Σx, of which only Σ‖x‖² − 2·bᵀΣx + n‖b‖² is needed
+        outer = piece.norm.sum((1, 2)) - 2 * (b * total).sum(-1) + n * b.square().sum(-1)
         squared += _per_run(outer / n, squared)
         of_last = []
         if self.trains:
@@ -368,10 +371,10 @@ class _Decoder:
 
 
 def _stage_a(
-    model: Model, decoder: _Decoder | None, piece: Piece, s: TrainingSettings, f: Factors, B: int
+    model: Model, decoder: _Decoder | None, piece: Batch, s: TrainingSettings, f: Factors, B: int
 ) -> tuple[Losses, Gradients]:
     """Contribution of some videos to the losses of stage (a) and their gradients."""
-    (b, T), fc1, fc2 = piece.norm.shape, model.attention.fc1, model.attention.fc2
+    (_, b, T), fc1, fc2 = piece.norm.shape, model.attention.fc1, model.attention.fc2
     weights = _attention_and_classifier(model) + (decoder.products() if decoder else [])
     hidden, tcam, *xw = _products(piece.x, weights)
     lam = _attention(model, hidden.relu_())
@@ -407,8 +410,8 @@ def _discriminative(
     bias = classifier.fc1.bias
     log_p = (pooled if bias is None else pooled + bias[:, None, None]).log_softmax(-1)
     background = torch.zeros_like(target)
-    background[:, _background(classifier)] = 1
-    targets = torch.stack([target, background], 1)
+    background[..., _background(classifier)] = 1
+    targets = torch.stack([target, background], 2)  # (S, b, 2, C + 1)
     l_d = -(targets * log_p).sum((1, 3)).T / B
     d_logits = log_p.exp().mul_(targets.sum(-1, keepdim=True)).sub_(targets)
     d_logits *= torch.stack([f.fg_weight, f.alpha], -1)[:, None, :, None] / B
@@ -431,16 +434,16 @@ def _guide(
 ) -> Tensor:
     """L_guide of Eq. (15), (R,); its gradients are added to `d_lam` and `d_tcam`.
 
-    `labels` are the largest entries of the label distribution and their columns, (b, max_labels) each.
+    `labels` are the largest entries of the label distribution and their columns, (S, b, max_labels) each.
     """
     T, background = lam.shape[-1], _background(classifier)
     G = gaussian_matrix(T, s.sigma_tcam, lam.dtype, lam.device)
     p = tcam.softmax(-1)
     weight, label = labels
-    column = label[:, None].expand(*p.shape[:-1], -1)
+    column = label.unsqueeze(2).expand(*p.shape[:-1], -1)
     of_label, of_background = p.gather(-1, column), p[..., background, None]
     smooth = torch.cat([of_label, 1 - of_background], -1).mT @ G.T  # (R, b, labels + 1, T)
-    of_class, chosen = (smooth[:, :, :-1] * (weight > 0)[:, :, None]).max(2, keepdim=True)
+    of_class, chosen = (smooth[:, :, :-1] * (weight > 0).unsqueeze(-1)).max(2, keepdim=True)
     maps = torch.cat([of_class, smooth[:, :, -1:]], 2)  # Eq. (13, 14)
     distance = lam.unsqueeze(2) - maps
     l_guide = distance.abs().sum((1, 2, 3)) / (B * T)
@@ -458,15 +461,17 @@ def _guide(
 
 
 def _stage_b(
-    model: Model, decoder: _Decoder, piece: Piece, f: Factors, snippets: int
+    model: Model, decoder: _Decoder, piece: Batch, f: Factors, snippets: int
 ) -> tuple[Losses, Gradients]:
     """Contribution of some videos to the losses of stage (b) and their gradients.
 
     The gradients are those of the total divided by the factor of ½‖x − x̂‖² in it; σ²·L·β is then that of KL.
     """
     D, encoder = piece.x.shape[-1], model.cvae.encoder
-    attention, noise = model.attention.fc1, piece.noise
-    assert noise is not None
+    attention = model.attention.fc1
+    assert piece.noise is not None
+    noise = piece.noise.flatten(2, 3)  # (S, L, n, Z)
+    L = noise.shape[1]
     first = encoder.fc1.weight
     weights = [(attention.weight, attention.bias), (first[..., :-1], encoder.fc1.bias)]
     hidden, h1, *xw = _products(piece.x, weights + decoder.products())
@@ -481,7 +486,7 @@ def _stage_b(
     shift = mu - _per_run(f.r, mu) * lam.unsqueeze(-1)
     variance = scale.square()
     kl = 0.5 * (variance.sum((1, 2)) + shift.square().sum((1, 2)) - (1 + log_var).sum((1, 2)))
-    ratio = _per_run(f.beta * f.sigma**2 * len(noise) / f.log_p_weight, mu)
+    ratio = _per_run(f.beta * f.sigma**2 * L / f.log_p_weight, mu)
     d_posterior = torch.empty_like(posterior)
     d_mu, d_log_var = d_posterior.chunk(2, -1)
     torch.addcmul(d_z.sum(1), shift, ratio, out=d_mu)
@@ -492,7 +497,7 @@ def _stage_b(
     (d_x_column,) = _product_gradients(piece.x, [d_h1], first.dtype)
     d_first = torch.cat([d_x_column, _weight_gradient(d_h1, lam.unsqueeze(-1))], -1)
     constant = D / 2 * (2 * math.pi * f.sigma**2).log() * lam.shape[1]
-    log_p = -squared / (2 * f.sigma**2 * len(noise)) - constant
+    log_p = -squared / (2 * f.sigma**2 * L) - constant
     return {"log_likelihood": log_p / snippets, "kl": kl / snippets}, [
         d_first,
         d_h1.sum(1),
@@ -537,11 +542,14 @@ def _relu_gradient(gradient: Tensor, output: Tensor) -> Tensor:
     return gradient
 
 
-def _affine(h: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
-    """h·Wᵀ + b of each run, (R, n, O), of (R, n, I)."""
+def _affine(h: Tensor, W: Tensor, b: Tensor | None = None, own: torch.dtype | None = None) -> Tensor:
+    """h·Wᵀ + b of each run, (R, n, O), of (R, n, I); types as in `_linear`."""
     if len(W) == 1:
-        return _linear(h[0], W[0], None if b is None else b[0]).unsqueeze(0)
-    return torch.bmm(h, W.mT) if b is None else torch.baddbmm(b.unsqueeze(1), h, W.mT)
+        return _linear(h[0], W[0], None if b is None else b[0], own).unsqueeze(0)
+    if own is None or h.dtype == own:
+        return torch.bmm(h, W.mT) if b is None else torch.baddbmm(b.unsqueeze(1), h, W.mT)
+    product = torch.bmm(h, W.mT.to(h.dtype)).to(own)
+    return product if b is None else product.add_(b.unsqueeze(1))
 
 
 def _weight_gradient(gradient: Tensor, h: Tensor) -> Tensor:
@@ -552,11 +560,11 @@ def _weight_gradient(gradient: Tensor, h: Tensor) -> Tensor:
 
 
 def _products(x: Tensor, weights: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
-    """x·W_iᵀ + b_i, (R, n, O_i), of what all runs share, (..., I); W_i is rounded to the type of x."""
-    x, own = x.flatten(0, -2), weights[0][0].dtype
-    R = len(weights[0][0])
-    if R == 1:
-        return [_linear(x, W[0], None if b is None else b[0], own).unsqueeze(0) for W, b in weights]
+    """x·W_iᵀ + b_i, (R, n, O_i), of what runs share or have, (S, ..., I); W_i is rounded to the type of x."""
+    own, R = weights[0][0].dtype, len(weights[0][0])
+    if len(x) == R:
+        return [_affine(x.flatten(1, -2), W, b, own) for W, b in weights]
+    x = x.flatten(0, -2)
     rows = [W.flatten(0, 1) for W, _ in weights]
     product = _linear(x, torch.cat(rows), None, own)
     found = []
@@ -568,9 +576,10 @@ def _products(x: Tensor, weights: Sequence[tuple[Tensor, Tensor | None]]) -> lis
 
 def _product_gradients(x: Tensor, gradients: Sequence[Tensor], own: torch.dtype) -> list[Tensor]:
     """Gradients of `_products` for its weights, (R, O_i, I)."""
+    if len(x) == len(gradients[0]):
+        x = x.flatten(1, -2)
+        return [_weight_gradient(gradient.to(x.dtype), x).to(own) for gradient in gradients]
     x = x.flatten(0, -2)
-    if len(gradients[0]) == 1:
-        return [_transposed_product(g[0].to(x.dtype), x).to(own).unsqueeze(0) for g in gradients]
     columns = [gradient.transpose(0, 1).flatten(1) for gradient in gradients]
     rows = _transposed_product(torch.cat(columns, 1).to(x.dtype), x).to(own)
     parts = torch.split(rows, [values.shape[1] for values in columns])

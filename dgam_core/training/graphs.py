@@ -5,7 +5,7 @@ A step has some hundred kernels, and most of them run for less time than a progr
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from dgam_core.training.fused import Batch, Factors
 WARM_UP = 3
 
 Losses = dict[str, Tensor]
-Take = Callable[[Batch, Factors], Losses]
+Take = Callable[[Sequence[Batch], Factors], Losses]
 
 
 class Replayed:
@@ -35,16 +35,17 @@ class Replayed:
         self._taken: Counter[int] = Counter()
         self._recorded: dict[int, _Recorded] = {}
 
-    def __call__(self, batch: Batch, factors: Factors) -> Losses:
-        """Take a step and return its losses, which the next call may overwrite.
+    def __call__(self, batches: Sequence[Batch], factors: Factors) -> Losses:
+        """Take a step with the one batch and return its losses, which the next call may overwrite.
 
         The values in one object of factors never change.
         """
-        size = len(batch.x)
+        (batch,) = batches
+        size = batch.size
         if self._taken[size] < WARM_UP:
             self._taken[size] += 1
             with on_side_stream():
-                return self._take(batch, factors)
+                return self._take(batches, factors)
         if size not in self._recorded:
             self._recorded[size] = _Recorded(self._take, batch, factors, self._generator)
         return self._recorded[size](batch, factors)
@@ -56,7 +57,7 @@ class _Recorded:
         self._batch = replace(batch, x=batch.x.clone(), norm=batch.norm.clone(), target=batch.target.clone())
         self._factors = Factors(*map(torch.clone, _tensors(factors)))
         self._latest: Factors | None = None
-        self._replay = record(lambda: take(self._batch, self._factors), generator)
+        self._replay = record(lambda: take([self._batch], self._factors), generator)
 
     def __call__(self, batch: Batch, factors: Factors) -> Losses:
         _copy(self._batch, batch)

@@ -1,12 +1,12 @@
 """Training a stack of runs: two models each, their checkpoints, and what is needed to resume (section 3.3).
 
-Runs of the same data, stream, seed and sizes train as a stack: they see the same snippets and random
-numbers, each run has its own weights, and every step computes all runs at once. A run comes out as it would
-alone, but for rounding.
+Runs of the same data, stream and sizes train as a stack: each run has its own weights, and every step
+computes all runs at once. Runs of the same seed see the same snippets and random numbers. A run comes out as
+it would alone, but for rounding.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from dgam_core.system.files import whole_file
 from dgam_core.system.machine import threads_for
 from dgam_core.training.batches import ROUNDED, TrainingData, hold_out, load_training_data
 from dgam_core.training.fit import Fit
-from dgam_core.training.fused import classification_losses, matmul
+from dgam_core.training.fused import Batch, classification_losses, matmul
 from dgam_core.training.processes import ALONE, Group
 
 STATE_INTERVAL_S = 60.0  # between two notes of the state of an unfinished training
@@ -35,17 +35,18 @@ Progress = Callable[[Mapping[str, Tensor]], object]
 
 @dataclass(frozen=True)
 class Job:
-    """A stack of runs to train together: they see the same snippets and random numbers.
+    """A stack of runs to train together.
 
     Attributes:
         runs: settings of each run, resolved for the stream, with equal `stack_key`.
-        seed: seed of the initial weights, the mini-batches, the snippets drawn and z.
+        seeds: each run's seed of the initial weights, the mini-batches, the snippets drawn and z; on CUDA and
+            on several processes, all runs have the same.
     """
 
     data: DataSet
     stream: str
     runs: Sequence[TrainingSettings]
-    seed: int
+    seeds: Sequence[int]
     device: torch.device
 
 
@@ -115,16 +116,19 @@ def train(
     with group.agreeing():
         videos = load_training_data(job.data, job.stream, job.device, group, ROUNDED.get(s.matmul))
     with threads_for(count * s.batch_size * s.num_snippets * videos.dim), matmul(s.matmul):
-        seed = seed_of_stream(job.seed, job.stream)
-        first = Fit(videos, job.runs, seed, job.device, group)
+        seeds = [seed_of_stream(seed, job.stream) for seed in job.seeds]
+        first = Fit([videos] * count, job.runs, seeds, job.device, group)
         state_file = state_folder and state_folder / "first.pt"
         snapshots = _fit_and_evaluate(first, s, progress, Model.inference_weights, state_file, group)
         curves = first.curves()
-        _check(curves, f"{job.data.name}, {job.stream}, seed {job.seed}")
+        _check(curves, job)
         held_out_losses = torch.zeros(0, count)
         if s.held_out:
-            kept, held_out = map(videos.take, hold_out(videos.target, s.held_out, job.seed))
-            second = Fit(kept, job.runs, seed, job.device, group)
+            splits = [hold_out(videos.target, s.held_out, seed) for seed in job.seeds]
+            kept, held_out = ([videos.take(chosen) for chosen in part] for part in zip(*splits, strict=True))
+            second = Fit(kept, job.runs, seeds, job.device, group)
+            if len(set(seeds)) == 1:  # all runs share a batch
+                held_out = held_out[:1]
             loss = partial(classification_loss, data=held_out, settings=s, group=group)
             state_file = state_folder and state_folder / "second.pt"
             held_out_losses = torch.stack(_fit_and_evaluate(second, s, progress, loss, state_file, group))
@@ -142,14 +146,13 @@ def train(
     return results
 
 
-def _check(curves: dict[str, NDArray[np.float32]], where: str) -> None:
+def _check(curves: dict[str, NDArray[np.float32]], job: Job) -> None:
     """Refuse losses, (epochs, R), that are not finite."""
     for name, values in curves.items():
-        finite = np.isfinite(values).all(1)
-        if not finite.all():
+        for epoch, r in np.argwhere(~np.isfinite(values))[:1]:  # the first
             raise InputError(
-                f"{where}: the loss {name!r} is infinite or undefined after {int(np.argmin(finite))} epochs; "
-                "lower learning_rate"
+                f"{job.data.name}, {job.stream}, seed {job.seeds[r]}: the loss {name!r} is infinite or "
+                f"undefined after {epoch} epochs; lower learning_rate"
             )
 
 
@@ -189,15 +192,25 @@ def _fit_and_evaluate(
 
 @torch.no_grad()
 def classification_loss(
-    model: Model, data: TrainingData, settings: TrainingSettings, group: Group = ALONE
+    model: Model, data: Sequence[TrainingData], settings: TrainingSettings, group: Group = ALONE
 ) -> Tensor:
-    """L_fg of Eq. (6) over whole videos, (R,): T snippets spread uniformly over each, pooled as in a test."""
-    T = settings.num_snippets
-    snippets = torch.from_numpy(np.stack([sample_test(v, T, T) for v in data.count.tolist()]))
-    total = torch.zeros((), device=data.target.device)
-    batches = torch.split(torch.arange(len(snippets)), settings.batch_size)
-    for videos, batch in zip(batches, data.batches((v, snippets[v]) for v in batches), strict=True):
-        share = len(videos) / len(snippets) * (batch.part.share if batch.part else 1)
+    """L_fg of Eq. (6) over whole videos, (R,): T snippets spread uniformly over each, pooled as in a test.
+
+    `data` are videos for all runs, or as many for each.
+    """
+    T, count = settings.num_snippets, len(data[0].count)
+    total = torch.zeros((), device=data[0].target.device)
+    chosen = torch.split(torch.arange(count), settings.batch_size)
+    in_turn = (_spread(videos, chosen, T) for videos in data)
+    for videos, batches in zip(chosen, zip(*in_turn, strict=True), strict=True):
+        batch = batches[0] if len(batches) == 1 else Batch.join(batches)
+        share = len(videos) / count * (batch.part.share if batch.part else 1)
         total = total + share * classification_losses(model, batch)
     group.add_up([total])
     return total
+
+
+def _spread(data: TrainingData, chosen: Sequence[Tensor], T: int) -> Iterator[Batch]:
+    """Yield chosen videos, batch by batch, with T snippets spread uniformly over each."""
+    snippets = torch.from_numpy(np.stack([sample_test(v, T, T) for v in data.count.tolist()]))
+    return data.batches((videos, snippets[videos]) for videos in chosen)

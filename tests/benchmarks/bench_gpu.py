@@ -61,7 +61,8 @@ def copy_rate():
 def fit_of(data, runs, **change):
     s = settings_of(SCALE, **change)
     rounded = batches.ROUNDED.get(s.matmul)
-    return Fit(batches.load_training_data(data, "rgb", DEVICE, rounded=rounded), [s] * runs, 0, DEVICE)
+    loaded = batches.load_training_data(data, "rgb", DEVICE, rounded=rounded)
+    return Fit([loaded] * runs, [s] * runs, [0] * runs, DEVICE)
 
 
 def run_epochs(benchmark, fit, arithmetic="float32"):

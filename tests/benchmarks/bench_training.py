@@ -33,7 +33,7 @@ def batch_of(sizes, device):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(B, T, D, generator=generator).abs()
     target = torch.eye(C + 1)[torch.randint(1, C + 1, (B,), generator=generator)]
-    return Batch(x.to(device), x.square().sum(-1).to(device), target.to(device), max_labels=1)
+    return Batch(*(v[None].to(device) for v in (x, x.square().sum(-1), target)), max_labels=1)
 
 
 def pair(model, losses, fused=True):
@@ -84,7 +84,7 @@ def direct_pair(sizes, s, device=CPU):
     generator, batch = torch.Generator(device).manual_seed(0), batch_of(sizes, device)
     model = new_model(sizes[2], sizes[3], s, 0).to(device)
     forms = {"a": direct_a, "b": direct_b}
-    return pair(model, lambda stage: forms[stage](model, batch.x, batch.target, s, generator))
+    return pair(model, lambda stage: forms[stage](model, batch.x[0], batch.target[0], s, generator))
 
 
 def readable_pair(sizes, s, device=CPU, from_host=False):
@@ -94,7 +94,7 @@ def readable_pair(sizes, s, device=CPU, from_host=False):
     forms = {"a": stage_a, "b": stage_b}
 
     def losses(stage):
-        out = forms[stage](model, batch.x.to(device), batch.target.to(device), s, 1.0, generator)
+        out = forms[stage](model, batch.x[0].to(device), batch.target[0].to(device), s, 1.0, generator)
         if from_host:
             for value in out.values():
                 value.item()
@@ -103,15 +103,21 @@ def readable_pair(sizes, s, device=CPU, from_host=False):
     return pair(model, losses, fused=False)
 
 
-def fused_pair(sizes, s, runs=1, device=CPU):
-    """A pair of steps of a stack of runs by `training.fused`."""
-    generator, batch = torch.Generator(device).manual_seed(0), batch_of(sizes, device)
+def fused_pair(sizes, s, runs=1, device=CPU, seeds=1):
+    """A pair of steps of a stack of runs, of one seed or of as many seeds, by `training.fused`."""
+    B, T, D, C = sizes[:4]
+    generator, batch = torch.Generator(device).manual_seed(0), Batch.join([batch_of(sizes, device)] * seeds)
     batch = replace(batch, x=batch.x.to(batches.ROUNDED.get(s.matmul, batch.x.dtype)))
-    _, T, D, C = sizes[:4]
-    model = stack(new_model(D, C, s, 0), runs).to(device)
+    shape = (seeds, s.num_samples, B, T, s.latent_dim)
+    model = stack([new_model(D, C, s, 0)] * runs).to(device)
     factors = Factors.stack([Factors.of(s, 1.0, T, D)] * runs, batch.target)
     forms = {"a": stage_a_losses, "b": stage_b_losses}
-    return pair(model, lambda stage: forms[stage](model, batch, s, factors, generator)["total"])
+
+    def losses(stage):
+        drawn = replace(batch, noise=torch.randn(shape, generator=generator, device=device))
+        return forms[stage](model, drawn, s, factors)["total"]
+
+    return pair(model, losses)
 
 
 def at_scale(form, scale, *arguments, **change):
@@ -197,6 +203,15 @@ def test_stacked(benchmark, scale, runs):
     )
 
 
+@pytest.mark.parametrize(("runs", "seeds"), [(1, 1), (16, 16), (16, 1)])
+def test_seeds(benchmark, runs, seeds):
+    benchmark.group = "A pair of steps for each of R stacked runs of S seeds, demo scale"
+    benchmark.name = f"R = {runs}, S = {seeds}"
+    benchmark.extra_info["share"] = runs
+    step = at_scale(fused_pair, "demo", runs, CPU, seeds)
+    benchmark.pedantic(step, rounds=5, warmup_rounds=1, iterations=10)
+
+
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     """A fifth of the training videos of simulated THUMOS14, at paper scale, as a store."""
@@ -214,5 +229,5 @@ def test_features_in(benchmark, videos, place, monkeypatch):
     benchmark.name = place
     monkeypatch.setattr(batches, "MAX_MEMORY_SHARE", 0.5 if place == "memory" else 0.0)
     loaded = batches.load_training_data(videos, "rgb", CPU)
-    fit = Fit(loaded, [settings_of("paper")], 0, CPU)
+    fit = Fit([loaded], [settings_of("paper")], [0], CPU)
     benchmark.pedantic(fit.epoch, rounds=4, warmup_rounds=1)

@@ -58,9 +58,10 @@ def test_a_job_is_a_stack_or_several_small_ones(tmp_path, experiment, monkeypatc
     assert len(several["jobs"]) == 1
     # Those with and without L_re do not stack.
     sizes = sorted(len(job["runs"]) for job in single["jobs"].values())
-    assert sizes == [1] * 4 + [3] * 4  # seeds, streams
+    assert sizes == [2] * 2 + [6] * 2  # streams; both seeds together
     for job in single["jobs"].values():
-        assert len({(row["stream"], row["seed"]) for row in job["runs"]}) == 1
+        assert len({row["stream"] for row in job["runs"]}) == 1
+        assert job["about"].endswith("seeds 0, 1")
 
 
 def test_what_a_job_asks_for(tmp_path, experiment):

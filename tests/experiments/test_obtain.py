@@ -17,6 +17,7 @@ from dgam_core.experiments import obtain, run_store
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.system.leases import Leases
 from dgam_core.training import train
+from dgam_core.training.processes import Group
 
 CPU = torch.device("cpu")
 
@@ -62,7 +63,7 @@ def finished(folder):
 def test_runs_are_trained_once_and_read_afterwards(tmp_path, tiny, specs, trainings):
     first = obtain.obtain(tmp_path, tiny, specs)
     again = obtain.obtain(tmp_path, tiny, specs)
-    assert trainings.count == 4
+    assert trainings.count == 2  # two streams, of two seeds each
     for a, b in zip(first, again, strict=True):
         assert a.record == b.record
         for name, values in a.trained.curves.items():
@@ -77,24 +78,45 @@ def test_runs_that_can_are_put_together_the_longest_first(tiny, settings):
 
     one, other, short = spec(0), spec(0, beta=0.5), spec(0, epochs=1)
     without, another_seed = spec(0, gamma_re=0.0), spec(1)
-    stacks = obtain.put_together([short, one, without, other, another_seed])
-    assert stacks == [[one, other], [without], [another_seed], [short]]
+    stacks = obtain.put_together(data, [short, another_seed, one, without, other])
+    assert stacks == [[one, other, another_seed], [without], [short]]
     many = [spec(0, beta=float(i)) for i in range(20)]
-    assert [len(stack) for stack in obtain.put_together(many)] == [16, 4]
+    # Enough of one seed share their batches.
+    assert obtain.put_together(data, [*many, another_seed]) == [many[:10], many[10:], [another_seed]]
+
+
+def test_small_runs_of_several_seeds_make_stacks_for_all_workers(tiny, settings):
+    data = replace(tiny, digest="d")
+    few = [run_store.specify(data, "rgb", seed, settings, CPU) for seed in range(30)]
+    both = [*few, *(run_store.specify(data, "flow", seed, settings, CPU) for seed in range(12))]
+
+    def sizes(specs, *arguments):
+        return [len(stack) for stack in obtain.put_together(data, specs, *arguments)]
+
+    assert sizes(few, 1) == sizes(few, 2) == [15, 15]
+    assert sizes(few[:5], 2) == [3, 2]
+    assert sizes(few[:1], 2) == [1]
+    assert sizes(both, 2) == [15, 15, 12]
+    assert sizes(few, 1, Group(0, 2, 2)) == [1] * 30
+    assert sizes([replace(spec, device="cuda") for spec in few]) == [1] * 30
+    # 32 · 32 snippets of 128 hidden units: 2¹⁷ activations
+    for hidden, count in ((128, 2), (129, 30)):
+        large = settings.model_copy(update={"batch_size": 32, "num_snippets": 32, "attention_hidden": hidden})
+        assert len(sizes([replace(spec, settings=large.for_stream("rgb")) for spec in few])) == count
 
 
 def test_large_runs_make_small_stacks_on_the_cpu(tiny, settings):
     """32 · 400 snippets, 256 + 3 · 128 hidden units: 8.2 million activations a run, 2²⁵ for four."""
     sizes = {"batch_size": 32, "num_snippets": 400, "attention_hidden": 256, "cvae_hidden": 128}
     data = replace(tiny, digest="d")
-    for device, counts in (("cpu", [4, 4, 4, 4, 4]), ("cuda", [16, 4])):
+    for device, counts in (("cpu", [4, 4, 4, 4, 4]), ("cuda", [10, 10])):
         specs = [
             run_store.specify(
                 data, "rgb", 0, settings.model_copy(update=sizes | {"beta": beta}), torch.device(device)
             )
             for beta in np.arange(1, 21) / 10
         ]
-        assert [len(stack) for stack in obtain.put_together(specs)] == counts
+        assert [len(stack) for stack in obtain.put_together(data, specs)] == counts
 
 
 def test_what_trains_together_is_written_apart(tmp_path, tiny, settings, trainings):
@@ -108,12 +130,12 @@ def test_what_trains_together_is_written_apart(tmp_path, tiny, settings, trainin
 
 
 def test_an_interrupted_batch_goes_on_from_the_last_finished_run(tmp_path, tiny, specs, trainings):
-    trainings.interrupted_at = 3
+    trainings.interrupted_at = 2
     with pytest.raises(KeyboardInterrupt):
         obtain.obtain(tmp_path, tiny, specs)
     assert len(finished(tmp_path)) == 2
     assert len(obtain.obtain(tmp_path, tiny, specs)) == 4
-    assert trainings.count == 3 + 2
+    assert trainings.count == 2 + 1
 
 
 def test_what_killed_processes_left_behind_days_ago_is_cleared_away(tmp_path, tiny, specs):

@@ -58,7 +58,7 @@ def test_the_background_can_be_first(tmp_path, tiny):
 @pytest.mark.parametrize("change", [{}, {"background": "last", "classifier_bias": True}])
 def test_what_is_written_is_read_back(tmp_path, tiny, settings, change):
     s = settings.for_stream("rgb").model_copy(update=change)
-    (trained,) = train.train(Job(tiny, "rgb", [s], 0, CPU))
+    (trained,) = train.train(Job(tiny, "rgb", [s], [0], CPU))
     released_weights.write_checkpoint(tmp_path / "rgb.pth", trained.weights, s.background)
     content = torch.load(tmp_path / "rgb.pth", weights_only=True)
     assert set(content) == set(theirs())

@@ -31,7 +31,7 @@ def specs(tiny, settings):
 
 def test_what_is_read_is_what_was_trained(tmp_path, tiny, specs):
     spec = specs[0]
-    (trained,) = train.train(Job(tiny, spec.stream, [spec.settings], spec.seed, CPU))
+    (trained,) = train.train(Job(tiny, spec.stream, [spec.settings], [spec.seed], CPU))
     run_store.write(tmp_path, tiny, [(spec, trained)], 1.0)
     run = run_store.read(tmp_path / spec.digest)
     assert run.settings == spec.settings
@@ -118,7 +118,7 @@ def test_comments_and_docstrings_do_not_change_the_digest(tmp_path):
 
 
 def test_a_run_that_calls_its_checkpoints_looks_is_read(tmp_path, tiny, specs, monkeypatch):
-    (trained,) = train.train(Job(tiny, specs[0].stream, [specs[0].settings], specs[0].seed, CPU))
+    (trained,) = train.train(Job(tiny, specs[0].stream, [specs[0].settings], [specs[0].seed], CPU))
     with monkeypatch.context() as before:
         before.setattr(run_store, "CHECKPOINTS", run_store.OLD_CHECKPOINTS)
         run_store.write(tmp_path, tiny, [(specs[0], trained)], 1.0)

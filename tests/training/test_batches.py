@@ -39,20 +39,20 @@ def test_snippets_are_taken_from_the_right_video(tiny, place):
     data = load_training_data(tiny, "rgb", CPU)
     assert (data.features is None) == (place == "store")
     found = taken(data, [1, 0], [[0, 6], [5, 2]])
-    assert np.array_equal(found.x[0].numpy(), tiny.features["rgb"]["v1"][[0, 6]])
-    assert np.array_equal(found.x[1].numpy(), tiny.features["rgb"]["v0"][[5, 2]])
-    assert found.norm[1, 0].item() == approx((tiny.features["rgb"]["v0"][5] ** 2).sum())
-    assert found.target.tolist() == [[0, 0, 1], [0, 1, 0]]
+    assert np.array_equal(found.x[0, 0].numpy(), tiny.features["rgb"]["v1"][[0, 6]])
+    assert np.array_equal(found.x[0, 1].numpy(), tiny.features["rgb"]["v0"][[5, 2]])
+    assert found.norm[0, 1, 0].item() == approx((tiny.features["rgb"]["v0"][5] ** 2).sum())
+    assert found.target.tolist() == [[[0, 0, 1], [0, 1, 0]]]
     second = taken(data.take(np.array([1])), [0], [[3]])
-    assert second.target.tolist() == [[0, 0, 1]]
-    assert np.array_equal(second.x[0].numpy(), tiny.features["rgb"]["v1"][[3]])
+    assert second.target.tolist() == [[[0, 0, 1]]]
+    assert np.array_equal(second.x[0, 0].numpy(), tiny.features["rgb"]["v1"][[3]])
 
 
 def test_batches_come_in_order(tiny, place):
     data = load_training_data(tiny, "rgb", CPU)
     wanted = [(torch.tensor([i % 2]), torch.tensor([[i % 6]])) for i in range(20)]
     for i, batch in enumerate(data.batches(iter(wanted))):
-        assert np.array_equal(batch.x[0, 0].numpy(), tiny.features["rgb"][f"v{i % 2}"][i % 6])
+        assert np.array_equal(batch.x[0, 0, 0].numpy(), tiny.features["rgb"][f"v{i % 2}"][i % 6])
     assert i == 19
 
 
@@ -63,9 +63,9 @@ def test_training_from_the_store_gives_the_same_bits(tiny, settings, tmp_path, m
     store.write(tmp_path / "x.h5", replace(tiny, features=narrow))
     data = store.read(tmp_path / "x.h5")
     s = settings.training.for_stream("rgb").model_copy(update={"matmul": matmul})
-    (resident,) = train.train(Job(data, "rgb", [s], 0, CPU))
+    (resident,) = train.train(Job(data, "rgb", [s], [0], CPU))
     monkeypatch.setattr(batches, "MAX_MEMORY_SHARE", 0.0)
-    (streamed,) = train.train(Job(data, "rgb", [s], 0, CPU))
+    (streamed,) = train.train(Job(data, "rgb", [s], [0], CPU))
     assert all(torch.equal(resident.weights[name], value) for name, value in streamed.weights.items())
     assert np.array_equal(resident.checkpoints.held_out, streamed.checkpoints.held_out)
 
@@ -85,7 +85,7 @@ def test_features_that_are_rounded_are_kept_so_and_their_norm_is_exact(tiny):
     batch = taken(data, [1], [[3]])
     exact = tiny.features["rgb"]["v1"][3]
     assert batch.x.dtype == torch.bfloat16
-    assert batch.x[0, 0].float().numpy() == approx(exact, rel=2**-8)  # 8 bits
+    assert batch.x[0, 0, 0].float().numpy() == approx(exact, rel=2**-8)  # 8 bits
     assert batch.norm.item() == approx(float((exact.astype(np.float64) ** 2).sum()), rel=1e-6)
 
 

@@ -54,6 +54,7 @@ def other_values(name):
 
 
 ONE_BY_ONE = [{name: value} for name in TrainingSettings.model_fields for value in other_values(name)]
+CHANGES = [{}, *ONE_BY_ONE, *TOGETHER]
 
 
 @pytest.fixture
@@ -61,26 +62,28 @@ def s(settings):
     return settings.training.for_stream("rgb")
 
 
-def batch_of(D, dtype):
+def batch_of(D, dtype, s, seed=0):
     """Three videos, of which one has two classes."""
-    torch.manual_seed(1)
+    torch.manual_seed(1 + seed)
     target = torch.tensor([[0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]], dtype=dtype)
+    target = target.roll(seed, 0)
     x = torch.rand((3, T, D), dtype=dtype)
-    return Batch(x, x.square().sum(-1), target, max_labels=2)
+    noise = torch.randn((s.num_samples, 3, T, s.latent_dim), generator=generator(seed), dtype=dtype)
+    return Batch(x[None], x.square().sum(-1)[None], target[None], max_labels=2, noise=noise[None])
 
 
-def generator():
-    return torch.Generator().manual_seed(0)
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
 
 
 def gradients(model):
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def plain_step(model, stage, batch, s):
+def plain_step(model, stage, batch, s, seed=0):
     """Losses and gradients of one run by the plain form."""
     with model.only_updating(stage):
-        losses = PLAIN[stage](model, batch.x, batch.target, s, 0.25, generator())
+        losses = PLAIN[stage](model, batch.x[0], batch.target[0], s, 0.25, generator(seed))
         model.zero_grad()
         losses["total"].backward()
         return losses, gradients(model)
@@ -88,16 +91,13 @@ def plain_step(model, stage, batch, s):
 
 def fused_step(models, stage, batch, runs):
     """Losses and gradients of a stack of runs, each with the weights of one of the models."""
-    together = stack(models[0], len(models))
-    together.load_state_dict(
-        {name: torch.stack([model.state_dict()[name] for model in models]) for name in models[0].state_dict()}
-    )
+    together = stack(models)
     factors = [Factors.of(run, 0.25, T, batch.x.shape[-1]) for run in runs]
     s = runs[0].model_copy(
         update={name: max(getattr(run, name) for run in runs) for name in ("alpha", "gamma_guide")}
     )
     with together.only_updating(stage):
-        losses = FUSED[stage](together, batch, s, Factors.stack(factors, batch.target), generator())
+        losses = FUSED[stage](together, batch, s, Factors.stack(factors, batch.target))
         return losses, gradients(together)
 
 
@@ -123,12 +123,12 @@ def assert_alike(found, expected, r, s, tolerance):
 
 
 @pytest.mark.equation(10, 12, 16)
-@pytest.mark.parametrize("change", [{}, *ONE_BY_ONE, *TOGETHER], ids=str)
+@pytest.mark.parametrize("change", CHANGES, ids=str)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_values_and_gradients_are_those_of_the_plain_form(s, change, dtype):
     s = s.model_copy(update=change)
     for D in DIMS:
-        batch, model = batch_of(D, dtype), new_model(D, 2, s, 0).to(dtype)
+        batch, model = batch_of(D, dtype, s), new_model(D, 2, s, 0).to(dtype)
         for stage in ("a", "b") if s.gamma_re else ("a",):
             found, expected = fused_step([model], stage, batch, [s]), plain_step(model, stage, batch, s)
             assert_alike(found, expected, 0, s, TOLERANCE[dtype])
@@ -142,18 +142,33 @@ def test_each_run_of_a_stack_equals_the_plain_form_alone(s, dtype, num_samples):
     runs = [s.model_copy(update=change) for change in [{}, *one_by_one, {"alpha": 0.0}, {"gamma_guide": 0.0}]]
     for D in DIMS:
         models = [new_model(D, 2, s, seed).to(dtype) for seed in range(len(runs))]
-        batch = batch_of(D, dtype)
+        batch = batch_of(D, dtype, s)
         for stage in ("a", "b"):
             found = fused_step(models, stage, batch, runs)
             for r, (model, run) in enumerate(zip(models, runs, strict=True)):
                 assert_alike(found, plain_step(model, stage, batch, run), r, run, TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_each_run_with_a_batch_of_its_own_equals_the_plain_form(s, change, pieces, monkeypatch):
+    s = s.model_copy(update=change)
+    monkeypatch.setattr(fused, "PIECE", 3 * s.attention_hidden * 3 * T // pieces)
+    for D in DIMS:
+        models = [new_model(D, 2, s, seed).double() for seed in range(3)]
+        batches = [batch_of(D, torch.float64, s, seed) for seed in range(3)]
+        for stage in ("a", "b") if s.gamma_re else ("a",):
+            found = fused_step(models, stage, Batch.join(batches), [s] * 3)
+            for r, (model, batch) in enumerate(zip(models, batches, strict=True)):
+                expected = plain_step(model, stage, batch, s, seed=r)
+                assert_alike(found, expected, r, s, TOLERANCE[torch.float64])
+
+
 @pytest.mark.parametrize("runs", [1, 3])
 @pytest.mark.parametrize("D", DIMS)
 def test_a_batch_in_pieces_and_large_products_give_the_same_numbers(s, monkeypatch, runs, D):
     models = [new_model(D, 2, s, seed) for seed in range(runs)]
-    batch = batch_of(D, torch.float32)
+    batch = batch_of(D, torch.float32, s)
     monkeypatch.setattr(fused, "PIECE", 8 * T * 2)  # two videos of one run
     monkeypatch.setattr(fused, "LARGE", 0)
     for stage in ("a", "b"):
@@ -163,7 +178,7 @@ def test_a_batch_in_pieces_and_large_products_give_the_same_numbers(s, monkeypat
 
 
 def test_frozen_weights_get_no_gradient(s):
-    batch, model = batch_of(5, torch.float32), new_model(5, 2, s, 0)
+    batch, model = batch_of(5, torch.float32, s), new_model(5, 2, s, 0)
     for stage, frozen in (("a", "cvae"), ("b", ("attention", "classifier"))):
         _, gradient = fused_step([model], stage, batch, [s])
         assert not any(name.startswith(frozen) for name in gradient)
@@ -183,8 +198,8 @@ def test_a_run_trains_in_a_stack_as_it_does_alone(tiny, s):
     long = s.model_copy(update={"epochs": 30, "learning_rate": 0.01})
     changes = ({}, {"beta": 1.0}, {"gamma_re": 0.1, "alpha": 0.0}, {"warmup_epochs": 9, "gamma_guide": 0.0})
     runs = [long.model_copy(update=change) for change in changes]
-    together = Fit(data, runs, 0, CPU)
-    alone = [Fit(data, [run], 0, CPU) for run in runs]
+    together = Fit([data] * len(runs), runs, [0] * len(runs), CPU)
+    alone = [Fit([data], [run], [0], CPU) for run in runs]
     for _ in range(30):
         for fit in (together, *alone):
             fit.epoch()
@@ -195,10 +210,46 @@ def test_a_run_trains_in_a_stack_as_it_does_alone(tiny, s):
             assert np.allclose(together.curves()[name][:, r], curve[:, 0], rtol=1e-7)
 
 
+def test_runs_of_several_seeds_train_in_a_stack_as_they_do_alone(tiny, s):
+    """Five videos in batches of two: what is incomplete comes at another time for each seed."""
+    videos = tuple(replace(tiny.videos[i % 4], name=f"c{i}", subset="train") for i in range(5))
+    features = {"rgb": {f"c{i}": tiny.features["rgb"][f"v{i % 4}"] for i in range(5)}}
+    data = double(replace(tiny, videos=videos, features=features), s)
+    for change in ({"num_samples": 2}, {"gamma_re": 0.0, "stage_passes": 2}):
+        long = s.model_copy(update={"batch_size": 2, "epochs": 20, "learning_rate": 0.01, **change})
+        runs = [long, long.model_copy(update={"alpha": 0.3}), long, long]
+        seeds = [4, 2, 2, 7]
+        together = Fit([data] * 4, runs, seeds, CPU)
+        alone = [Fit([data], [run], [seed], CPU) for run, seed in zip(runs, seeds, strict=True)]
+        for _ in range(20):
+            for fit in (together, *alone):
+                fit.epoch()
+        for r, fit in enumerate(alone):
+            for name, values in fit.model.state_dict().items():
+                torch.testing.assert_close(
+                    together.model.state_dict()[name][r], values[0], rtol=1e-9, atol=1e-9
+                )
+            for name, curve in fit.curves().items():
+                assert np.allclose(together.curves()[name][:, r], curve[:, 0], rtol=1e-6)  # kept in float32
+
+
+def test_what_runs_of_several_seeds_leave_behind_is_their_own(tiny, s):
+    data = replace(tiny, videos=tuple(replace(video, subset="train") for video in tiny.videos))
+    s = s.model_copy(update={"held_out": 0.5, "batch_size": 3})
+    seeds = [0, 1, 2, 1]
+    for seed, trained in zip(seeds, train.train(Job(data, "rgb", [s] * 4, seeds, CPU)), strict=True):
+        (alone,) = train.train(Job(data, "rgb", [s], [seed], CPU))
+        for name, values in alone.weights.items():
+            assert torch.allclose(trained.weights[name], values, rtol=1e-4, atol=1e-5)
+        for name, values in alone.curves.items():
+            assert np.allclose(trained.curves[name], values, rtol=1e-4)
+        assert np.allclose(trained.checkpoints.held_out, alone.checkpoints.held_out, rtol=1e-4)
+
+
 def test_what_every_run_leaves_behind_is_its_own(tiny, s):
     runs = [s.model_copy(update={"alpha": alpha}) for alpha in (0.0, 0.5)]
-    for run, trained in zip(runs, train.train(Job(tiny, "rgb", runs, 0, CPU)), strict=True):
-        (alone,) = train.train(Job(tiny, "rgb", [run], 0, CPU))
+    for run, trained in zip(runs, train.train(Job(tiny, "rgb", runs, [0, 0], CPU)), strict=True):
+        (alone,) = train.train(Job(tiny, "rgb", [run], [0], CPU))
         for name, values in alone.weights.items():
             assert torch.allclose(trained.weights[name], values, atol=1e-5)
         for name, values in alone.checkpoints.weights.items():
@@ -210,7 +261,7 @@ def test_runs_that_differ_in_more_than_factors_make_no_stack(tiny, s):
     data = load_training_data(tiny, "rgb", CPU)
     for change in ({"latent_dim": 7}, {"learning_rate": 0.1}, {"gamma_re": 0.0}, {"crops": "overlapping"}):
         with pytest.raises(ValueError, match="differ in more than a stack allows"):
-            Fit(data, [s, s.model_copy(update=change)], 0, CPU)
+            Fit([data] * 2, [s, s.model_copy(update=change)], [0, 0], CPU)
     paper = preset("paper", "thumos14").for_stream("rgb").training
     assert stack_key(paper) == stack_key(paper.model_copy(update={"beta": 3.0, "gamma_re": 9.0}))
 
@@ -218,7 +269,7 @@ def test_runs_that_differ_in_more_than_factors_make_no_stack(tiny, s):
 def test_a_stack_starts_from_copies(s):
     one = new_model(5, 2, s, 0)
     before = copy.deepcopy(one.state_dict())
-    many = stack(one, 3)
+    many = stack([one] * 3)
     assert isinstance(many, Model)
     for name, values in many.state_dict().items():
         assert values.shape == (3, *before[name].shape)
@@ -230,7 +281,7 @@ def test_a_stack_starts_from_copies(s):
 
 def test_products_rounded_to_bfloat16_change_losses_by_little_and_only_when_asked_for(tiny, s):
     exact, same, rounded = (
-        train.train(Job(tiny, "rgb", [s.model_copy(update={"matmul": matmul})], 0, CPU))[0]
+        train.train(Job(tiny, "rgb", [s.model_copy(update={"matmul": matmul})], [0], CPU))[0]
         for matmul in ("float32", "tf32", "bfloat16")  # the second is for CUDA alone
     )
     for name, values in exact.curves.items():
@@ -243,7 +294,7 @@ def test_products_rounded_to_bfloat16_change_losses_by_little_and_only_when_aske
 @pytest.mark.parametrize("runs", [1, 3])
 @pytest.mark.parametrize("D", DIMS)
 def test_rounded_features_change_losses_and_gradients_by_little(s, runs, D):
-    batch, models = batch_of(D, torch.float32), [new_model(D, 2, s, seed) for seed in range(runs)]
+    batch, models = batch_of(D, torch.float32, s), [new_model(D, 2, s, seed) for seed in range(runs)]
     rounded = replace(batch, x=batch.x.bfloat16())
     for stage in ("a", "b"):
         found = fused_step(models, stage, rounded, [s] * runs)

@@ -28,7 +28,7 @@ def s(settings):
 
 
 def trained(data, s, device):
-    (found,) = train.train(Job(data, "rgb", [s], 0, torch.device(device)))
+    (found,) = train.train(Job(data, "rgb", [s], [0], torch.device(device)))
     return found
 
 
@@ -66,9 +66,9 @@ def of_three_and_one(tiny, s, epochs):
 def test_recorded_steps_give_the_numbers_of_steps_launched_one_by_one(tiny, s, monkeypatch):
     data, stack = of_three_and_one(tiny, s, 12)
     loaded = batches.load_training_data(data, "rgb", CUDA)
-    recorded = Fit(loaded, stack, 0, CUDA)
+    recorded = Fit([loaded] * len(stack), stack, [0] * len(stack), CUDA)
     monkeypatch.setattr(graphs, "WARM_UP", 1000)
-    single = Fit(loaded, stack, 0, CUDA)
+    single = Fit([loaded] * len(stack), stack, [0] * len(stack), CUDA)
     for _ in range(12):
         single.epoch()
     monkeypatch.undo()
@@ -84,7 +84,7 @@ def test_recorded_steps_give_the_numbers_of_steps_launched_one_by_one(tiny, s, m
 
 def test_the_program_waits_for_nothing_within_an_epoch(tiny, s):
     data, stack = of_three_and_one(tiny, s, 12)
-    fit = Fit(batches.load_training_data(data, "rgb", CUDA), stack, 0, CUDA)
+    fit = Fit([batches.load_training_data(data, "rgb", CUDA)] * len(stack), stack, [0] * len(stack), CUDA)
     for _ in range(graphs.WARM_UP + 1):
         fit.epoch()
     torch.cuda.set_sync_debug_mode("error")
@@ -97,7 +97,7 @@ def test_the_program_waits_for_nothing_within_an_epoch(tiny, s):
 def test_a_training_goes_on_from_what_was_kept(tiny, s, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "STATE_INTERVAL_S", 0.0)
     data, stack = of_three_and_one(tiny, s, 12)
-    whole = train.train(Job(data, "rgb", stack, 0, CUDA))
+    whole = train.train(Job(data, "rgb", stack, [0] * len(stack), CUDA))
 
     def stop(losses):
         count.append(1)
@@ -106,8 +106,8 @@ def test_a_training_goes_on_from_what_was_kept(tiny, s, tmp_path, monkeypatch):
 
     count = []
     with pytest.raises(KeyboardInterrupt):
-        train.train(Job(data, "rgb", stack, 0, CUDA), stop, tmp_path)
-    again = train.train(Job(data, "rgb", stack, 0, CUDA), state_folder=tmp_path)
+        train.train(Job(data, "rgb", stack, [0] * len(stack), CUDA), stop, tmp_path)
+    again = train.train(Job(data, "rgb", stack, [0] * len(stack), CUDA), state_folder=tmp_path)
     for run, other in zip(whole, again, strict=True):
         for name, values in run.weights.items():
             torch.testing.assert_close(values, other.weights[name], rtol=1e-5, atol=1e-7)

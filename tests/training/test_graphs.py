@@ -45,9 +45,13 @@ def fit_of(tiny, settings, replayed):
     """Of four videos in batches of three: one whole, one of a single video."""
     data = replace(tiny, videos=tuple(replace(video, subset="train") for video in tiny.videos))
     s = settings.training.for_stream("rgb").model_copy(update={"batch_size": 3, "warmup_epochs": 8})
-    fit = Fit(load_training_data(data, "rgb", CPU), [s, s.model_copy(update={"beta": 0.5})], 0, CPU)
+    fit = Fit(
+        [load_training_data(data, "rgb", CPU)] * 2, [s, s.model_copy(update={"beta": 0.5})], [0, 0], CPU
+    )
     if replayed:
-        fit._steps = {stage: graphs.Replayed(step, fit._noise) for stage, step in Fit._new_steps(fit).items()}
+        fit._steps = {
+            stage: graphs.Replayed(step, fit.draws[0].noise) for stage, step in Fit._new_steps(fit).items()
+        }
     return fit
 
 
@@ -84,7 +88,7 @@ def test_an_epoch_asks_a_device_for_no_value(settings, monkeypatch):
     target = torch.empty(4, 3, device=meta)
     data = TrainingData(features, norm, target, count.cumsum(0) - count, count, 5, 1, read=lambda i: None)
     s = settings.training.for_stream("rgb").model_copy(update={"batch_size": 3, "num_samples": 2})
-    fit = Fit(data, [s, s.model_copy(update={"beta": 0.5})], 0, meta)
+    fit = Fit([data] * 2, [s, s.model_copy(update={"beta": 0.5})], [0, 0], meta)
     fit.epoch()
     assert {(value.device, value.shape) for value in fit.losses.values()} == {(meta, (2,))}
     with pytest.raises(RuntimeError, match="meta"):

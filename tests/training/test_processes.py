@@ -41,7 +41,7 @@ settings = TrainingSettings.model_validate_json(Path("settings.json").read_text(
 data = store.read(Path("x.h5"))
 train.STATE_INTERVAL_S = 0.0
 def trained(device, group, progress=train.report_nothing, keep=None):
-    job = Job(data, "rgb", [settings, settings.model_copy(update={"beta": 0.5})], 0, device)
+    job = Job(data, "rgb", [settings, settings.model_copy(update={"beta": 0.5})], [0, 0], device)
     found = train.train(job, progress, keep, group)
     return [(run.weights, run.curves, run.checkpoints.held_out, run.checkpoints.weights) for run in found]
 seen = []
@@ -85,12 +85,12 @@ def gradients(data, settings, device, group):
         norm=everything.norm.double(),
         target=everything.target.double(),
     )
-    fit = Fit(everything, [settings, settings.model_copy(update={"beta": 0.5})], 0, device, group)
+    fit = Fit([everything] * 2, [settings, settings.model_copy(update={"beta": 0.5})], [0, 0], device, group)
     found = []
     # One that only the first process holds, one of unequal shares, and all.
     for videos in ([0], [0, 2, 1], [3, 1, 0, 2]):
         index = torch.arange(5) % 6
-        fit.batches = [(torch.tensor(videos), index.repeat(len(videos), 1))]
+        fit.draws[0].batches = [(torch.tensor(videos), index.repeat(len(videos), 1))]
         for stage in ("a", "b"):
             fit._adams[stage] = Keeper(fit.model.stage_parameters(stage))
             factors = Factors.stack(
@@ -159,7 +159,7 @@ def test_gradients_and_losses_are_those_of_one_process(compared):
 def test_a_training_comes_to_what_one_process_comes_to(compared, where):
     path, s, found = compared
     runs = [s, s.model_copy(update={"beta": 0.5})]
-    trained = train.train(Job(store.read(path / "x.h5"), "rgb", runs, 0, CPU))
+    trained = train.train(Job(store.read(path / "x.h5"), "rgb", runs, [0, 0], CPU))
     for (weights, curves, held_out, checkpoints), run in zip(found[where], trained, strict=True):
         for name, value in run.weights.items():
             torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-5)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def generator(seed=0):
 
 
 def run(data, s, seed=0, progress=lambda losses: None):
-    (trained,) = train.train(Job(data, "rgb", [s], seed, CPU), progress)
+    (trained,) = train.train(Job(data, "rgb", [s], [seed], CPU), progress)
     return trained
 
 
@@ -78,7 +79,7 @@ def test_the_second_model_is_scored_on_videos_it_has_not_seen(tiny, s):
     trained = run(tiny, s)
     data = load_training_data(tiny, "rgb", CPU)
     kept, left_out = hold_out(data.target, s.held_out, 0)
-    second = Fit(data.take(kept), [s], seed_of_stream(0, "rgb"), CPU)
+    second = Fit([data.take(kept)], [s], [seed_of_stream(0, "rgb")], CPU)
     for _ in range(3):
         second.epoch()
     (video,) = left_out
@@ -125,6 +126,14 @@ def test_features_that_are_not_finite_stop_the_training_with_a_sentence(tiny, s)
         run(replace(tiny, features={"rgb": broken}), s)
 
 
+def test_of_several_seeds_the_one_that_diverges_is_named():
+    losses = {"fg": np.array([[1, 1], [1, np.inf]], dtype=np.float32)}
+    with pytest.raises(
+        InputError, match="d, rgb, seed 8: the loss 'fg' is infinite or undefined after 1 epoch"
+    ):
+        train._check(losses, Job(SimpleNamespace(name="d"), "rgb", [None] * 2, [7, 8], CPU))
+
+
 def test_a_training_that_diverges_says_so(tiny, s):
     huge = {name: x * 1e25 for name, x in tiny.features["rgb"].items()}
     with pytest.raises(
@@ -161,9 +170,10 @@ from dgam_core.training.train import Job
 from dgam_core.data.store import read
 train.STATE_INTERVAL_S = 0.0  # after every epoch
 settings = TrainingSettings.model_validate_json(Path("settings.json").read_text())
-runs = [settings, settings.model_copy(update={"beta": 0.5})]
+seeds = [int(digit) for digit in sys.argv[3]]
+runs = [settings, *[settings.model_copy(update={"beta": 0.5})] * (len(seeds) - 1)]
 where, kept = torch.device("cpu"), Path(sys.argv[1])
-found = train.train(Job(read(Path("x.h5")), "rgb", runs, 0, where), state_folder=kept)
+found = train.train(Job(read(Path("x.h5")), "rgb", runs, seeds, where), state_folder=kept)
 left = [(run.weights, run.checkpoints.weights, torch.from_numpy(run.checkpoints.held_out)) for run in found]
 curves = [{name: torch.from_numpy(values) for name, values in run.curves.items()} for run in found]
 torch.save(left + curves, sys.argv[2])
@@ -175,7 +185,8 @@ def written(folder):
     return {path.name: torch.load(path, weights_only=True)["epochs"] for path in folder.glob("[!.]*.pt")}
 
 
-def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_path):
+@pytest.mark.parametrize("seeds", ["00", "010"])
+def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_path, seeds):
     store.write(tmp_path / "x.h5", tiny)
     long = s.training.for_stream("rgb").model_copy(
         update={"epochs": 120, "evaluation_interval": 25, "crop_epochs": 7}
@@ -184,7 +195,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_
     (tmp_path / "script.py").write_text(KILLED)
 
     def start(name):
-        command = [sys.executable, "script.py", f"{name}.kept", f"{name}.pt"]
+        command = [sys.executable, "script.py", f"{name}.kept", f"{name}.pt", seeds]
         return subprocess.Popen(command, cwd=tmp_path)
 
     assert start("whole").wait() == 0
@@ -211,5 +222,5 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bits(tiny, s, tmp_
 
 
 def test_short_trainings_write_nothing_down(tiny, s, tmp_path):
-    train.train(Job(tiny, "rgb", [s], 0, CPU), state_folder=tmp_path / "kept")
+    train.train(Job(tiny, "rgb", [s], [0], CPU), state_folder=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
