@@ -17,7 +17,7 @@ from dgam_core.system.checked import read_yaml, value_of_text
 SWEEP = config.get("sweep")
 if SWEEP:
     FILES = {SWEEP: f"params/sweeps/{SWEEP}.yaml"}
-    PROFILE = read_yaml(FILES[SWEEP])["profile"]
+    PROFILE = read_yaml(Path(FILES[SWEEP]))["profile"]
 else:
     PROFILE = config.get("profile", "demo")
     FILES = {path.stem: str(path) for path in sorted(Path("params", PROFILE).glob("*.yaml"))}
@@ -36,7 +36,7 @@ PLAN = f"{RESULTS}/plan_{SWEEP}.json" if SWEEP else f"{RESULTS}/plan.json"
 if not FILES:
     profiles = sorted({path.parent.name for path in Path("params").glob("*/*.yaml")} - {"sweeps"})
     raise WorkflowError(f"params/{PROFILE} has no parameters; profiles: {', '.join(profiles)}")
-DATASETS = {name: (read_yaml(path) | config)["dataset"] for name, path in FILES.items()}
+DATASETS = {name: (read_yaml(Path(path)) | config)["dataset"] for name, path in FILES.items()}
 STORES = {name: [dataset] for name, dataset in DATASETS.items() if not dataset.startswith("simulated:")}
 for name, (dataset,) in STORES.items():
     if not config.get("layout") and not Path(dataset).is_file():
