@@ -21,7 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from dgam_core.experiments.claims import corrected, verdict
+from dgam_core.experiments.claims import verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS_PAGE = "book/equation_tests"
@@ -199,14 +199,13 @@ class Claims(SphinxDirective):
                 self.env.note_dependency(str(path))
                 text = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
                 found += [(name, claim) for claim in json.loads(text or "[]")]
-        evidence = corrected([claim["evidence"] for _, claim in found])
+        said = verdicts([claim["evidence"] for _, claim in found])
         rows = []
-        for (name, claim), after in zip(found, evidence, strict=True):
+        for (name, claim), (corrected, alone) in zip(found, said, strict=True):
             if names is None or name in names:
                 link = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb)"
-                said = f"**{verdict(after)}**" if after else verdict(after)
-                cells = [link, claim["claim"], f"`{claim['preset']}`", f"{said} ({claim['data']})"]
-                cells += [verdict(claim["evidence"])] if names is None else []
+                cells = [link, claim["claim"], f"`{claim['preset']}`", f"**{corrected}** ({claim['data']})"]
+                cells += [alone] if names is None else []
                 rows.append("| " + " | ".join([*cells, claim["measured"], claim["published"]]) + " |")
         head = ["where", "claim of the paper on its data", "preset", "on the data of this build"]
         head += ["not corrected"] if names is None else []

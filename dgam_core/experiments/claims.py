@@ -112,6 +112,20 @@ def verdict(evidence: Mapping[str, float]) -> str:
     return decided[0] if decided else UNDECIDED
 
 
+def verdicts(claims: Sequence[Mapping[str, float]]) -> list[tuple[str, str]]:
+    """Return the verdict on each of many claims, corrected for their number, and what it is alone.
+
+    The correction takes back, and decides nothing anew.
+
+    Args:
+        claims: the evidence of each claim.
+    """
+    pairs = [
+        (verdict(after), verdict(before)) for after, before in zip(corrected(claims), claims, strict=True)
+    ]
+    return [(said if said == alone else UNDECIDED, alone) for said, alone in pairs]
+
+
 def corrected(claims: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
     """Correct the evidence of many claims for their number, by Holm's method.
 

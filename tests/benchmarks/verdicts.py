@@ -12,7 +12,7 @@ from pathlib import Path
 
 import papermill
 
-from dgam_core.experiments.claims import NOT_COMPARABLE, UNDECIDED, corrected, verdict
+from dgam_core.experiments.claims import NOT_COMPARABLE, UNDECIDED, verdicts
 from dgam_core.system.checked import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,8 +46,8 @@ def main():
     by_set = []
     for change in (lambda seeds: seeds, other):
         found = [(name, claim) for name in claiming_notebooks() for claim in claims_of(name, change)]
-        evidence = corrected([claim["evidence"] for _, claim in found])
-        by_set.append([(name, claim, verdict(p)) for (name, claim), p in zip(found, evidence, strict=True)])
+        said = verdicts([claim["evidence"] for _, claim in found])
+        by_set.append([(name, claim, which) for (name, claim), (which, _) in zip(found, said, strict=True)])
     differs = False
     print("| where | claim | preset | first seeds | | other seeds | |\n|---|---|---|---|---|---|---|")
     for (name, claim, first), (_, again, second) in zip(*by_set, strict=True):

@@ -7,7 +7,16 @@ from pytest import approx
 
 from dgam_core.evaluation.intervals import paired_difference
 from dgam_core.experiments import claims
-from dgam_core.experiments.claims import EQUAL, NOT_COMPARABLE, OPPOSITE, SEEN, UNDECIDED, corrected, verdict
+from dgam_core.experiments.claims import (
+    EQUAL,
+    NOT_COMPARABLE,
+    OPPOSITE,
+    SEEN,
+    UNDECIDED,
+    corrected,
+    verdict,
+    verdicts,
+)
 
 SEEDS = [20.0, 21.0, 22.0]
 
@@ -75,7 +84,14 @@ def test_claims_are_corrected_for_their_number():
     assert after[1] == {}
     assert after[2] == approx({EQUAL: 0.06, OPPOSITE: 0.9})
     assert after[3] == approx({SEEN: 0.12, OPPOSITE: 1.0})
-    assert [verdict(e) for e in after] == [SEEN, NOT_COMPARABLE, UNDECIDED, UNDECIDED]
+    assert verdicts(evidence) == [
+        (SEEN, SEEN),
+        (NOT_COMPARABLE, NOT_COMPARABLE),
+        (UNDECIDED, EQUAL),
+        (UNDECIDED, SEEN),
+    ]
+    # alone it is practically nothing: that this is no longer sure makes it undecided, not an effect
+    assert verdicts([{EQUAL: 0.04, SEEN: 0.001}, {SEEN: 0.5}]) == [(UNDECIDED, EQUAL), (UNDECIDED, UNDECIDED)]
 
 
 def test_where_nothing_is_true_one_page_in_twenty_decides_something():
@@ -85,7 +101,7 @@ def test_where_nothing_is_true_one_page_in_twenty_decides_something():
     for _ in range(pages):
         noise = random.normal(0, 3, size=(30, 2, 20))
         page = [claims.differs("", after, before, "points", "").evidence for after, before in noise]
-        wrong += any(verdict(e) in (SEEN, OPPOSITE) for e in corrected(page))
+        wrong += any(said in (SEEN, OPPOSITE) for said, _ in verdicts(page))
     assert wrong / pages <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / pages)
 
 
