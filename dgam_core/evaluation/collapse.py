@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from dgam_core.localize import Outputs, class_probabilities, signals, thresholds, video_classes
 from dgam_core.settings import LocalizationSettings
 
-# Shares of the time between which attention above the threshold tells something from something else.
-LEAST_SHARE, GREATEST_SHARE = 0.001, 0.9
+# Shares of the time above the threshold and above one half beyond which attention tells nothing apart.
+LEAST_SHARE, GREATEST_SHARE = 0.005, 0.9
 # Attention whose standard deviation over all test snippets is below this is constant.
 LEAST_SPREAD = 1e-3
 
@@ -23,12 +23,12 @@ def collapse(outputs: Mapping[str, Outputs], settings: LocalizationSettings) -> 
         outputs: test video → outputs of the stream.
         settings: how to localize, resolved for the stream.
     """
-    share = float(np.concatenate([_is_above(of_video, settings) for of_video in outputs.values()]).mean())
-    if share < LEAST_SHARE:
-        return "attention is above the threshold nowhere"
-    if share > GREATEST_SHARE:
-        return f"attention is above the threshold nearly everywhere, {100 * share:.0f} % of the time"
-    if np.concatenate([of_video.attention for of_video in outputs.values()]).std() < LEAST_SPREAD:
+    attention = np.concatenate([of_video.attention for of_video in outputs.values()])
+    if np.concatenate([_is_above(of_video, settings) for of_video in outputs.values()]).mean() < LEAST_SHARE:
+        return "attention is above the threshold nowhere, or nearly so"
+    if (attention > 0.5).mean() > GREATEST_SHARE:
+        return "attention is above one half everywhere, or nearly so"
+    if attention.std() < LEAST_SPREAD:
         return "attention is constant"
     if all(class_probabilities(of_video).argmax() == 0 for of_video in outputs.values()):
         return "every video is classified as background"
@@ -36,9 +36,8 @@ def collapse(outputs: Mapping[str, Outputs], settings: LocalizationSettings) -> 
 
 
 def _is_above(outputs: Outputs, settings: LocalizationSettings) -> NDArray[np.bool_]:
-    """Whether each cell of a video is above the lowest threshold, of any class that is localized."""
-    classes = video_classes(outputs, settings)
-    highest = signals(outputs, classes, settings).max(axis=1)
+    """Whether each cell of a video is above the lowest threshold, for any class that is localized."""
+    highest = signals(outputs, video_classes(outputs, settings), settings).max(axis=1)
     is_above: NDArray[np.bool_] = highest > thresholds(settings).min()
     return is_above
 

@@ -21,11 +21,15 @@ def names_and_points(experiment: Experiment) -> tuple[list[str], dict[Any, Exper
     """Return the names of the swept settings, and values → parameters with them for every combination.
 
     Raises:
-        InputError: a setting or a value is refused.
+        InputError: a setting or a value is refused, or both presets are asked for.
     """
     names = [name for name, _ in experiment.sweep]
     if "model_choice" in names:
-        raise InputError("sweep: 'model_choice' need not be swept; the table has every choice")
+        raise InputError(
+            "sweep: 'model_choice' need not be swept; with test_oracle the table has the other choices too"
+        )
+    if experiment.preset == "both":
+        raise InputError("sweep: preset = 'both': a sweep shows one; give paper or released")
     return names, dict(experiment.grid())
 
 
@@ -33,8 +37,8 @@ def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFra
     """Train and score every point of an experiment's grid `sweep`; `results` keeps runs and scores.
 
     Returns:
-        A column per swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions) and
-        provenance; a line per point, seed, model choice and threshold.
+        A column per swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions),
+        collapsed and provenance; a line per point, seed, model choice and threshold.
     Raises:
         InputError: a setting or a value is refused.
     """

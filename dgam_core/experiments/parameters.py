@@ -77,7 +77,9 @@ class Experiment(Settings):
 
     def by_preset(self) -> dict[Preset, Self]:
         """Return preset → these parameters with it; one, or `paper` and `released`."""
-        names: tuple[Preset, ...] = get_args(Preset) if self.preset == "both" else (self.preset,)
+        if self.preset != "both":
+            return {self.preset: self}
+        names: tuple[Preset, ...] = get_args(Preset)
         return {name: parse(type(self), self._given | {"preset": name}, "parameters") for name in names}
 
     def grid(self) -> dict[tuple[Value, ...], Self]:

@@ -37,7 +37,7 @@ def bars_beside_published(
         of_preset = scores[scores["preset"] == preset]
         _seed_bars(axes, rows, of_preset.assign(value=100 * of_preset["map"]))
         count = of_preset["seed"].nunique()
-        axes.set_title(f"This run, {preset}\n{provenance}, {count} seed{'s' * (count > 1)}")
+        axes.set_title(f"This run, {preset}\n{provenance}\n{count} seed{'s' * (count > 1)}")
     _bars(panels[-1], rows, list(published.values()), PUBLISHED)
     panels[-1].set_title(f"Published\n{published_on}")
     for axes in panels:
@@ -102,26 +102,28 @@ def effects(
     for axes, (preset, of_preset) in zip(panels[0], changes.items(), strict=True):
         noise = summarize(of_preset[chance])
         axes.axvspan(noise.low, noise.high, color=PUBLISHED, alpha=0.45, linewidth=0)
-        for y, row in enumerate(rows):
-            values, bad = of_preset[row].to_numpy(), collapsed[preset][row].to_numpy()
-            summary = summarize(values)
-            shift = np.linspace(-0.25, 0.25, len(values))
-            axes.plot(values[~bad], (y + shift)[~bad], ".", color=SEED, markersize=3, alpha=0.6)
-            axes.plot(values[bad], (y + shift)[bad], "x", color=COLLAPSED, markersize=4)
+        summaries = [summarize(of_preset[row]) for row in rows]
+        # A few seeds far out must not squeeze the rest: they are drawn at the edge.
+        low, high = np.quantile(of_preset.to_numpy(), [0.02, 0.98])
+        low = 1.1 * min(low, -1, *(summary.low for summary in summaries))
+        high = 1.1 * max(high, 1, *(summary.high for summary in summaries))
+        for y, (row, summary) in enumerate(zip(rows, summaries, strict=True)):
+            values, bad = of_preset[row].clip(low, high).to_numpy(), collapsed[preset][row].to_numpy()
+            shift = np.linspace(-0.4, -0.15, len(values))  # above the interval, which they would hide
+            axes.plot(values[~bad], (y + shift)[~bad], ".", color=SEED, markersize=3, alpha=0.8)
+            axes.plot(values[bad], (y + shift)[bad], "x", color=COLLAPSED, markersize=3.5)
             axes.plot([summary.low, summary.high], [y, y], color=OURS, linewidth=4, alpha=0.7)
             axes.plot(summary.mean, y, "D", color=OURS, markersize=5, markeredgecolor="black")
         axes.axvline(0, color="black", linewidth=0.8)
-        # A few seeds far out must not squeeze the rest.
-        low, high = np.quantile(of_preset.to_numpy(), [0.02, 0.98])
-        axes.set_xlim(min(low, -1) * 1.1, max(high, 1) * 1.1)
-        axes.set_title(f"{SWITCHED[preset]}\n{provenance}, {len(of_preset)} seeds")
+        axes.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
+        axes.set_title(f"{SWITCHED[preset]}\n{provenance}, {len(of_preset)} seeds", fontsize="small")
         axes.set_xlabel("points of mAP@0.5")
         axes.grid(axis="x", alpha=0.4)
     panels[0, 0].set_yticks(range(len(rows)), rows)
     panels[0, 0].invert_yaxis()
     marks = [
         Line2D([], [], color=OURS, marker="D", linewidth=4, label="mean, 95 % interval"),
-        Line2D([], [], color=SEED, marker=".", linestyle="", label="a seed"),
+        Line2D([], [], color=SEED, marker=".", linestyle="", label="a seed; at the edge, beyond it"),
         Patch(color=PUBLISHED, alpha=0.45, label=f"95 % interval of chance ({chance.split()[0]})"),
     ]
     if any(frame.to_numpy().any() for frame in collapsed.values()):
@@ -140,9 +142,10 @@ def _seed_bars(axes: Axes, rows: list[str], scores: pd.DataFrame) -> None:
     shift = dict(zip(seeds, np.linspace(-0.25, 0.25, len(seeds)) if len(seeds) > 1 else [0.0], strict=True))
     place = scores["row"].map(rows.index) + scores["seed"].map(shift)
     bad = scores["collapsed"].astype(bool)
-    size = 4 if len(seeds) <= 10 else 2.5
-    axes.plot(place[~bad], scores["value"][~bad], "o", color=SEED, markersize=size, markeredgecolor="none")
-    axes.plot(place[bad], scores["value"][bad], "x", color=COLLAPSED, markersize=5)
+    size, alpha = (4, 1.0) if len(seeds) <= 10 else (2.5, 0.7)
+    value = scores["value"]
+    axes.plot(place[~bad], value[~bad], "o", color=SEED, markersize=size, markeredgewidth=0, alpha=alpha)
+    axes.plot(place[bad], value[bad], "x", color=COLLAPSED, markersize=5)
 
 
 def _legend_of_seeds(figure: Figure, scores: pd.DataFrame) -> None:
@@ -169,7 +172,7 @@ def _bars(
     top = np.array(values, dtype=float)
     if sd is not None:
         spread = np.nan_to_num(np.array(sd, dtype=float))
-        axes.errorbar(labels, values, spread, fmt="none", ecolor="black", capsize=4, linewidth=1)
+        axes.errorbar(labels, values, spread, fmt="none", ecolor="black", capsize=4, linewidth=1, zorder=3)
         top = np.maximum(top + spread, highest)
     for bar, value, height in zip(bars, values, top, strict=True):
         middle = bar.get_x() + bar.get_width() / 2

@@ -48,7 +48,7 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, compe
         )
     axes.set(xlabel="tIoU threshold", ylabel="mAP (%)", ylim=(0, None))
     axes.set_title(f"This run: mean and 95 % interval over seeds\nPublished: {published.data}")
-    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
 
 
@@ -149,7 +149,7 @@ def _set_ticks(axes: Axes, values: NDArray[Any], log: bool) -> None:
 
 
 def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
-    """Effect of a change at each point of a grid, as a heat map; a star where its interval excludes zero.
+    """Effect of a change at each point of a grid, as a heat map; a star where it helps or harms.
 
     Args:
         changes: a `Summary` of the change per point; the index holds the vertical and the horizontal axis.
@@ -172,5 +172,5 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
         cbar_kws={"label": unit},
         ax=axes,
     )
-    axes.set_title(f"{title}, {provenance}\n* 95 % interval over seeds excludes 0")
+    axes.set_title(f"{title}, {provenance}\n* 95 % interval excludes 0 and reaches beyond ±{MARGIN:g}")
     return figure

@@ -97,7 +97,7 @@ def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     below = mean_and_sd(by_choice, "tiou", "map")[published.thresholds]
     if "average" in published.values:
         # Averaged over the thresholds per seed, so that the spread is that of the seeds.
-        keys = ["preset", "row", "seed"]
+        keys = ["preset", "row", "seed", "collapsed"]
         per_seed = by_choice.groupby(keys, as_index=False, sort=False)["map"].mean().assign(column="average")
         below["average"] = mean_and_sd(per_seed, "column", "map")["average"]
     labels = [

@@ -203,8 +203,7 @@ def test_a_training_that_collapsed_and_a_localization_that_finds_nothing_say_why
         assert said in done.stderr
     done = dgam("localize", "run", "tiny.h5", "--out", "d.json", cwd=tmp_path)
     assert done.returncode == 0
-    why = "flow: attention is above the threshold nowhere; rgb: attention is above the threshold nowhere"
-    assert f"d.json: nothing is found in any video: {why}" in done.stderr
+    assert f"d.json: nothing is found in any video: flow: {how}; rgb: {how}" in done.stderr
 
 
 def test_an_assumed_rate_that_is_not_the_datas_is_refused(tmp_path, tiny, params):

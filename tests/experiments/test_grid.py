@@ -34,7 +34,10 @@ def test_every_combination_is_a_point_in_the_order_of_the_file(project):
             {"gamma_re_per": ["element", "frame"]},
             "sweep: gamma_re_per = 'frame': should be 'video' or 'element'",
         ),
-        ({"model_choice": ["last"]}, "sweep: 'model_choice' need not be swept; the table has every choice"),
+        (
+            {"model_choice": ["last"]},
+            "sweep: 'model_choice' need not be swept; with test_oracle the table has the other choices too",
+        ),
     ],
 )
 def test_a_grid_that_is_wrong_gets_a_sentence(project, sweep, sentence):
@@ -43,14 +46,21 @@ def test_a_grid_that_is_wrong_gets_a_sentence(project, sweep, sentence):
     assert str(error.value) == sentence
 
 
+def test_a_grid_of_both_presets_is_refused(project):
+    both = parse(Experiment, project | {"preset": "both", "sweep": {"beta": [0.1]}}, "here")
+    with pytest.raises(InputError, match="sweep: preset = 'both': a sweep shows one; give paper or released"):
+        grid.names_and_points(both)
+
+
 def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
     experiment = experiment_of(project, {"beta": [0.1, 0.5], "attention_threshold": [0.3, 0.5, 0.7]})
     data = store.open_data_set("tiny.h5")
     results = places.Results.of(experiment)
     scores = grid.sweep(data, experiment, results)
-    assert len(scores) == 2 * 3 * 2 * 3 * 9  # beta, threshold, seeds, choices, tIoU
+    # beta, threshold, seeds, choices (the last, and that by the videos held out), tIoU
+    assert len(scores) == 2 * 3 * 2 * 2 * 9
     assert list(scores.columns) == [
-        *("beta", "attention_threshold", "seed", "choice", "tiou", "map", "main", "provenance")
+        *("beta", "attention_threshold", "seed", "choice", "tiou", "map", "main", "collapsed", "provenance")
     ]
     assert set(scores["provenance"]) == {"simulated"}
     # Localization trains nothing.
@@ -74,7 +84,13 @@ def test_what_a_notebook_has_trained_is_not_trained_again(project, monkeypatch):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(obtain, "train", never)
-    assert len(grid.sweep(data, experiment, results)) == 2 * 3 * 9  # seeds, choices, tIoU
+    scores = grid.sweep(data, experiment, results)
+    assert len(scores) == 2 * 2 * 9  # seeds, choices, tIoU
+    assert set(scores["choice"]) == {"last", "label_only"}
+    chosen = parse(
+        Experiment, project | {"sweep": {"gamma_re": [0.0]}, "model_choice": "test_oracle"}, "here"
+    )
+    assert set(grid.sweep(data, chosen, results)["choice"]) == {"last", "label_only", "test_oracle"}
 
 
 def test_the_command_writes_a_table_and_a_figure(project, tmp_path):

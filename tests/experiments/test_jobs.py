@@ -9,6 +9,7 @@ from dgam_core.data.simulated.features import Appearance
 from dgam_core.errors import InputError
 from dgam_core.experiments import jobs, obtain
 from dgam_core.experiments.parameters import Experiment
+from dgam_core.system.checked import parse
 
 
 @pytest.fixture
@@ -89,6 +90,19 @@ def test_the_runs_of_the_phase_diagram_say_how_their_data_are_simulated(tmp_path
     assert appearances.count(None) == 1  # Table 3's flow; its RGB is that of the usual appearance
     for data, specs in jobs.by_data(rows):
         assert {spec.data_digest for spec in specs} == {data.digest}
+
+
+def test_both_presets_are_planned_each_with_its_seeds(tmp_path, experiment):
+    given = {"profile": "p", "dataset": experiment.dataset, "preset": "both", "device": "cpu"}
+    both = parse(Experiment, given | {"seeds": {"paper": 1, "released": [2, 3]}}, "here")
+    plan = jobs.make_plan(tmp_path, {"table3_thumos14": both})
+    rows = [row for job in plan["jobs"].values() for row in job["runs"]]
+    found = {(row["settings"]["adam_beta1"], row["seed"], row["stream"]) for row in rows}
+    expected = [(0.9, 0), (0.8, 2), (0.8, 3)]  # β1 of the paper and of the released code
+    assert found == {(*one, stream) for one in expected for stream in ("flow", "rgb")}
+    assert len(rows) == 3 * 2
+    with pytest.raises(InputError, match="preset = 'both': this notebook shows one"):
+        jobs.make_plan(tmp_path, {"table7_beta": both})
 
 
 def test_a_store_that_has_changed_is_refused(tmp_path, experiment):

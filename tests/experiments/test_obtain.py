@@ -158,11 +158,11 @@ def test_equal_requests_are_one_run(tmp_path, tiny, specs, trainings):
 
 
 def test_models_are_one_run_a_stream_for_every_variant_and_seed(tmp_path, tiny, settings):
-    variants = {"old": settings.model_copy(update={"gamma_re": 0.0}), "new": settings}
     data = replace(tiny, digest="d")
-    experiment = Experiment(profile="p", dataset="d", seeds=(0, 1), device="cpu")
-    models = obtain.obtain_models(tmp_path, data, variants, experiment)
-    assert set(models) == {("old", 0), ("old", 1), ("new", 0), ("new", 1)}
+    experiment = Experiment(**settings.model_dump(), profile="p", dataset="d", seeds=(0, 1), device="cpu")
+    old = experiment.model_copy(update={"gamma_re": 0.0, "seeds": (1, 2, 3)})  # seeds of its own
+    models = obtain.obtain_models(tmp_path, data, {"old": old, "new": experiment}, experiment)
+    assert set(models) == {("old", 1), ("old", 2), ("old", 3), ("new", 0), ("new", 1)}
     for (name, seed), model in models.items():
         for stream, run in model.items():
             assert run.record["spec"]["stream"] == stream

@@ -2,6 +2,7 @@ import pytest
 
 from dgam_core.departures import difference, preset
 from dgam_core.errors import InputError
+from dgam_core.experiments import variants
 from dgam_core.experiments.parameters import Experiment, read_parameters
 from dgam_core.experiments.published import read_published
 from dgam_core.system.checked import parse, read_yaml
@@ -21,8 +22,11 @@ def test_every_file_under_params_is_valid_and_belongs_to_a_notebook_or_is_a_swee
     assert (ROOT / "notebooks" / f"{path.stem}.ipynb").is_file()
 
 
-def test_thumos14_has_the_papers_sizes():
-    experiment = parse(Experiment, read_yaml(ROOT / "params/thumos14/table4_ablation.yaml"), "")
+@pytest.mark.parametrize(("name", "epochs"), [("paper", 1000), ("released", 6000)])
+def test_thumos14_has_the_papers_sizes(name, epochs):
+    both = parse(Experiment, read_yaml(ROOT / "params/thumos14/table4_ablation.yaml"), "")
+    experiment = both.by_preset()[name]
+    assert experiment.epochs == epochs
     assert (experiment.num_snippets, experiment.max_snippets, experiment.latent_dim) == (400, 400, 128)
     assert (experiment.learning_rate, experiment.batch_size, len(experiment.seeds)) == (1e-3, 32, 5)
     assert (experiment.alpha, experiment.beta, experiment.gamma_guide) == (0.03, 0.1, 0.1)
@@ -44,9 +48,20 @@ def test_the_files_of_the_papers_sizes_are_the_preset_and_say_the_scale_of_l_re(
     for path in FILES:
         if path.parent.name not in ("demo", "sweeps"):
             experiment = parse(Experiment, read_yaml(path), str(path))
-            changed = set(difference(experiment, preset("paper", path.parent.name)))
-            assert changed == (set() if path.stem == "departures" else {"gamma_re_per"}), path
             assert experiment.benchmark == path.parent.name
+            for name, one in experiment.by_preset().items():
+                changed = difference(one, preset(name, path.parent.name))
+                says = name == "paper" and path.stem != "departures"  # `released` has it anyway
+                assert changed == ({"gamma_re_per": ("element", "video")} if says else {}), path
+
+
+def test_files_ask_for_both_presets_where_their_notebook_shows_both():
+    for path in FILES:
+        if path.parent.name != "sweeps":
+            experiment = parse(Experiment, read_yaml(path), str(path))
+            both = variants.NOTEBOOKS[path.stem].by_preset
+            assert experiment.preset == ("both" if both else "released"), path
+            assert variants.NOTEBOOKS[path.stem].variants(experiment)
 
 
 def test_the_summary_shows_the_difference_from_the_preset():
@@ -56,6 +71,72 @@ def test_the_summary_shows_the_difference_from_the_preset():
     assert parse(Experiment, values, "here").summary == (
         "Settings: the preset `released` for ActivityNet1.2, but `alpha` 0.5 instead of 1."
     )
+    both = GIVEN | {"epochs": 1000, "preset": "both"}
+    assert parse(Experiment, both, "here").summary == (
+        "Settings: the preset `paper` for THUMOS14.\n\n"
+        "Settings: the preset `released` for THUMOS14, but `epochs` 1000 instead of 6000."
+    )
+
+
+def test_both_presets_are_an_experiment_each():
+    experiments = parse(Experiment, GIVEN | {"preset": "both"}, "here").by_preset()
+    assert list(experiments) == ["paper", "released"]
+    for name, one in experiments.items():
+        assert one.preset == name
+        assert difference(one, preset(name, "thumos14")) == {}
+        assert list(one.by_preset().values()) == [one]
+    alone = parse(Experiment, GIVEN | {"preset": "released"}, "here")
+    assert alone.by_preset() == {"released": alone}
+
+
+@pytest.mark.parametrize(
+    ("setting", "of_paper", "of_released"),
+    [
+        ("gamma_re_per", "video", "element"),
+        ("epochs", 1000, 6000),
+        ("model_choice", "last", "test_oracle"),
+        ("adam_beta1", 0.9, 0.8),
+    ],
+)
+def test_a_setting_that_is_given_reaches_both_presets_though_it_is_one_ones_own(
+    setting, of_paper, of_released
+):
+    plain = parse(Experiment, GIVEN | {"preset": "both"}, "here").by_preset()
+    assert [getattr(one, setting) for one in plain.values()] == [of_paper, of_released]
+    for value in (of_paper, of_released):
+        given = parse(Experiment, GIVEN | {"preset": "both", setting: value}, "here").by_preset()
+        assert [getattr(one, setting) for one in given.values()] == [value, value]
+        # and nothing else changes
+        changed = [set(difference(given[name], plain[name])) for name in given]
+        assert changed == [set() if value == own else {setting} for own in (of_paper, of_released)]
+
+
+def test_presets_by_themselves_keep_what_was_changed_afterwards():
+    alone = parse(Experiment, GIVEN, "here").model_copy(update={"epochs": 7})
+    assert alone.by_preset()["paper"].epochs == 7
+
+
+def test_seeds_are_a_list_or_their_number_or_either_by_preset():
+    def seeds(value, name="both"):
+        experiment = parse(Experiment, GIVEN | {"seeds": value, "preset": name}, "here")
+        return [one.seeds for one in experiment.by_preset().values()]
+
+    assert seeds([4, 2]) == [(4, 2), (4, 2)]
+    assert seeds(3) == [(0, 1, 2), (0, 1, 2)]
+    assert seeds({"paper": 3, "released": [5]}) == [(0, 1, 2), (5,)]
+    assert seeds({"paper": 3, "released": [5]}, "paper") == [(0, 1, 2)]
+    assert seeds({"paper": 3, "released": [5]}, "released") == [(5,)]
+    assert seeds({"released": 2}, "released") == [(0, 1)]
+    text = read_parameters(GIVEN | {"preset": "both", "seeds": "{paper: 2, released: 1}"})
+    assert [one.seeds for one in text.by_preset().values()] == [(0, 1), (0,)]
+
+
+@pytest.mark.parametrize(
+    "given", [0, -1, True, 2.0, "3", {"paper": 2}, {"paper": 2, "released": 0}, {"paper": 0, "released": 2}]
+)
+def test_seeds_that_are_none_or_of_one_preset_alone_are_refused(given):
+    with pytest.raises(InputError, match="seeds"):
+        parse(Experiment, GIVEN | {"seeds": given, "preset": "both"}, "here").by_preset()
 
 
 @pytest.mark.parametrize(
@@ -163,13 +244,20 @@ def test_the_sweeps_of_the_papers_sizes_are_the_papers(path):
 
 
 def test_notebooks_of_a_profile_share_their_runs():
-    particular = {"sweep", "benchmark", "dataset"}  # of a table or figure
+    particular = {"sweep", "benchmark", "dataset", "preset", "seeds"}  # of a table or figure
     for path in FILES:
         if path.stem.startswith(("table", "figure")):
             values, shared = (read_yaml(p) for p in (path, path.with_name("table4_ablation.yaml")))
-            assert {k: v for k, v in values.items() if k not in particular} == (
-                {k: v for k, v in shared.items() if k not in particular}
+            # Table 3 of the demo alone shows the choice by video labels.
+            own = (
+                {"held_out", "evaluation_interval"} if str(path).endswith("demo/table3_thumos14.yaml") else ()
+            )
+            assert {k: v for k, v in values.items() if k not in particular | {*own}} == (
+                {k: v for k, v in shared.items() if k not in particular | {*own}}
             ), path
+            of_table4 = parse(Experiment, shared, str(path)).by_preset()
+            for name, one in parse(Experiment, values, str(path)).by_preset().items():
+                assert set(one.seeds) <= set(of_table4[name].seeds), path
 
 
 def test_the_number_to_compare_by_has_a_name():

@@ -14,12 +14,16 @@ def test_a_study_trains_and_scores_what_its_notebook_is_about(project, tmp_path)
     models = study.train()
     assert list(models) == [("without", 0), ("without", 1), ("with", 0), ("with", 1)]
     scores = study.score(models, [0.3, 0.5])
-    assert len(scores) == 2 * 2 * 3 * 2  # variants, seeds, choices, thresholds
+    # the settings of the test hold out videos, and choose nothing on the test set
+    assert study.choices("with") == ("last", "label_only")
+    assert study.num_scores == 2 * 2 * 2  # variants, seeds, choices
+    assert len(scores) == study.num_scores * 2  # thresholds
+    assert study.seeds == {"paper": 2}
     study.save_table(scores)
     path = tmp_path / "results/p/figures/tiny/table2_attention_statistics.csv"
     pd.testing.assert_frame_equal(pd.read_csv(path), scores)
-    for choice in study.choices:
-        outputs = study.outputs(models["with", 0], choice)
+    for choice in study.choices("with"):
+        outputs = study.outputs(models["with", 0], "with", choice)
         assert {stream: set(videos) for stream, videos in outputs.items()} == {
             "flow": {"v2", "v3"},
             "rgb": {"v2", "v3"},
@@ -28,6 +32,54 @@ def test_a_study_trains_and_scores_what_its_notebook_is_about(project, tmp_path)
     assert list(by_seed) == ["without", "with"]
     last = scores[(scores["choice"] == "last") & (scores["tiou"] == 0.5) & (scores["row"] == "with")]
     assert by_seed["with"].to_list() == approx((100 * last["map"]).to_list())
+
+
+def test_a_study_of_both_presets_has_a_row_of_each(project, tmp_path):
+    given = {name: value for name, value in project.items() if name not in ("model_choice", "held_out")}
+    given |= {"preset": "both", "seeds": {"paper": 2, "released": [1, 3, 4]}}
+    study = open_study(given, "table1_module_swap")
+    assert study.presets == ("paper", "released")
+    assert study.seeds == {"paper": 2, "released": 3}
+    # `released` chooses on the test set, and nothing is held out
+    assert study.choices(("paper", "N")) == ("last",)
+    assert study.choices(("released", "N")) == ("last", "test_oracle")
+    assert study.num_scores == 2 * (2 * 1 + 3 * 2)  # O and N: seeds and choices of each preset
+    models = study.train()
+    seeds = [("paper", 0), ("paper", 1), ("released", 1), ("released", 3), ("released", 4)]
+    assert set(models) == {((name, row), seed) for name, seed in seeds for row in "ON"}
+    scores = study.score_and_save(models)
+    assert len(scores) == study.num_scores
+    assert list(scores)[:4] == ["preset", "row", "seed", "choice"]
+    path = tmp_path / "results/p/figures/tiny/table1_module_swap.csv"
+    pd.testing.assert_frame_equal(pd.read_csv(path), scores)
+    alone = study.score(models, choices=["last"])
+    assert len(alone) == 2 * (2 + 3)
+    for name, numbers in (("paper", [0, 1]), ("released", [1, 3, 4])):
+        by_seed = map_by_seed(scores, preset=name)
+        assert (list(by_seed), list(by_seed.index)) == (["O", "N"], numbers)
+        of_preset = alone[(alone["preset"] == name) & (alone["row"] == "N")]
+        assert by_seed["N"].to_list() == approx((100 * of_preset["map"]).to_list())
+
+
+def test_the_map_by_seed_is_that_of_one_preset():
+    rows = [
+        (preset, row, seed, choice, 0.5, value + seed / 10 + (choice == "test_oracle"))
+        for preset, value in (("paper", 0.1), ("released", 0.5))
+        for row in ("b", "a")
+        for seed in (0, 1)
+        for choice in ("last", "test_oracle")
+    ]
+    scores = pd.DataFrame(rows, columns=["preset", "row", "seed", "choice", "tiou", "map"])
+    assert map_by_seed(scores, preset="paper").to_dict("list") == {
+        "b": approx([10, 20]),
+        "a": approx([10, 20]),
+    }
+    assert map_by_seed(scores, preset="released")["a"].tolist() == approx([50, 60])
+
+
+def test_a_study_of_one_preset_refuses_both(project):
+    with pytest.raises(InputError, match="preset = 'both': this notebook shows one; give paper or released"):
+        open_study(project | {"preset": "both"}, "table2_attention_statistics")
 
 
 def test_a_study_says_what_its_numbers_are_of(project):
@@ -75,10 +127,22 @@ def test_claims_are_glued_with_their_provenance(project, monkeypatch):
     glued = {}
     monkeypatch.setattr("myst_nb.glue", lambda name, value, display: glued.update({name: value}))
     study = open_study(project, "table3_thumos14")
-    text = study.conclude("So *it* is.", claims.Claim("it is", "holds", "1 point", "2 points"))
+    claim = claims.Claim("it is", "1 point", "2 points", {"seen here": 0.01})
+    text = study.conclude("So *it* is.", {"paper": [claim], "released": [claim, claim]})
     assert text._repr_markdown_() == "So *it* is."
-    (claim,) = json.loads(glued["claims"])
-    assert claim["measured"] == "1 point, simulated"
+    found = json.loads(glued["claims"])
+    assert [row["preset"] for row in found] == ["paper", "released", "released"]
+    assert found[0] == {
+        "claim": "it is",
+        "measured": "1 point",
+        "published": "2 points",
+        "evidence": {"seen here": 0.01},
+        "preset": "paper",
+        "data": "tiny, simulated",
+    }
+    glued.clear()
+    assert study.conclude("So.")._repr_markdown_() == "So."
+    assert glued == {}
 
 
 def test_checks_print_what_is_the_same_everywhere(project, capsys):

@@ -5,6 +5,7 @@ from dgam_core.departures import DEPARTURES, difference, preset
 from dgam_core.errors import InputError
 from dgam_core.experiments import variants
 from dgam_core.experiments.parameters import Experiment
+from dgam_core.system.checked import parse, read_yaml
 from tests.conftest import ROOT
 
 
@@ -31,19 +32,99 @@ def test_table_4_adds_a_term_at_a_time(experiment):
     assert variants.old_and_new(experiment) == {"O": baseline, "N": experiment}
 
 
-@pytest.mark.parametrize("name", ["thumos14", "activitynet12"])
-def test_departures_one_by_one_keep_the_length_of_training(experiment, name):
-    experiment = experiment.model_copy(update={"benchmark": name})
-    rows = variants.departures_one_by_one(experiment)
-    assert rows["base"] == experiment
-    lengths = {(s.epochs, s.evaluation_interval) for s in rows.values()}
-    assert lengths == {(experiment.epochs, experiment.evaluation_interval)}
-    switched, released = rows["all but 23"], preset("released", name)
+GIVEN = {"profile": "p", "dataset": "d", "seeds": [0, 1]}
+NAMED = {departure.number: f"{departure.number} {departure.title}" for departure in DEPARTURES}
+LENGTH = {"epochs", "evaluation_interval"}
+each_preset = pytest.mark.parametrize("name", ["paper", "released"])
+each_benchmark = pytest.mark.parametrize("data", ["thumos14", "activitynet12"])
+
+
+def one_by_one(name, data, **given):
+    experiment = parse(Experiment, GIVEN | {"preset": name, "benchmark": data} | given, "here")
+    return variants.departures_one_by_one(experiment)
+
+
+@each_preset
+@each_benchmark
+def test_each_row_of_the_departures_switches_one_alone(name, data):
+    rows = one_by_one(name, data)
+    base = rows.pop("base")
+    assert difference(base, preset(name, data)) == {}
+    # What differs on the benchmark, but for the choice on the test set and the assumed rate.
+    switched = [d for d in DEPARTURES if d.values(data) and d.number not in (14, 31)]
+    assert list(rows) == [NAMED[departure.number] for departure in switched]
+    for departure, row in zip(switched, rows.values(), strict=True):
+        assert set(difference(row, base)) == set(departure.values(data)) - LENGTH
+        assert (row.epochs, row.evaluation_interval) == (base.epochs, base.evaluation_interval)
+
+
+@each_benchmark
+def test_departures_are_switched_on_in_paper_and_back_in_released(data):
+    on, back = one_by_one("paper", data), one_by_one("released", data)
+    text, code = preset("paper", data), preset("released", data)
     for departure in DEPARTURES:
-        for field in departure.values(name):
-            if field not in ("epochs", "evaluation_interval", "released_class0_bug"):
-                assert getattr(switched, field) == getattr(released, field)
-    assert difference(rows["all and 23"], switched) == {"released_class0_bug": (True, False)}
+        row = NAMED[departure.number]
+        if row in on and departure.number != 23:
+            for setting in set(departure.values(data)) - LENGTH:
+                assert getattr(on[row], setting) == getattr(code, setting)
+                assert getattr(back[row], setting) == getattr(text, setting)
+
+
+@each_preset
+@each_benchmark
+def test_the_bug_of_class_0_is_switched_on_in_both_presets(name, data):
+    rows = one_by_one(name, data)
+    assert difference(rows[NAMED[23]], rows["base"]) == {"released_class0_bug": (True, False)}
+
+
+def test_departures_by_number():
+    numbers = [1, 2, 4, 5, 6, 9, 11, 12, 13, 15, 16, 17, 18, 19, 21, 22, 23, 28]
+    assert list(one_by_one("paper", "thumos14")) == ["base", *(NAMED[number] for number in numbers)]
+    # there the loss weights differ, and no test video is left out
+    numbers = sorted({7, *numbers} - {15})
+    assert list(one_by_one("released", "activitynet12")) == ["base", *(NAMED[number] for number in numbers)]
+
+
+@each_preset
+def test_a_given_length_of_training_stays_in_every_row(name):
+    rows = one_by_one(name, "thumos14", epochs=7, evaluation_interval=3, latent_dim=5)
+    assert {(row.epochs, row.evaluation_interval, row.latent_dim) for row in rows.values()} == {(7, 3, 5)}
+    assert rows[NAMED[11]].adam_beta1 == {"paper": 0.8, "released": 0.9}[name]
+
+
+def test_no_file_of_the_departures_gives_a_setting_that_a_row_would_switch():
+    for path in ROOT.glob("params/*/departures.yaml"):
+        experiment = parse(Experiment, read_yaml(path), str(path))
+        rows = variants.NOTEBOOKS["departures"].variants(experiment)
+        assert {name for name, _ in rows} == {"paper", "released"}
+        for (name, row), settings in rows.items():
+            assert bool(difference(settings, rows[name, "base"])) == (row != "base"), (path, name, row)
+
+
+def test_rows_of_a_notebook_of_both_presets_are_those_of_each():
+    both = parse(Experiment, GIVEN | {"preset": "both", "seeds": {"paper": 3, "released": 1}}, "here")
+    rows = variants.NOTEBOOKS["table4_ablation"].variants(both)
+    terms = ["L_fg", "+ L_bg", "+ L_guide", "+ L_re"]
+    assert list(rows) == [(name, term) for name in ("paper", "released") for term in terms]
+    assert {key: len(settings.seeds) for key, settings in rows.items()} == {
+        key: {"paper": 3, "released": 1}[key[0]] for key in rows
+    }
+    for (name, term), settings in rows.items():
+        text = {"L_fg": {"alpha", "gamma_guide", "gamma_re"}, "+ L_bg": {"gamma_guide", "gamma_re"}}
+        zero = text | {"+ L_guide": {"gamma_re"}, "+ L_re": set()}
+        assert set(difference(settings, preset(name, "thumos14"))) == zero[term]
+    alone = both.by_preset()["released"]
+    assert list(variants.NOTEBOOKS["table4_ablation"].variants(alone)) == list(rows)[4:]
+
+
+@pytest.mark.parametrize("name", [n for n, notebook in variants.NOTEBOOKS.items() if not notebook.by_preset])
+def test_a_notebook_that_shows_one_preset_refuses_both(name):
+    both = parse(Experiment, GIVEN | {"preset": "both"}, "here")
+    with pytest.raises(InputError) as error:
+        variants.NOTEBOOKS[name].variants(both)
+    assert str(error.value) == (
+        "parameters: preset = 'both': this notebook shows one; give paper or released"
+    )
 
 
 def test_the_phase_diagram_has_a_data_set_for_each_point(experiment, tiny):

@@ -1,5 +1,6 @@
 from itertools import product
 
+import numpy as np
 import pandas as pd
 import pytest
 from pytest import approx
@@ -71,14 +72,24 @@ def test_values_that_are_not_numbers_have_points_without_a_line():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["sum", "product"]
 
 
+METHODS = {"DGAM": [60.0, 46.8, 28.8], "Best": [60.4, float("nan"), 26.8]}
+PRINTED = Published("THUMOS14", pd.DataFrame(METHODS, index=[0.1, 0.3, 0.5]).T.assign(average=9.0))
+
+
+def over_tiou(presets):
+    """45, 35 and 25 % and ten more for the second seed; ten more in the second preset."""
+    rows = [
+        (preset, seed, tiou, 0.5 - tiou / 2 + (seed + i) / 10)
+        for i, preset in enumerate(presets)
+        for seed in (0, 1)
+        for tiou in (0.1, 0.3, 0.5)
+    ]
+    scores = pd.DataFrame(rows, columns=["preset", "seed", "tiou", "map"])
+    return curves.over_tiou(scores, "simulated", PRINTED, "Best")
+
+
 def test_map_over_tiou_shows_the_published_as_published():
-    scores = pd.DataFrame(
-        [(seed, tiou, 0.5 - tiou / 2 + seed / 10) for seed in (0, 1) for tiou in (0.1, 0.3, 0.5)],
-        columns=["seed", "tiou", "map"],
-    )
-    methods = {"DGAM": [60.0, 46.8, 28.8], "Best": [60.4, float("nan"), 26.8]}
-    printed = Published("THUMOS14", pd.DataFrame(methods, index=[0.1, 0.3, 0.5]).T.assign(average=9.0))
-    figure = curves.over_tiou(scores, "simulated", printed, "Best")
+    figure = over_tiou(["paper"])
     (axes,) = figure.axes
     ours, dgam, best = axes.lines
     assert ours.get_ydata().tolist() == approx([50, 40, 30])  # the mean of both seeds
@@ -86,9 +97,31 @@ def test_map_over_tiou_shows_the_published_as_published():
     assert best.get_xydata().tolist() == [[0.1, 60.4], [0.5, 26.8]]  # a line across what is not printed
     assert best.get_marker() != dgam.get_marker()
     labels = [line.get_label() for line in axes.lines]
-    assert labels == ["this run, simulated", "DGAM, published", "Best, published"]
+    assert labels == ["this run, paper, simulated", "DGAM, published", "Best, published"]
     assert "THUMOS14" in axes.get_title()
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("tIoU threshold", "mAP (%)")
+
+
+def test_map_over_tiou_has_a_line_and_an_interval_per_preset():
+    figure = over_tiou(["paper", "released"])
+    (axes,) = figure.axes
+    paper, released, *_ = axes.lines
+    assert paper.get_ydata().tolist() == approx([50, 40, 30])
+    assert released.get_ydata().tolist() == approx([60, 50, 40])
+    assert paper.get_color() != released.get_color()
+    band, _ = axes.collections
+    # of two seeds 10 apart: 50 ± 12.706 · (10 / √2) / √2
+    at_first = band.get_paths()[0].vertices
+    ends = at_first[np.isclose(at_first[:, 0], 0.1), 1]
+    assert [ends.min(), ends.max()] == approx([50 - 63.53, 50 + 63.53], abs=0.01)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][:2] == [
+        "this run, paper, simulated",
+        "this run, released, simulated",
+    ]
+    assert legend.get_window_extent().x0 >= 0
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_a_sweep_has_the_published_values_beside_it_where_there_are_any():
@@ -108,11 +141,14 @@ def test_a_sweep_has_the_published_values_beside_it_where_there_are_any():
 
 
 def test_a_phase_figure_stars_what_is_decided():
-    index = pd.MultiIndex.from_tuples([(0.0, 1.0), (1.0, 1.0)], names=["a", "b"])
-    changes = pd.Series([summarize([1, 3]), summarize([-1, 1])], index)
+    """By Student's t the mean of 1.9 and 2.1 is 2 ± 12.7 · 0.1, that of 1 and 3 is 2 ± 12.7."""
+    index = pd.MultiIndex.from_product([(0.0, 1.0), (1.0, 2.0)], names=["a", "b"])
+    steps = [[1.9, 2.1], [1, 3], [0.2, 0.2], [-2.1, -1.9]]
+    changes = pd.Series([summarize(step) for step in steps], index)
     figure = curves.phase(changes, "simulated", "A change", "points")
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.texts] == ["+0.0", "+2.0*"]  # the highest a on top
+    # the highest a on top; what is not zero, and practically nothing, has no star
+    assert [label.get_text() for label in axes.texts] == ["+0.2", "-2.0*", "+2.0*", "+2.0"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("b", "a")
     assert figure.axes[1].get_ylabel() == "points"
     assert "simulated" in axes.get_title()
