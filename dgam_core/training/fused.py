@@ -35,7 +35,7 @@ PER_RUN = (
     "pool_offset_bg", "pool_offset_fg", "prior_shift", "sigma", "warmup_epochs", "warmup_re", "warmup_step",
 )  # fmt: skip
 # Hidden activations of a piece of a batch on the CPU: its arrays then fit in the second-level caches.
-PIECE = 2**19
+PIECE = 2**20
 # oneDNN's float32 products, which `linear` does not use: from LARGE multiplications on, twice as fast on AMD.
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 LARGE = 2**22
