@@ -72,7 +72,8 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
         obtain.obtain(out, data, list(specs.values()), experiment.workers if group.size == 1 else 1, group)
         group.tell(None)
     run_store.write_pair(out, specs, experiment)
-    click.echo(f"{out}: trained {', '.join(data.streams)}")
+    name = "released" if experiment.preset == "both" else experiment.preset
+    click.echo(f"{out}: trained {', '.join(data.streams)} as in the preset {name}")
     pair, settings = run_store.read_pair(out)
     if not any(video.subset == "test" for video in data.videos):
         return  # there is nothing to judge it by

@@ -41,7 +41,7 @@ class Experiment(Settings):
     dataset: str = Field(min_length=1)
     """The file of a store, or the name of a simulated data set."""
     seeds: tuple[int, ...] = Field(strict=False, min_length=1)
-    """Each stream is trained once per seed: a list of seeds, or the number N of the seeds 0 to N − 1. Where
+    """Each stream is trained once per seed; a list of seeds, or the number N of the seeds 0 to N − 1. Where
     presets need different numbers, `{paper: …, released: …}`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
@@ -126,7 +126,7 @@ class Experiment(Settings):
         name = "released" if name == "both" else name
         benchmark: Any = values.get("benchmark", cls.model_fields["benchmark"].default)
         if isinstance(seeds, Mapping):
-            values = values | {"seeds": seeds.get(name)}
+            values = values | {"seeds": seeds.get(name, seeds)}
         if name in get_args(Preset) and benchmark in get_args(Benchmark):
             experiment = handler(departures.preset(name, benchmark).model_dump() | values)
         else:
@@ -155,6 +155,10 @@ class Experiment(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds_from_their_number(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            raise ValueError(
+                "Input should name each preset that is shown, as {paper: 120, released: 30} does"
+            )
         return tuple(range(value)) if type(value) is int else value
 
     @field_validator("seeds")

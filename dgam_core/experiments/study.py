@@ -56,7 +56,7 @@ class Study:
 
     @property
     def presets(self) -> tuple[str, ...]:
-        """Return the presets that are shown: one, or `paper` and `released`."""
+        """Return the presets that are shown, one, or `paper` and `released`."""
         return tuple(self.experiment.by_preset())
 
     @property
@@ -71,7 +71,7 @@ class Study:
 
     @property
     def num_scores(self) -> int:
-        """Return how many numbers a complete table has: of each row, each of its seeds and model choices."""
+        """Return how many numbers a complete table has, one for each row, seed and model choice."""
         return sum(len(self.variants[row].seeds) * len(self.choices(row)) for row in self.variants)
 
     @property

@@ -189,7 +189,7 @@ def test_dgam_train_by_torchrun_leaves_the_same_run_store(tmp_path, tiny, params
     store.write(tmp_path / "x.h5", tiny)
     done = torchrun("train", "x.h5", "--params", params, "--out", "two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "two: trained flow, rgb\n"
+    assert done.stdout == "two: trained flow, rgb as in the preset paper\n"
     assert dgam("train", "x.h5", "--params", params, "--out", "one", cwd=tmp_path).returncode == 0
     names = [path.name for path in (tmp_path / "one").glob("[!.]*")]
     assert sorted(path.name for path in (tmp_path / "two").glob("[!.]*")) == sorted(names)
