@@ -16,12 +16,14 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dgam_core.errors import InputError
@@ -67,6 +69,8 @@ def choices_of(settings: LocalizationSettings, held_out: bool) -> tuple[str, ...
 
 # Stream → index of a checkpoint; None for the untrained model.
 Chosen = Mapping[str, int | None]
+# The same as pairs, sorted → mAP at the thresholds and at `main_tiou`, and which streams have collapsed.
+Judge = Callable[[tuple[tuple[str, int | None], ...]], tuple[NDArray[np.float64], dict[str, str]]]
 
 
 def oracle(streams: Sequence[str], count: int, score: Callable[[Chosen], float]) -> Chosen:
@@ -154,7 +158,8 @@ class Scorer:
         if path.is_file():
             cached = json.loads(path.read_text(encoding="utf-8"))["scores"]
             return {choice: Score(**values) for choice, values in cached.items()}
-        scores = {choice: self._score(model, settings, choice) for choice in question["choices"]}
+        judged = self._judge(model, settings)
+        scores = {choice: self._score(model, settings, choice, judged) for choice in question["choices"]}
         with whole_file(path) as temporary:
             content = question | {"scores": {choice: asdict(score) for choice, score in scores.items()}}
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -225,9 +230,20 @@ class Scorer:
                 found[row, seed] = "; ".join(f"{stream}: {how}" for stream, how in score.collapsed.items())
         return found
 
-    def chosen(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Chosen:
+    def chosen(
+        self,
+        model: Mapping[str, Run],
+        settings: LocalizationSettings,
+        choice: str,
+        judged: Judge | None = None,
+    ) -> Chosen:
         """Return stream → index of the checkpoint that a choice falls on.
 
+        Args:
+            model: one run per stream.
+            settings: how to localize.
+            choice: one of `CHOICES`.
+            judged: what `_judge` returned, if it has been asked before.
         Raises:
             InputError: `test_oracle` has no annotated test video to score on.
         """
@@ -238,24 +254,36 @@ class Scorer:
             return {stream: label_only(values) for stream, values in checkpoints.items()}
         if not any(video.segments for video in self.data.subset("test")):
             raise InputError(f"{self.data.name}: test_oracle needs test videos with annotated segments")
+        judge, count = judged or self._judge(model, settings), len(self.thresholds)
 
-        @lru_cache(maxsize=4)  # the candidate and the best checkpoint so far, of each stream
-        def outputs(stream: str, index: int | None) -> dict[str, Outputs]:
-            return self.outputs({stream: model[stream]}, {stream: index}, settings)[stream]
-
-        def score(chosen: Chosen) -> float:
-            by_stream = {stream: outputs(stream, index) for stream, index in chosen.items()}
-            return float(localize_and_evaluate(self.data, by_stream, settings, settings.main_tiou).map.mean())
+        def score(candidate: Chosen) -> float:
+            return float(judge(tuple(candidate.items()))[0][count:].mean())
 
         # RGB first, as in the released code.
         streams = sorted(checkpoints, reverse=True)
         return oracle(streams, min(len(values) for values in checkpoints.values()), score)
 
-    def _score(self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str) -> Score:
-        chosen = self.chosen(model, settings, choice)
-        outputs = self.outputs(model, chosen, settings)
+    def _judge(self, model: Mapping[str, Run], settings: LocalizationSettings) -> Judge:
+        """Return a function of checkpoints that remembers what it has evaluated."""
         tiou = [*self.thresholds, *settings.main_tiou]
-        values = localize_and_evaluate(self.data, outputs, settings, tiou).map
+
+        @lru_cache(maxsize=4)  # the candidate and the best checkpoint so far, of each stream
+        def outputs(stream: str, index: int | None) -> dict[str, Outputs]:
+            return self.outputs({stream: model[stream]}, {stream: index}, settings)[stream]
+
+        @cache
+        def judge(chosen: tuple[tuple[str, int | None], ...]) -> tuple[NDArray[np.float64], dict[str, str]]:
+            by_stream = {stream: outputs(stream, index) for stream, index in chosen}
+            found = localize_and_evaluate(self.data, by_stream, settings, tiou).map
+            return found, collapses(by_stream, settings)
+
+        return judge
+
+    def _score(
+        self, model: Mapping[str, Run], settings: LocalizationSettings, choice: str, judge: Judge
+    ) -> Score:
+        chosen = self.chosen(model, settings, choice, judge)
+        values, collapsed = judge(tuple((stream, chosen[stream]) for stream in sorted(chosen, reverse=True)))
         count = len(self.thresholds)
         return Score(
             checkpoints=chosen,
@@ -265,7 +293,7 @@ class Scorer:
             },
             map=values[:count].tolist(),
             main=float(values[count:].mean()),
-            collapsed=collapses(outputs, settings),
+            collapsed=collapsed,
         )
 
     def _test_features(self, stream: str, settings: LocalizationSettings) -> dict[str, torch.Tensor]:

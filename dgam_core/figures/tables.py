@@ -1,6 +1,6 @@
 """Records → tables, and sentences on paired differences."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -162,7 +162,11 @@ def _point(names: Iterable[str], values: Sequence[float]) -> str:
 
 
 def departures(
-    rows: Sequence[Departure], benchmark: Benchmark, changes: Mapping[str, pd.DataFrame], chance: str
+    rows: Sequence[Departure],
+    benchmark: Benchmark,
+    changes: Mapping[str, pd.DataFrame],
+    chance: str,
+    untrained: Collection[str],
 ) -> pd.DataFrame:
     """List what paper and released code do, where, by which settings, and what it does to mAP, as HTML.
 
@@ -172,11 +176,12 @@ def departures(
         changes: preset → differences in points that the released code's way makes, a line per seed and a
             column per departure, whose name begins with its number.
         chance: the departure that does nothing but draw other random numbers.
+        untrained: departures that change no training; see `against_chance`.
     """
     effects = {
         preset: {
             name.split()[0]: f"{_signed(step, 1)}, {_interval(step, 1)}: {words}"
-            for name, (step, words) in against_chance(of_preset, chance).items()
+            for name, (step, words) in against_chance(of_preset, chance, untrained).items()
         }
         for preset, of_preset in changes.items()
     }
@@ -200,7 +205,9 @@ def departures(
     return pd.DataFrame(table).set_index("")
 
 
-def against_chance(changes: pd.DataFrame, chance: str) -> dict[str, tuple[Summary, str]]:
+def against_chance(
+    changes: pd.DataFrame, chance: str, untrained: Collection[str] = ()
+) -> dict[str, tuple[Summary, str]]:
     """Return change → its effect, and in words whether it does more than chance, corrected for their number.
 
     Changes share the runs that they are compared with, so the change that is pure chance moves with them:
@@ -209,8 +216,16 @@ def against_chance(changes: pd.DataFrame, chance: str) -> dict[str, tuple[Summar
     Args:
         changes: differences in points, a line per seed and a column per change.
         chance: the change that does nothing but draw other random numbers.
+        untrained: changes that leave the trained weights as they are; with these, what counts is the
+            difference from zero.
     """
-    steps = {name: paired_difference(changes[name], changes[chance]) for name in changes if name != chance}
+    steps = {
+        name: summarize(changes[name])
+        if name in untrained
+        else paired_difference(changes[name], changes[chance])
+        for name in changes
+        if name != chance
+    }
     p_values = holm([step.p_zero for step in steps.values()])
     found = {chance: (summarize(changes[chance]), "this is chance")}
     for (name, step), p in zip(steps.items(), p_values, strict=True):

@@ -127,7 +127,7 @@ def test_a_score_says_which_streams_have_collapsed(scorer, models, experiment, m
         }
 
     monkeypatch.setattr(scorer, "outputs", outputs)
-    nowhere = {"flow": "attention is above the threshold nowhere"}
+    nowhere = {"flow": "attention is above the threshold nowhere, or nearly so"}
     for choice, score in scorer.scores(models["x", 0], experiment).items():
         assert score.collapsed == nowhere, choice
     assert scorer.scores(models["x", 1], experiment)["last"].collapsed == {}

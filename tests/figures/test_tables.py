@@ -138,7 +138,7 @@ def test_departures_are_listed_with_their_settings():
         "released": pd.DataFrame({"5 scale of L_re": [1.0, 3.0], "2 background's place": [0.0, 2.0]}),
         "paper": pd.DataFrame({"2 background's place": [1.0, 1.0], "5 scale of L_re": [1.0, 1.0]}),
     }
-    table = tables.departures(DEPARTURES, "thumos14", changes, "2 background's place")
+    table = tables.departures(DEPARTURES, "thumos14", changes, "2 background's place", set())
     assert table.index.tolist() == [d.number for d in DEPARTURES]
     *_, settings, released, paper = (table[name] for name in table)
     assert released.name == "points, in released, against the text's way"
@@ -151,7 +151,7 @@ def test_departures_are_listed_with_their_settings():
     assert released[2] == "+1.0, 95 % interval -11.7 to +13.7: this is chance"
     assert paper[5] == "+1.0, 95 % interval +1.0 to +1.0: like chance"
     assert released[3] == "–"  # nothing to switch
-    of_activitynet12 = tables.departures(DEPARTURES, "activitynet12", changes, "2 background's place")
+    of_activitynet12 = tables.departures(DEPARTURES, "activitynet12", changes, "2 background's place", set())
     assert "alpha</code></a>: 1.0" in of_activitynet12["settings"][7]
 
 
@@ -270,3 +270,12 @@ def test_a_sweep_has_its_values_and_the_published_ones_in_order(scores):
     assert table["published, THUMOS14", "DGAM"].tolist() == ["–", "26.5", "27.5"]
     assert table.iloc[:, 0].tolist() == ["20.0 ± 0.0", "–", "20.0 ± 14.1"]
     assert tables.sweep(at_half, "z", None).shape == (2, 3)
+
+
+def test_without_another_training_the_difference_from_zero_counts():
+    """Chance moves by 3 or −3; a change of the same weights is sure at −2.5, and chance does not hide it."""
+    changes = pd.DataFrame({"2 chance": [3.0, -3.0] * 6, "23 bug": [-2.4, -2.6] * 6})
+    assert tables.against_chance(changes, "2 chance")["23 bug"][1] == "harms"  # −2.5 ± 3.1, of 12 seeds
+    few = changes.iloc[:4]
+    assert tables.against_chance(few, "2 chance")["23 bug"][1] == "like chance"
+    assert tables.against_chance(few, "2 chance", {"23 bug"})["23 bug"][1] == "harms"
