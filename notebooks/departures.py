@@ -131,10 +131,14 @@ for preset_name, of_preset in changes.items():
         for words in ("helps", "harms")
         if words in decided
     ]
-    few = len(decided.get("like chance", []))
+    rest = [
+        f"{len(decided[words])} {words}"
+        for words in ("practically nothing", "like chance")
+        if words in decided
+    ]
     lines.append(
         f"- in `{preset_name}`, {len(of_preset)} seeds: {'; '.join(found) or 'none does more than chance'}; "
-        f"{few} like chance"
+        + ", ".join(rest)
     )
 text = "\n".join(lines)
 if len(changes) == 2:

@@ -208,7 +208,7 @@ def departures(
 def against_chance(
     changes: pd.DataFrame, chance: str, untrained: Collection[str] = ()
 ) -> dict[str, tuple[Summary, str]]:
-    """Return change → its effect, and in words whether it does more than chance, corrected for their number.
+    """Return change → its effect, and in words whether it does something, corrected for their number.
 
     Changes share the runs that they are compared with, so the change that is pure chance moves with them:
     what counts is the difference from it, seed by seed.
@@ -230,6 +230,8 @@ def against_chance(
     found = {chance: (summarize(changes[chance]), "this is chance")}
     for (name, step), p in zip(steps.items(), p_values, strict=True):
         decided = EFFECTS[1 if step.mean > 0 else -1] if p <= 1 - CONFIDENCE else "like chance"
+        if name in untrained and step.effect(MARGIN) == 0:
+            decided = "practically nothing"
         found[str(name)] = (summarize(changes[name]), decided)
     return found
 
