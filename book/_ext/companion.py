@@ -182,8 +182,8 @@ def glued(notebook: dict[str, Any], name: str) -> str | None:
 class Claims(SphinxDirective):
     """The claims of the paper with the verdicts of this build: of the notebooks named, or of all.
 
-    Verdicts are corrected for the number of claims of all notebooks, wherever they are shown; with all, the
-    verdicts without correction stand beside them.
+    Verdicts are corrected for the number of claims of all notebooks, wherever they are shown; with all, what
+    each would say alone stands beside it.
     """
 
     optional_arguments = 1
@@ -203,15 +203,15 @@ class Claims(SphinxDirective):
         rows = []
         for (name, claim), (corrected, alone) in zip(found, said, strict=True):
             if names is None or name in names:
-                link = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb)"
-                cells = [link, claim["claim"], f"`{claim['preset']}`", f"**{corrected}** ({claim['data']})"]
-                cells += [alone] if names is None else []
-                rows.append("| " + " | ".join([*cells, claim["measured"], claim["published"]]) + " |")
-        head = ["where", "claim of the paper on its data", "preset", "on the data of this build"]
-        head += ["not corrected"] if names is None else []
-        head += ["this build", "published"]
-        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows]
-        text = "\n".join(lines if rows else ["*This build has no such results.*"])
+                where = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb), `{claim['preset']}`"
+                said_of_data = f"**{corrected}** ({claim['data']})"
+                said_of_data += f"; alone: {alone}" if names is None else ""
+                cells = [where, claim["claim"], said_of_data, claim["measured"], claim["published"]]
+                rows.append("| " + " | ".join(cells) + " |")
+        head = ["| where | claim of the paper | on the data of this build | this build | published |"]
+        text = "\n".join(
+            [*head, "|---|---|---|---|---|", *rows] if rows else ["*This build has no such results.*"]
+        )
         text = re.sub(r"(?<=[ |])-(?=\d)", "−", text)
         return self.parse_text_to_nodes(text)
 

@@ -77,7 +77,7 @@ class Study:
     @property
     def measured_on(self) -> str:
         """Return the words for the data that stand in a verdict, such as "thumos14, simulated"."""
-        return f"{self.data.name}, {self.provenance}"
+        return f"{self.data.name.removeprefix('simulated_')}, {self.provenance}"
 
     @property
     def provenance(self) -> str:
