@@ -286,6 +286,6 @@ def seed_by_seed(lines: Mapping[str, Sequence[str]], provenance: str, seeds: Map
     ]
     return "\n\n".join(blocks) + (
         f"\n\nDifferences are taken seed by seed. Intervals are Student's t, each for itself; less than "
-        f"{MARGIN:g} points of mAP is practically nothing. [Results at a glance](../experiments/results.html) "
-        "corrects for the number of questions."
+        f"{MARGIN:g} points of mAP is practically nothing. "
+        "[Results at a glance](../experiments/results.html) corrects for the number of questions."
     )
