@@ -25,7 +25,6 @@
 profile = "demo"
 
 # %%
-from dgam_core.evaluation.intervals import paired_difference, summarize
 from dgam_core.experiments import claims
 from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, tables
@@ -76,15 +75,7 @@ for preset_name in study.presets:
     by_choice = 100 * of_preset.pivot_table(
         index="seed", columns="choice", values="map"
     )
-    ours = claims.in_words(summarize(by_choice["last"]), 1, "", "%")
-    line = f"- `{preset_name}`, last epoch: {ours}"
-    if "test_oracle" in by_choice:
-        gain = paired_difference(by_choice["test_oracle"], by_choice["last"])
-        line += f"; the choice on the test set adds {gain.mean:.1f}"
-    if "label_only" in by_choice:
-        gain = paired_difference(by_choice["label_only"], by_choice["last"])
-        line += f"; the choice by video labels, {claims.in_words(gain, 1, '+', 'points')}"
-    lines.append(line)
+    lines.append(f"- `{preset_name}`, {tables.choice_by_choice(by_choice)}")
     checked[preset_name] = [
         claims.exceeds(
             "Average mAP is above that of the best other weakly supervised method",

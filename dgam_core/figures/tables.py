@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from dgam_core.departures import Benchmark, Departure
 from dgam_core.evaluation.intervals import CONFIDENCE, MARGIN, Summary, holm, paired_difference, summarize
+from dgam_core.experiments.claims import in_words
 from dgam_core.experiments.model_choice import CHOICES
 from dgam_core.experiments.published import Published
 
@@ -106,6 +107,25 @@ def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     ]
     below.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], labels])
     return pd.concat([above.map("{:.1f}".format).replace("nan", "–"), below])
+
+
+def choice_by_choice(values: pd.DataFrame) -> str:
+    """Say what the last epoch gives, and what the other model choices add.
+
+    Args:
+        values: mAP in percent, a line per seed and a column per model choice.
+    """
+    text = f"last epoch: {in_words(summarize(values['last']), 1, '', '%')}"
+    words = {
+        "test_oracle": "the choice on the test set adds",
+        "label_only": "the choice by video labels adds",
+    }
+    for choice, adds in words.items():
+        if choice in values:
+            text += (
+                f"; {adds} {in_words(paired_difference(values[choice], values['last']), 1, '+', 'points')}"
+            )
+    return text
 
 
 def sweep(scores: pd.DataFrame, name: str, published: Published | None) -> pd.DataFrame:

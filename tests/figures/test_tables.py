@@ -279,3 +279,11 @@ def test_without_another_training_the_difference_from_zero_counts():
     few = changes.iloc[:4]
     assert tables.against_chance(few, "2 chance")["23 bug"][1] == "like chance"
     assert tables.against_chance(few, "2 chance", {"23 bug"})["23 bug"][1] == "harms"
+
+
+def test_the_choices_are_said_in_a_line():
+    values = pd.DataFrame({"last": [10.0, 12.0], "test_oracle": [11.0, 15.0]})  # gains 1 and 3
+    line = tables.choice_by_choice(values)
+    assert line.startswith("last epoch: 11.0 % (95 %: ")
+    assert "; the choice on the test set adds +2.0 points (95 %: " in line
+    assert "video labels" not in line
