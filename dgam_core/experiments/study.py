@@ -1,5 +1,6 @@
 """What every notebook does around its subject: open its data, train, score, save, conclude, check."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -139,8 +140,8 @@ class Study:
             self.data, self.results.scores, self.device, thresholds, self.experiment.workers, choices
         )
         scores = scorer.table(models, self.variants)
-        for (row, seed), how in scorer.collapsed(models, self.variants).items():
-            print(f"collapsed: {' '.join(row) if isinstance(row, tuple) else row}, seed {seed}: {how}")
+        for how, count in Counter(scorer.collapsed(models, self.variants).values()).items():
+            print(f"{count} of {len(models)} models have collapsed: {how}")
         if NOTEBOOKS[self.name].by_preset:
             presets, scores["row"] = zip(*scores["row"], strict=True)
             scores.insert(0, "preset", presets)
