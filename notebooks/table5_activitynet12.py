@@ -47,7 +47,9 @@ scores = study.score_and_save(study.train(), published.thresholds)
 # mAP in percent at each tIoU and on average. The published numbers were measured on ActivityNet1.2, their averages are as
 # printed, and a star marks a weaker feature extractor; this run is the mean ± standard deviation over the seeds, by preset
 # and [model choice](../model_choice.md). `paper` is the text of the paper; `released` is what the authors ran, without its
-# [bug](departures.ipynb) of class 0, which the published numbers carry.
+# [bug](departures.ipynb) of class 0, which the published numbers carry. There $\mathcal{L}_{bg}$ weighs 1 on
+# ActivityNet1.2, not 0.03 (departure 7), and so much of it makes trainings [collapse](../experiments/collapse.md): a row whose
+# runs have all collapsed says nothing of the method.
 
 # %% tags=["hide-input"]
 tables.methods(scores, published)
