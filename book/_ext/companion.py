@@ -203,7 +203,7 @@ class Claims(SphinxDirective):
         rows = []
         for (name, claim), (corrected, alone) in zip(found, said, strict=True):
             if names is None or name in names:
-                where = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb), `{claim['preset']}`"
+                where = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb), {claim['preset']}"
                 said_of_data = f"**{corrected}** ({claim['data']})"
                 said_of_data += f"; alone: {alone}" if names is None else ""
                 cells = [where, claim["claim"], said_of_data, claim["measured"], claim["published"]]
