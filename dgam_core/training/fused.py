@@ -21,13 +21,20 @@ from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from dgam_core.attention import LEAST_WEIGHT
 from dgam_core.classifier import Classifier, gaussian_matrix
 from dgam_core.model import Model
 from dgam_core.settings import TrainingSettings, scalar
 from dgam_core.training.processes import Part
+from dgam_core.training.products import (
+    affine,
+    per_run,
+    product_gradients,
+    products,
+    relu_gradient,
+    weight_gradient,
+)
 
 # Settings in which the runs of a stack may differ; they enter the losses as factors.
 PER_RUN = (
@@ -36,9 +43,6 @@ PER_RUN = (
 )  # fmt: skip
 # Hidden activations of a piece of a batch on the CPU: its arrays then fit in the second-level caches.
 PIECE = 2**20
-# oneDNN's float32 products, which `linear` does not use: from LARGE multiplications on, twice as fast on AMD.
-ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
-LARGE = 2**22
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -54,14 +58,14 @@ def stack(modules: Sequence[Module]) -> Module:
     """Return a stack of R modules, each of a single run, as copies."""
     stacked = copy.deepcopy(modules[0])
     for values, *of_runs in zip(stacked.parameters(), *(m.parameters() for m in modules), strict=True):
-        values.data = torch.stack([own.detach() for own in of_runs])
+        values.data = torch.stack([parameter.detach() for parameter in of_runs])
     return stacked
 
 
 def copy_runs(to: Module, of: Module, runs: Sequence[int]) -> None:
     """Make `to`, a stack of any size, a copy of some runs of a stack."""
-    for own, values in zip(to.parameters(), of.parameters(), strict=True):
-        own.data = values.detach()[runs]
+    for parameter, values in zip(to.parameters(), of.parameters(), strict=True):
+        parameter.data = values.detach()[runs]
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
@@ -175,7 +179,9 @@ class Batch:
 
     @classmethod
     def join(cls, batches: Sequence[Self]) -> Self:
-        """Put batches of one size for single runs together to a batch for each run of a stack."""
+        """Put batches of one size together, each for single runs; one batch alone stays for all runs."""
+        if len(batches) == 1:
+            return batches[0]
         noises = [batch.noise for batch in batches if batch.noise is not None]
         return cls(
             torch.cat([batch.x for batch in batches]),
@@ -229,7 +235,7 @@ def stage_b_losses(model: Model, batch: Batch, s: TrainingSettings, f: Factors) 
         losses["cvae"] = -f.log_p_weight * losses["log_likelihood"] + f.beta * losses["kl"]  # Eq. (10)
         loss = f.cvae_weight * losses["cvae"]
         scale = f.cvae_weight * f.log_p_weight / (snippets * s.num_samples * f.sigma**2)
-        gradients = [_per_run(scale, gradient) * gradient for gradient in gradients]
+        gradients = [per_run(scale, gradient) * gradient for gradient in gradients]
     _set_gradients(model, "b", gradients)
     return losses | {"total": loss}
 
@@ -237,7 +243,7 @@ def stage_b_losses(model: Model, batch: Batch, s: TrainingSettings, f: Factors) 
 @torch.no_grad()
 def classification_losses(model: Model, batch: Batch) -> Tensor:
     """L_fg of Eq. (6), (R,), of each run of a stack, pooled without an offset as in a test."""
-    hidden, tcam = _products(batch.x, _attention_and_classifier(model))
+    hidden, tcam = products(batch.x, _attention_and_classifier(model))
     lam = _attention(model, hidden.relu_())
     _, b, T = batch.norm.shape
     lam, tcam = lam.view(-1, b, 1, T), tcam.reshape(len(tcam), b, T, -1)
@@ -297,7 +303,7 @@ class _Decoder:
             self.gram = self.W.mT @ self.W  # (R, K, K)
             self.wb = (self.b.unsqueeze(1) @ self.W).squeeze(1)  # Wᵀb, (R, K)
 
-    def products(self) -> list[tuple[Tensor, Tensor | None]]:
+    def weights(self) -> list[tuple[Tensor, Tensor | None]]:
         """Return the weights that the features are multiplied by, if any."""
         return [(self.W.mT, None)] if self.expands else []
 
@@ -308,15 +314,15 @@ class _Decoder:
         L = z.shape[1]
         flat = z.flatten(1, 2)
         lams = lam.repeat(1, L).unsqueeze(-1)
-        g1 = _affine(flat, self.of_z, self.fc1.bias)
+        g1 = affine(flat, self.of_z, self.fc1.bias)
         g1.addcmul_(lams, self.of_lam[:, None]).relu_()
-        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
+        g2 = affine(g1, self.fc2.weight, self.fc2.bias).relu_()
         squared, d_g2, of_last = self._distance(piece, g2, L, xw)
-        d_g2 = _relu_gradient(d_g2, g2)
-        d_g1 = _relu_gradient(_affine(d_g2, self.fc2.weight.mT), g1)
-        d_z = _affine(d_g1, self.of_z.mT)
-        d_first = torch.cat([_weight_gradient(d_g1, lams), _weight_gradient(d_g1, flat)], -1)
-        of_second = [_weight_gradient(d_g2, g1), d_g2.sum(1)]
+        d_g2 = relu_gradient(d_g2, g2)
+        d_g1 = relu_gradient(affine(d_g2, self.fc2.weight.mT), g1)
+        d_z = affine(d_g1, self.of_z.mT)
+        d_first = torch.cat([weight_gradient(d_g1, lams), weight_gradient(d_g1, flat)], -1)
+        of_second = [weight_gradient(d_g2, g1), d_g2.sum(1)]
         return squared.sum((1, 2)), d_z.view(z.shape), [d_first, d_g1.sum(1), *of_second, *of_last]
 
     def reconstruction(
@@ -327,16 +333,16 @@ class _Decoder:
         assert noise is not None
         L, D = noise.shape[1], piece.x.shape[-1]
         v = f.r[:, None] * self.of_z.sum(-1) + self.of_lam  # what λ is multiplied by, through z and directly
-        (g1,) = _products(noise, [(self.of_z, self.fc1.bias)])
+        (g1,) = products(noise, [(self.of_z, self.fc1.bias)])
         g1.addcmul_(lam.repeat(1, L).unsqueeze(-1), v[:, None]).relu_()
-        g2 = _affine(g1, self.fc2.weight, self.fc2.bias).relu_()
+        g2 = affine(g1, self.fc2.weight, self.fc2.bias).relu_()
         squared, d_g2, _ = self._distance(piece, g2, L, xw)
-        log_p = -squared / _per_run(2 * f.sigma**2, squared)
+        log_p = -squared / per_run(2 * f.sigma**2, squared)
         constant = math.log(L) + D / 2 * (2 * math.pi * f.sigma**2).log()
         l_re = (constant * lam.shape[1] - log_p.logsumexp(1).sum(-1)) / B
         if L > 1:
             d_g2 *= log_p.softmax(1).view(len(lam), -1, 1)
-        d_g1 = _relu_gradient(_affine(_relu_gradient(d_g2, g2), self.fc2.weight.mT), g1)
+        d_g1 = relu_gradient(affine(relu_gradient(d_g2, g2), self.fc2.weight.mT), g1)
         d_lams = (d_g1 @ v.unsqueeze(-1)).view(len(lam), L, -1)
         d_lam += d_lams.sum(1) * (f.gamma_re / (B * f.sigma**2))[:, None]
         return l_re
@@ -348,23 +354,23 @@ class _Decoder:
         x, W, b = piece.x.flatten(1, 2), self.W, self.b
         R, n = len(h), x.shape[1]
         if not xw:
-            error = _affine(h, W, b)
+            error = affine(h, W, b)
             error.view(R, L, n, -1).sub_(x.unsqueeze(1))
             squared = torch.linalg.vector_norm(error, dim=-1).square().view(R, L, n)
-            of_last = [_weight_gradient(error, h), error.sum(1)] if self.trains else []
-            return squared, _affine(error, W.mT), of_last
+            of_last = [weight_gradient(error, h), error.sum(1)] if self.trains else []
+            return squared, affine(error, W.mT), of_last
         offset = (self.wb[:, None] - xw[0]).unsqueeze(1)  # (R, 1, n, K)
-        d_h = _affine(h, self.gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
+        d_h = affine(h, self.gram).view(R, L, n, -1).add_(offset)  # Wᵀ(W·h + b − x)
         squared = ((d_h + offset) * h.view(d_h.shape)).sum(-1)
         total = x.sum(1, dtype=b.dtype)  # Σx, of which only Σ‖x‖² − 2·bᵀΣx + n‖b‖² is needed
         outer = piece.norm.sum((1, 2)) - 2 * (b * total).sum(-1) + n * b.square().sum(-1)
-        squared += _per_run(outer / n, squared)
+        squared += per_run(outer / n, squared)
         of_last = []
         if self.trains:
             sums = h.sum(1)
-            (xh,) = _product_gradients(x, [h.view(R, L, n, -1).sum(1)], b.dtype)  # (R, K, D)
+            (xh,) = product_gradients(x, [h.view(R, L, n, -1).sum(1)], b.dtype)  # (R, K, D)
             of_last = [
-                W @ _weight_gradient(h, h) + b.unsqueeze(-1) * sums.unsqueeze(1) - xh.mT,
+                W @ weight_gradient(h, h) + b.unsqueeze(-1) * sums.unsqueeze(1) - xh.mT,
                 (W @ sums.unsqueeze(-1)).squeeze(-1) + L * (n * b - total),
             ]
         return squared, d_h.view(h.shape), of_last
@@ -375,8 +381,8 @@ def _stage_a(
 ) -> tuple[Losses, Gradients]:
     """Contribution of some videos to the losses of stage (a) and their gradients."""
     (_, b, T), fc1, fc2 = piece.norm.shape, model.attention.fc1, model.attention.fc2
-    weights = _attention_and_classifier(model) + (decoder.products() if decoder else [])
-    hidden, tcam, *xw = _products(piece.x, weights)
+    weights = _attention_and_classifier(model) + (decoder.weights() if decoder else [])
+    hidden, tcam, *xw = products(piece.x, weights)
     lam = _attention(model, hidden.relu_())
     R = len(lam)
     target = _as_stored(model.classifier, piece.target)
@@ -391,9 +397,9 @@ def _stage_a(
     if decoder and piece.noise is not None:
         losses["re"] = decoder.reconstruction(piece, lam, xw, f, B, d_lam)
     d_logit = d_lam.mul_(lam).mul_(1 - lam).unsqueeze(-1)  # of the sigmoid
-    d_w2, d_b2 = _weight_gradient(d_logit, hidden), d_logit.sum(1)
-    d_hidden = _relu_gradient(d_logit * fc2.weight, hidden)
-    d_w1, d_w = _product_gradients(piece.x, [d_hidden, d_tcam.flatten(1, 2)], fc1.weight.dtype)
+    d_w2, d_b2 = weight_gradient(d_logit, hidden), d_logit.sum(1)
+    d_hidden = relu_gradient(d_logit * fc2.weight, hidden)
+    d_w1, d_w = product_gradients(piece.x, [d_hidden, d_tcam.flatten(1, 2)], fc1.weight.dtype)
     return losses, [d_w1, d_hidden.sum(1), d_w2, d_b2, d_w, *([] if d_bias is None else [d_bias])]
 
 
@@ -447,7 +453,7 @@ def _guide(
     maps = torch.cat([of_class, smooth[:, :, -1:]], 2)  # Eq. (13, 14)
     distance = lam.unsqueeze(2) - maps
     l_guide = distance.abs().sum((1, 2, 3)) / (B * T)
-    d_distance = distance.sign_() * _per_run(f.gamma_guide / (B * T), distance)
+    d_distance = distance.sign_() * per_run(f.gamma_guide / (B * T), distance)
     d_lam += d_distance.sum(2)
     if not s.guide_detach:
         d_smooth = torch.zeros_like(smooth).scatter_(2, chosen, -d_distance[:, :, :1])
@@ -474,42 +480,42 @@ def _stage_b(
     L = noise.shape[1]
     first = encoder.fc1.weight
     weights = [(attention.weight, attention.bias), (first[..., :-1], encoder.fc1.bias)]
-    hidden, h1, *xw = _products(piece.x, weights + decoder.products())
+    hidden, h1, *xw = products(piece.x, weights + decoder.weights())
     lam = _attention(model, hidden.relu_())
     h1.addcmul_(lam.unsqueeze(-1), first[:, None, :, -1]).relu_()
-    h2 = _affine(h1, encoder.fc2.weight, encoder.fc2.bias).relu_()
-    mu, log_var = (posterior := _affine(h2, encoder.fc3.weight, encoder.fc3.bias)).chunk(2, -1)
+    h2 = affine(h1, encoder.fc2.weight, encoder.fc2.bias).relu_()
+    mu, log_var = (posterior := affine(h2, encoder.fc3.weight, encoder.fc3.bias)).chunk(2, -1)
     scale = (0.5 * log_var).exp_()
     z = torch.addcmul(mu.unsqueeze(1), scale.unsqueeze(1), noise)  # (R, L, n, Z)
     squared, d_z, of_decoder = decoder.train(piece, lam, z, xw)
 
-    shift = mu - _per_run(f.r, mu) * lam.unsqueeze(-1)
+    shift = mu - per_run(f.r, mu) * lam.unsqueeze(-1)
     variance = scale.square()
     kl = 0.5 * (variance.sum((1, 2)) + shift.square().sum((1, 2)) - (1 + log_var).sum((1, 2)))
-    ratio = _per_run(f.beta * f.sigma**2 * L / f.log_p_weight, mu)
+    ratio = per_run(f.beta * f.sigma**2 * L / f.log_p_weight, mu)
     d_posterior = torch.empty_like(posterior)
     d_mu, d_log_var = d_posterior.chunk(2, -1)
     torch.addcmul(d_z.sum(1), shift, ratio, out=d_mu)
     variance.sub_(1).mul_(ratio).addcmul_(d_z.mul_(noise).sum(1), scale)
     torch.mul(variance, 0.5, out=d_log_var)
-    d_h2 = _relu_gradient(_affine(d_posterior, encoder.fc3.weight.mT), h2)
-    d_h1 = _relu_gradient(_affine(d_h2, encoder.fc2.weight.mT), h1)
-    (d_x_column,) = _product_gradients(piece.x, [d_h1], first.dtype)
-    d_first = torch.cat([d_x_column, _weight_gradient(d_h1, lam.unsqueeze(-1))], -1)
+    d_h2 = relu_gradient(affine(d_posterior, encoder.fc3.weight.mT), h2)
+    d_h1 = relu_gradient(affine(d_h2, encoder.fc2.weight.mT), h1)
+    (d_x_column,) = product_gradients(piece.x, [d_h1], first.dtype)
+    d_first = torch.cat([d_x_column, weight_gradient(d_h1, lam.unsqueeze(-1))], -1)
     constant = D / 2 * (2 * math.pi * f.sigma**2).log() * lam.shape[1]
     log_p = -squared / (2 * f.sigma**2 * L) - constant
     return {"log_likelihood": log_p / snippets, "kl": kl / snippets}, [
         d_first,
         d_h1.sum(1),
-        _weight_gradient(d_h2, h1),
+        weight_gradient(d_h2, h1),
         d_h2.sum(1),
-        _weight_gradient(d_posterior, h2),
+        weight_gradient(d_posterior, h2),
         d_posterior.sum(1),
         *of_decoder,
     ]
 
 
-# ---- arithmetic ----
+# ---- modules as products ----
 
 
 def _attention_and_classifier(model: Model) -> list[tuple[Tensor, Tensor | None]]:
@@ -519,7 +525,7 @@ def _attention_and_classifier(model: Model) -> list[tuple[Tensor, Tensor | None]
 
 def _attention(model: Model, hidden: Tensor) -> Tensor:
     """λ, (R, n), of the hidden layer, (R, n, H)."""
-    return _affine(hidden, model.attention.fc2.weight, model.attention.fc2.bias).squeeze(-1).sigmoid_()
+    return affine(hidden, model.attention.fc2.weight, model.attention.fc2.bias).squeeze(-1).sigmoid_()
 
 
 def _background(classifier: Classifier) -> int:
@@ -529,78 +535,3 @@ def _background(classifier: Classifier) -> int:
 def _as_stored(classifier: Classifier, target: Tensor) -> Tensor:
     """Labels, the background first, in the order of the classifier's weights."""
     return target.roll(-1, -1) if classifier.background == "last" else target
-
-
-def _per_run(value: Tensor, like: Tensor) -> Tensor:
-    """Append axes of length 1 to a value per run, (R,), up to those of `like`."""
-    return value.view(-1, *(1,) * (like.ndim - 1))
-
-
-def _relu_gradient(gradient: Tensor, output: Tensor) -> Tensor:
-    """Zero a gradient, in place, where a ReLU's output is zero."""
-    torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=gradient)
-    return gradient
-
-
-def _affine(h: Tensor, W: Tensor, b: Tensor | None = None, own: torch.dtype | None = None) -> Tensor:
-    """h·Wᵀ + b of each run, (R, n, O), of (R, n, I); types as in `_linear`."""
-    if len(W) == 1:
-        return _linear(h[0], W[0], None if b is None else b[0], own).unsqueeze(0)
-    if own is None or h.dtype == own:
-        return torch.bmm(h, W.mT) if b is None else torch.baddbmm(b.unsqueeze(1), h, W.mT)
-    product = torch.bmm(h, W.mT.to(h.dtype)).to(own)
-    return product if b is None else product.add_(b.unsqueeze(1))
-
-
-def _weight_gradient(gradient: Tensor, h: Tensor) -> Tensor:
-    """Σ over snippets of gradient·hᵀ, (R, O, I)."""
-    if len(h) > 1:
-        return torch.bmm(gradient.mT, h)
-    return _transposed_product(gradient[0], h[0]).unsqueeze(0)
-
-
-def _products(x: Tensor, weights: Sequence[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
-    """x·W_iᵀ + b_i, (R, n, O_i), of what runs share or have, (S, ..., I); W_i is rounded to the type of x."""
-    own, R = weights[0][0].dtype, len(weights[0][0])
-    if len(x) == R:
-        return [_affine(x.flatten(1, -2), W, b, own) for W, b in weights]
-    x = x.flatten(0, -2)
-    rows = [W.flatten(0, 1) for W, _ in weights]
-    product = _linear(x, torch.cat(rows), None, own)
-    found = []
-    for part, (_, b) in zip(torch.split(product, [len(W) for W in rows], 1), weights, strict=True):
-        values = part.view(len(x), R, -1)
-        found.append((values.clone() if b is None else values + b).transpose(0, 1).contiguous())
-    return found
-
-
-def _product_gradients(x: Tensor, gradients: Sequence[Tensor], own: torch.dtype) -> list[Tensor]:
-    """Gradients of `_products` for its weights, (R, O_i, I)."""
-    if len(x) == len(gradients[0]):
-        x = x.flatten(1, -2)
-        return [_weight_gradient(gradient.to(x.dtype), x).to(own) for gradient in gradients]
-    x = x.flatten(0, -2)
-    columns = [gradient.transpose(0, 1).flatten(1) for gradient in gradients]
-    rows = _transposed_product(torch.cat(columns, 1).to(x.dtype), x).to(own)
-    parts = torch.split(rows, [values.shape[1] for values in columns])
-    return [part.view(len(g), g.shape[-1], -1) for part, g in zip(parts, gradients, strict=True)]
-
-
-def _linear(h: Tensor, W: Tensor, b: Tensor | None = None, own: torch.dtype | None = None) -> Tensor:
-    """h·Wᵀ + b, (n, O), of (n, I); W is rounded to the type of h, and the result has the type `own`."""
-    if ONEDNN and h.dtype == torch.float32 and h.device.type == "cpu" and h.numel() * len(W) > LARGE:
-        # Of arrays with gaps, as a block of columns is, oneDNN makes a hundred times slower products.
-        h, W = (values if values.mT.is_contiguous() else values.contiguous() for values in (h, W))
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(h, W, b, "none", [], "")
-        return product
-    if own is None or h.dtype == own:
-        return linear(h, W, b)
-    product = linear(h, W.to(h.dtype)).to(own)
-    return product if b is None else product.add_(b)
-
-
-def _transposed_product(g: Tensor, h: Tensor) -> Tensor:
-    """gᵀ·h, (O, I), of (n, O) and (n, I)."""
-    if g.shape[1] > h.shape[1]:
-        return _linear(h.mT, g.mT).mT
-    return _linear(g.mT, h.mT)

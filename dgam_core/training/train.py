@@ -49,6 +49,11 @@ class Job:
     seeds: Sequence[int]
     device: torch.device
 
+    @property
+    def seeds_of_stream(self) -> list[int]:
+        """Return the seed that the stream has for itself in each run."""
+        return [seed_of_stream(seed, self.stream) for seed in self.seeds]
+
 
 @dataclass(frozen=True)
 class Checkpoints:
@@ -116,22 +121,15 @@ def train(
     with group.agreeing():
         videos = load_training_data(job.data, job.stream, job.device, group, ROUNDED.get(s.matmul))
     with threads_for(count * s.batch_size * s.num_snippets * videos.dim), matmul(s.matmul):
-        seeds = [seed_of_stream(seed, job.stream) for seed in job.seeds]
-        first = Fit([videos] * count, job.runs, seeds, job.device, group)
+        first = Fit([videos] * count, job.runs, job.seeds_of_stream, job.device, group)
         state_file = state_folder and state_folder / "first.pt"
         snapshots = _fit_and_evaluate(first, s, progress, Model.inference_weights, state_file, group)
         curves = first.curves()
         _check(curves, job)
         held_out_losses = torch.zeros(0, count)
         if s.held_out:
-            splits = [hold_out(videos.target, s.held_out, seed) for seed in job.seeds]
-            kept, held_out = ([videos.take(chosen) for chosen in part] for part in zip(*splits, strict=True))
-            second = Fit(kept, job.runs, seeds, job.device, group)
-            if len(set(seeds)) == 1:  # all runs share a batch
-                held_out = held_out[:1]
-            loss = partial(classification_loss, data=held_out, settings=s, group=group)
             state_file = state_folder and state_folder / "second.pt"
-            held_out_losses = torch.stack(_fit_and_evaluate(second, s, progress, loss, state_file, group))
+            held_out_losses = _train_without_some(job, videos, progress, state_file, group)
     results = []
     for r in range(count):
         weights = {name: values[r].cpu().clone() for name, values in first.model.state_dict().items()}
@@ -144,6 +142,20 @@ def train(
             Trained(weights, curves_of_run, Checkpoints(epochs, held_out_of_run, snapshots_of_run))
         )
     return results
+
+
+def _train_without_some(
+    job: Job, videos: TrainingData, progress: Progress, state_file: Path | None, group: Group
+) -> Tensor:
+    """Train a second model of each run without the videos held out; return its loss on these, (K, R)."""
+    s = job.runs[0]
+    splits = [hold_out(videos.target, s.held_out, seed) for seed in job.seeds]
+    kept, held_out = ([videos.take(chosen) for chosen in part] for part in zip(*splits, strict=True))
+    second = Fit(kept, job.runs, job.seeds_of_stream, job.device, group)
+    if len(set(job.seeds)) == 1:  # all runs share a batch
+        held_out = held_out[:1]
+    loss = partial(classification_loss, data=held_out, settings=s, group=group)
+    return torch.stack(_fit_and_evaluate(second, s, progress, loss, state_file, group))
 
 
 def _check(curves: dict[str, NDArray[np.float32]], job: Job) -> None:
@@ -203,7 +215,7 @@ def classification_loss(
     chosen = torch.split(torch.arange(count), settings.batch_size)
     in_turn = (_spread(videos, chosen, T) for videos in data)
     for videos, batches in zip(chosen, zip(*in_turn, strict=True), strict=True):
-        batch = batches[0] if len(batches) == 1 else Batch.join(batches)
+        batch = Batch.join(batches)
         share = len(videos) / count * (batch.part.share if batch.part else 1)
         total = total + share * classification_losses(model, batch)
     group.add_up([total])

@@ -14,7 +14,7 @@ from dgam_core.data.simulated.features import thumos14
 from dgam_core.departures import preset
 from dgam_core.model import new_model
 from dgam_core.stages import stage_a, stage_b
-from dgam_core.training import batches, fused
+from dgam_core.training import batches, products
 from dgam_core.training.fit import Fit
 from dgam_core.training.fused import Batch, Factors, stack, stage_a_losses, stage_b_losses
 
@@ -161,7 +161,7 @@ def matmul_rate(D, device=CPU):
     By the quicker of two libraries, as in the fused form.
     """
     x, w = torch.randn(12_800, D, device=device), torch.randn(640, D, device=device)
-    seconds = min(fastest(lambda: x @ w.T, device), fastest(lambda: fused._linear(x, w), device))
+    seconds = min(fastest(lambda: x @ w.T, device), fastest(lambda: products.linear_of_one(x, w), device))
     return 2 * x.numel() * len(w) / seconds
 
 

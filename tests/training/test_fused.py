@@ -12,7 +12,7 @@ from dgam_core import stages
 from dgam_core.departures import preset
 from dgam_core.model import Model, new_model
 from dgam_core.settings import TrainingSettings
-from dgam_core.training import fused, train
+from dgam_core.training import fused, products, train
 from dgam_core.training.batches import load_training_data
 from dgam_core.training.fit import Fit
 from dgam_core.training.fused import PER_RUN, Batch, Factors, stack, stack_key
@@ -170,7 +170,7 @@ def test_a_batch_in_pieces_and_large_products_give_the_same_numbers(s, monkeypat
     models = [new_model(D, 2, s, seed) for seed in range(runs)]
     batch = batch_of(D, torch.float32, s)
     monkeypatch.setattr(fused, "PIECE", 8 * T * 2)  # two videos of one run
-    monkeypatch.setattr(fused, "LARGE", 0)
+    monkeypatch.setattr(products, "LARGE", 0)
     for stage in ("a", "b"):
         found = fused_step(models, stage, batch, [s] * runs)
         for r, model in enumerate(models):
