@@ -1,24 +1,20 @@
-"""Do other seeds come to the same verdicts? `python -m tests.benchmarks.verdicts`
+"""Do other seeds come to the same verdicts? `pytest -s tests/benchmarks/verdicts.py`
 
 The notebooks with claims run as in the profile `demo`, and again with as many other seeds. The verdicts of
-both, corrected for their number, are printed side by side; the exit status says whether a claim that both
-decide is decided alike.
+both, corrected for their number, are printed side by side; it fails where a claim that both decide is not
+decided alike.
 """
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import papermill
+from companion import claiming_notebooks, glued
 
 from dgam_core.experiments.claims import NOT_COMPARABLE, UNDECIDED, verdicts
 from dgam_core.system.checked import read_yaml
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-from companion import claiming_notebooks, glued  # noqa: E402
+from tests.conftest import ROOT
 
 
 def other(seeds):
@@ -41,22 +37,17 @@ def claims_of(name, change):
         return json.loads(glued(json.loads(done.read_text(encoding="utf-8")), "claims") or "[]")
 
 
-def main():
-    """Print both tables; exit with 1 where a claim is decided in both, and not alike."""
+def test_other_seeds_decide_no_claim_otherwise():
     by_set = []
     for change in (lambda seeds: seeds, other):
         found = [(name, claim) for name in claiming_notebooks() for claim in claims_of(name, change)]
         said = verdicts([claim["evidence"] for _, claim in found])
         by_set.append([(name, claim, which) for (name, claim), (which, _) in zip(found, said, strict=True)])
-    differs = False
-    print("| where | claim | preset | first seeds | | other seeds | |\n|---|---|---|---|---|---|---|")
+    contradictions = []
+    print("\n| where | claim | preset | first seeds | | other seeds | |\n|---|---|---|---|---|---|---|")
     for (name, claim, first), (_, again, second) in zip(*by_set, strict=True):
         cells = [name, claim["claim"], claim["preset"], first, claim["measured"], second, again["measured"]]
         print("| " + " | ".join(cells) + " |")
-        differs |= first != second and not {first, second} & {UNDECIDED, NOT_COMPARABLE}
-    print("\nSome claim is decided differently." if differs else "\nNo claim is decided differently.")
-    return int(differs)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        if first != second and not {first, second} & {UNDECIDED, NOT_COMPARABLE}:
+            contradictions.append(cells)
+    assert not contradictions
