@@ -26,7 +26,6 @@ profile = "demo"
 
 # %%
 from dgam_core.evaluation import module_analysis
-from dgam_core.experiments import claims
 from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, errors, tables
 
@@ -91,49 +90,17 @@ study.save_figure(figure, "curves")
 # last epoch are comparable with nothing that is printed here.
 
 # %% tags=["hide-input"]
-printed = published.values[0.5]
 comparable = (
     not study.data.simulated and len(study.data.classes) == published.classes
 )
-lines, checked = [], {}
-for preset_name in study.presets:
-    of_preset = scores[scores["preset"] == preset_name]
-    of_preset = of_preset[of_preset["tiou"] == 0.5]
-    by_choice = 100 * of_preset.pivot_table(
-        index="seed", columns="choice", values="map"
-    )
-    lines.append(f"- `{preset_name}`, {tables.choice_by_choice(by_choice)}")
-    checked[preset_name] = [
-        claims.exceeds(
-            "mAP@0.5 is above that of the best other weakly supervised method",
-            by_choice["last"],
-            printed["Nguyen et al."],
-            f"{printed['DGAM']} against {printed['Nguyen et al.']}",
-            comparable,
-        )
-    ]
-study.conclude(
-    f"mAP@0.5, {study.provenance}:\n\n"
-    + "\n".join(lines)
-    + f"\n\nThe paper prints {printed['DGAM']} for DGAM and {printed['Nguyen et al.']} for Nguyen et al., the best of the other "
-    "weakly supervised methods. These were measured on THUMOS14.",
-    checked,
+text, checked = tables.comparison(
+    scores, published, "mAP@0.5", 0.5, "Nguyen et al.", comparable
 )
+study.conclude(f"{text} These were measured on THUMOS14.", checked)
 
 # %% [markdown]
 # ## Checks
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-last_by_tiou = last.pivot(index="tiou", columns=["preset", "seed"], values="map")
-count = study.num_scores * len(published.thresholds)
-print("every seed, choice and threshold has a value:", len(scores) == count)
-falls = bool(last_by_tiou.diff().max().max() <= 0)
-print("mAP never rises with the threshold:", falls)
-numbers = {}
-for preset_name in study.presets:
-    by_tiou = last_by_tiou[preset_name]
-    numbers |= {
-        f"mAP@{tiou}, {preset_name}": by_tiou.loc[tiou] for tiou in by_tiou.index
-    }
-study.check(numbers, scores)
+study.check_methods(scores, published.thresholds)

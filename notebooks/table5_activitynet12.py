@@ -25,7 +25,6 @@
 profile = "demo"
 
 # %%
-from dgam_core.experiments import claims
 from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, tables
 
@@ -67,48 +66,17 @@ study.save_figure(figure)
 # last epoch are comparable with nothing that is printed here.
 
 # %% tags=["hide-input"]
-printed = published.values["average"]
 comparable = (
     not study.data.simulated and len(study.data.classes) == published.classes
 )
-lines, checked = [], {}
-for preset_name in study.presets:
-    of_preset = scores[scores["preset"] == preset_name]
-    by_choice = 100 * of_preset.pivot_table(
-        index="seed", columns="choice", values="map"
-    )
-    lines.append(f"- `{preset_name}`, {tables.choice_by_choice(by_choice)}")
-    checked[preset_name] = [
-        claims.exceeds(
-            "Average mAP is above that of the best other weakly supervised method",
-            by_choice["last"],
-            printed["Liu et al."],
-            f"{printed['DGAM']} against {printed['Liu et al.']}",
-            comparable,
-        )
-    ]
-study.conclude(
-    f"Average mAP, {study.provenance}:\n\n"
-    + "\n".join(lines)
-    + f"\n\nThe paper prints {printed['DGAM']} for DGAM and {printed['Liu et al.']} for Liu et al., the best of the other "
-    "weakly supervised methods. These were measured on ActivityNet1.2.",
-    checked,
+text, checked = tables.comparison(
+    scores, published, "Average mAP", "average", "Liu et al.", comparable
 )
+study.conclude(f"{text} These were measured on ActivityNet1.2.", checked)
 
 # %% [markdown]
 # ## Checks
 
 # %% tags=["keep_output"]
 # NBVAL_CHECK_OUTPUT
-last_by_tiou = last.pivot(index="tiou", columns=["preset", "seed"], values="map")
-count = study.num_scores * len(published.thresholds)
-print("every seed, choice and threshold has a value:", len(scores) == count)
-falls = bool(last_by_tiou.diff().max().max() <= 0)
-print("mAP never rises with the threshold:", falls)
-numbers = {}
-for preset_name in study.presets:
-    by_tiou = last_by_tiou[preset_name]
-    numbers |= {
-        f"mAP@{tiou}, {preset_name}": by_tiou.loc[tiou] for tiou in by_tiou.index
-    }
-study.check(numbers, scores)
+study.check_methods(scores, published.thresholds)

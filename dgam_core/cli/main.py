@@ -49,7 +49,7 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     from dgam_core.data import store
     from dgam_core.evaluation.collapse import collapses
     from dgam_core.experiments import model_choice, obtain, run_store
-    from dgam_core.experiments.parameters import Experiment
+    from dgam_core.experiments.parameters import Experiment, main_preset
     from dgam_core.system.checked import read_as
     from dgam_core.system.machine import choose_device
     from dgam_core.training import processes
@@ -72,8 +72,8 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
         obtain.obtain(out, data, list(specs.values()), experiment.workers if group.size == 1 else 1, group)
         group.tell(None)
     run_store.write_pair(out, specs, experiment)
-    name = "released" if experiment.preset == "both" else experiment.preset
-    click.echo(f"{out}: trained {', '.join(data.streams)} as in the preset {name}")
+    preset = main_preset(experiment.preset)
+    click.echo(f"{out}: trained {', '.join(data.streams)} as in the preset {preset}")
     pair, settings = run_store.read_pair(out)
     if not any(video.subset == "test" for video in data.videos):
         return  # there is nothing to judge it by

@@ -44,10 +44,14 @@ class Summary:
         """Return the one-sided p-value against a true mean of `value` or more; 1 for one seed."""
         return Summary(-self.mean, self.sd, -self.high, -self.low, self.count).p_at_most(-value)
 
+    def p_exactly(self, value: float) -> float:
+        """Return the two-sided p-value against a true mean of `value`."""
+        return min(1.0, 2 * min(self.p_at_most(value), self.p_at_least(value)))
+
     @property
     def p_zero(self) -> float:
         """Return the two-sided p-value against a true mean of zero."""
-        return min(1.0, 2 * min(self.p_at_most(0.0), self.p_at_least(0.0)))
+        return self.p_exactly(0.0)
 
     def p_beyond(self, margin: float) -> float:
         """Return the p-value against a true mean at ±`margin` or beyond: the larger of two one-sided ones."""

@@ -92,9 +92,8 @@ def exceeds(claim: str, values: ArrayLike, rival: float, published: str, compara
         comparable: whether both were measured on the same data set.
     """
     ours = summarize(values)
-    above, below = ours.p_at_most(rival), ours.p_at_least(rival)
-    direction = SEEN if above < below else OPPOSITE
-    evidence = {direction: min(1.0, 2 * min(above, below))} if comparable else {}
+    direction = SEEN if ours.mean > rival else OPPOSITE
+    evidence = {direction: ours.p_exactly(rival)} if comparable else {}
     return Claim(claim, in_words(ours, 1, "", "%"), published, evidence)
 
 
@@ -105,7 +104,7 @@ def in_words(number: Summary, digits: int, sign: str, unit: str) -> str:
 
 
 def verdict(evidence: Mapping[str, float]) -> str:
-    """Return what evidence decides at the 5 % level; that nothing changes, before that little does."""
+    """Return what evidence decides at the 5 % level: first of all, whether there is practically no change."""
     if not evidence:
         return NOT_COMPARABLE
     decided = [name for name in (EQUAL, SEEN, OPPOSITE) if evidence.get(name, 1.0) <= 1 - CONFIDENCE]

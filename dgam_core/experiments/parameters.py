@@ -24,6 +24,11 @@ Value = bool | int | float | str  # of a setting that is swept
 BENCHMARKS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
 
 
+def main_preset(preset: str) -> str:
+    """Return the preset whose settings are used where one alone can be."""
+    return "released" if preset == "both" else preset
+
+
 class Experiment(Settings):
     """The parameters of a notebook: the settings, and what to run them on.
 
@@ -122,8 +127,7 @@ class Experiment(Settings):
     @classmethod
     def _start_from_the_preset(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
         given, seeds = values, values.get("seeds")
-        name: Any = values.get("preset", cls.model_fields["preset"].default)
-        name = "released" if name == "both" else name
+        name: Any = main_preset(values.get("preset", cls.model_fields["preset"].default))
         benchmark: Any = values.get("benchmark", cls.model_fields["benchmark"].default)
         if isinstance(seeds, Mapping):
             values = values | {"seeds": seeds.get(name, seeds)}

@@ -140,8 +140,12 @@ class Study:
             self.data, self.results.scores, self.device, thresholds, self.experiment.workers, choices
         )
         scores = scorer.table(models, self.variants)
-        for how, count in Counter(scorer.collapsed(models, self.variants).values()).items():
-            print(f"{count} of {len(models)} models have collapsed: {how}")
+        reasons = Counter(scorer.collapsed(models, self.variants).values())
+        if reasons:
+            from IPython.display import display
+
+            counts = [f"- {count} of {len(models)} models: {how}" for how, count in reasons.items()]
+            display(Markdown("Collapsed:\n\n" + "\n".join(counts)))  # type: ignore[no-untyped-call]
         if NOTEBOOKS[self.name].by_preset:
             presets, scores["row"] = zip(*scores["row"], strict=True)
             scores.insert(0, "preset", presets)
@@ -199,6 +203,25 @@ class Study:
         if scores is not None:
             print("mAP lies in [0, 1]:", bool(scores["map"].between(0, 1).all()))
         print(*regression.compare(self.name, self.experiment, self.data, numbers), sep="\n")
+
+    def check_methods(self, scores: pd.DataFrame, thresholds: Sequence[float]) -> None:
+        """Check mAP of the last epoch over thresholds, of one row, by preset; see `check`.
+
+        Args:
+            scores: as `score` returns them.
+            thresholds: tIoU thresholds, (K,).
+        """
+        last = scores[scores["choice"] == "last"]
+        by_tiou = last.pivot(index="tiou", columns=["preset", "seed"], values="map")
+        count = self.num_scores * len(thresholds)
+        print("every seed, choice and threshold has a value:", len(scores) == count)
+        print("mAP never rises with the threshold:", bool(by_tiou.diff().max().max() <= 0))
+        numbers = {
+            f"mAP@{tiou}, {preset}": by_tiou[preset].loc[tiou]
+            for preset in self.presets
+            for tiou in by_tiou.index
+        }
+        self.check(numbers, scores)
 
 
 def open_study(namespace: Mapping[str, Any], name: str) -> Study:

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -43,7 +44,11 @@ def bars_beside_published(
     for axes in panels:
         axes.tick_params("x", labelsize="small", rotation=30)
     panels[0].set(ylabel="mAP at tIoU 0.5 (%)", ylim=(0, 1.2 * max(axes.dataLim.ymax for axes in panels)))
-    _legend_of_seeds(figure, scores)
+    marks = [
+        Line2D([], [], color="black", marker="_", linestyle="", label="±1 sd"),
+        Line2D([], [], color=SEED, marker="o", linestyle="", markersize=4, label="a seed"),
+    ]
+    _legend(figure, marks, bool(scores["collapsed"].any()), ncols=3)
     panels[len(presets) // 2].set_xlabel(xlabel)
     return figure
 
@@ -126,9 +131,7 @@ def effects(
         Line2D([], [], color=SEED, marker=".", linestyle="", label="a seed; at the edge, beyond it"),
         Patch(color=PUBLISHED, alpha=0.45, label=f"95 % interval of chance ({chance.split()[0]})"),
     ]
-    if any(frame.to_numpy().any() for frame in collapsed.values()):
-        marks.append(Line2D([], [], color=COLLAPSED, marker="x", linestyle="", label="a collapsed seed"))
-    figure.legend(handles=marks, loc="outside lower center", ncols=2, fontsize="small")
+    _legend(figure, marks, any(frame.to_numpy().any() for frame in collapsed.values()), ncols=2)
     return figure
 
 
@@ -148,14 +151,11 @@ def _seed_bars(axes: Axes, rows: list[str], scores: pd.DataFrame) -> None:
     axes.plot(place[bad], value[bad], "x", color=COLLAPSED, markersize=5)
 
 
-def _legend_of_seeds(figure: Figure, scores: pd.DataFrame) -> None:
-    marks = [
-        Line2D([], [], color="black", marker="_", linestyle="", label="±1 sd"),
-        Line2D([], [], color=SEED, marker="o", linestyle="", markersize=4, label="a seed"),
-    ]
-    if scores["collapsed"].any():
-        marks.append(Line2D([], [], color=COLLAPSED, marker="x", linestyle="", label="a collapsed seed"))
-    figure.legend(handles=marks, loc="outside lower center", ncols=3, fontsize="small")
+def _legend(figure: Figure, marks: Sequence[Artist], has_collapsed: bool, ncols: int) -> None:
+    """Say below the panels what marks mean, and the cross of a collapsed seed, if there is one."""
+    cross = Line2D([], [], color=COLLAPSED, marker="x", linestyle="", label="a collapsed seed")
+    shown = [*marks, cross] if has_collapsed else marks
+    figure.legend(handles=shown, loc="outside lower center", ncols=ncols, fontsize="small")
 
 
 def _bars(

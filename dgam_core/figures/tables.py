@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from dgam_core.departures import Benchmark, Departure
 from dgam_core.evaluation.intervals import CONFIDENCE, MARGIN, Summary, holm, paired_difference, summarize
-from dgam_core.experiments.claims import in_words
+from dgam_core.experiments.claims import Claim, exceeds, in_words
 from dgam_core.experiments.model_choice import CHOICES
 from dgam_core.experiments.published import Published
 
@@ -109,6 +109,40 @@ def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     return pd.concat([above.map("{:.1f}".format).replace("nan", "–"), below])
 
 
+def comparison(
+    scores: pd.DataFrame, published: Published, metric: str, column: float | str, rival: str, comparable: bool
+) -> tuple[str, dict[str, list[Claim]]]:
+    """Compare this run, preset by preset, with the published DGAM and another method.
+
+    Args:
+        scores: as `Study.score` returns them, of one row, by preset, at the published thresholds.
+        published: methods at these thresholds, as in Tables 3 and 5.
+        metric: name of the number to compare, such as mAP@0.5.
+        column: the column of `published` that has it: a threshold, or "average".
+        rival: name of the other method, the best of the other weakly supervised ones.
+        comparable: whether this run and the published ones were measured on the same data set.
+    Returns:
+        Markdown, and preset → the claim that this run is above the other method.
+    """
+    (provenance,) = scores["provenance"].unique()
+    printed = published.values[column]
+    of_metric = scores if column == "average" else scores[scores["tiou"] == column]
+    lines, checked = [], {}
+    for preset, of_preset in of_metric.groupby("preset", sort=False):
+        by_choice = 100 * of_preset.pivot_table(index="seed", columns="choice", values="map")
+        lines.append(f"- `{preset}`, {choice_by_choice(by_choice)}")
+        claim = f"{metric} is above that of the best other weakly supervised method"
+        numbers = f"{printed['DGAM']} against {printed[rival]}"
+        checked[str(preset)] = [exceeds(claim, by_choice["last"], printed[rival], numbers, comparable)]
+    text = (
+        f"{metric}, {provenance}:\n\n"
+        + "\n".join(lines)
+        + f"\n\nThe paper prints {printed['DGAM']} for DGAM and {printed[rival]} for {rival}, the best of "
+        "the other weakly supervised methods."
+    )
+    return text, checked
+
+
 def choice_by_choice(values: pd.DataFrame) -> str:
     """Say what the last epoch gives, and what the other model choices add.
 
@@ -163,7 +197,7 @@ def phase(scores: pd.DataFrame, axes: Sequence[str], rows: tuple[str, str]) -> p
 def phase_text(points: pd.DataFrame, provenance: str, unit: str) -> pd.DataFrame:
     """`phase` as text."""
     means = points.drop(columns="step").map("{:.1f}".format)
-    steps = [f"{_signed(step, 1)}, {_interval(step, 1)}" for step in points["step"]]
+    steps = [_difference(step) for step in points["step"]]
     return pd.concat({f"{unit}, {provenance}": means.assign(difference=steps)}, axis=1)
 
 
@@ -200,7 +234,7 @@ def departures(
     """
     effects = {
         preset: {
-            name.split()[0]: f"{_signed(step, 1)}, {_interval(step, 1)}: {words}"
+            name.split()[0]: f"{_difference(step)}: {words}"
             for name, (step, words) in against_chance(of_preset, chance, untrained).items()
         }
         for preset, of_preset in changes.items()
@@ -281,15 +315,12 @@ def compare(
         return f"- {change} changes nothing"
     decided = step.effect(margin)
     effect = EFFECTS[decided and better * decided]
-    return f"- {change} {effect}: {_signed(step, digits)} {unit}, {_interval(step, digits)}"
+    return f"- {change} {effect}: {_difference(step, digits, f' {unit}')}"
 
 
-def _signed(step: Summary, digits: int) -> str:
-    return f"{step.mean:+.{digits}f}"
-
-
-def _interval(step: Summary, digits: int) -> str:
-    return f"95 % interval {step.low:+.{digits}f} to {step.high:+.{digits}f}"
+def _difference(step: Summary, digits: int = 1, unit: str = "") -> str:
+    mean, low, high = (f"{value:+.{digits}f}" for value in (step.mean, step.low, step.high))
+    return f"{mean}{unit}, 95 % interval {low} to {high}"
 
 
 def seed_by_seed(lines: Mapping[str, Sequence[str]], provenance: str, seeds: Mapping[str, int]) -> str:
