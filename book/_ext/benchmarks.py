@@ -13,9 +13,9 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from dgam_core.data.simulated import features
+from dgam_core.experiments.jobs import num_batches
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.variants import NOTEBOOKS
-from dgam_core.settings import TrainingSettings
 from dgam_core.system.checked import read_as
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,14 +93,9 @@ def trainings(profile: str) -> dict[str, tuple[int, int, int]]:
         ]
         new = [settings for run in runs if run not in seen and (settings := run[2])]
         seen |= set(runs)
-        pairs = sum(s.total_epochs * batches(videos, s) for s in new)
+        pairs = sum(s.total_epochs * num_batches(videos, s) for s in new)
         found[name] = (len(runs), len(new), pairs)
     return found
-
-
-def batches(videos: int, s: TrainingSettings) -> int:
-    """Return the mini-batches of an epoch."""
-    return videos // s.batch_size if s.drop_last else -(-videos // s.batch_size)
 
 
 def costs(record: Record, profile: str) -> str:

@@ -112,6 +112,11 @@ def _runs(
                 yield origin | spec.describe(), spec, data
 
 
+def num_batches(num_videos: int, s: TrainingSettings) -> int:
+    """Return the mini-batches of an epoch."""
+    return num_videos // s.batch_size if s.drop_last else math.ceil(num_videos / s.batch_size)
+
+
 @dataclass(frozen=True)
 class _StackEstimate:
     """A stack, and roughly what it takes: seconds, numbers per mini-batch, bytes of features."""
@@ -125,7 +130,7 @@ class _StackEstimate:
     def of(cls, stack: Stack, data: DataSet) -> Self:
         first, s = stack[0], stack[0].settings
         videos, dim = data.subset("train"), data.dim(first.stream)
-        steps = s.total_epochs * math.ceil(len(videos) / s.batch_size) * s.stage_passes
+        steps = s.total_epochs * num_batches(len(videos), s) * s.stage_passes
         batch = s.batch_size * s.num_snippets * dim
         # Both stages; forward, and backward to weights and to inputs.
         work = 3 * batch * hidden_units(s) * len(stack)
