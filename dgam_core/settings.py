@@ -17,7 +17,6 @@ Count = Annotated[int, Field(ge=1)]
 # One or several, tried side by side.
 Thresholds = float | Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
 
-
 # Settings by the names that they had before; both are read.
 RENAMED = {"look_epochs": "evaluation_interval"}
 
@@ -65,6 +64,8 @@ def scalar(value: float | dict[str, float]) -> float:
 class TrainingSettings(Strict):
     """Everything that training depends on, apart from the data, the stream and the seed."""
 
+    supervision: Literal["labels", "times"] = "labels"
+    """What training is told: a video's labels, or when its actions happen, a ceiling for labels alone."""
     attention_hidden: Count = 256
     """Hidden units of the attention module; unstated, the released code's; departure 24."""
     cvae_hidden: Count = 128

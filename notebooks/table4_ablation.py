@@ -47,7 +47,8 @@ study.summary
 # %% [markdown]
 # ## Training
 #
-# Four settings of each preset, each with a model per stream and seed: `paper` is the text of the paper, its silences filled
+# Four settings of each preset, each with a model per stream and seed, and a fifth that is told when the actions of the
+# training videos happen, what is to be gained at all on these features: `paper` is the text of the paper, its silences filled
 # as stated; `released` is what the authors ran. Runs that are in the run store are read from it.
 
 # %%
@@ -98,7 +99,7 @@ study.save_figure(figure)
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, right, or why wrong, as losses are added"}}
 diagnoses = {row: [] for row in published.values.index}
 for ((preset_name, row), _), model in models.items():
-    if preset_name == study.presets[-1]:
+    if preset_name == study.presets[-1] and row in diagnoses:
         key = (preset_name, row)
         diagnosis = module_analysis.diagnose_detections(
             study.data, study.outputs(model, key), study.variants[key], 0.5
@@ -119,7 +120,7 @@ Markdown(tables.compare(subject, with_it, without, unit, better=-1))
 terms = ("Background classification", "The guide", "Generative modeling")
 lines, checked, numbers = {}, {}, {}
 for preset_name in study.presets:
-    by_seed = map_by_seed(scores, preset=preset_name)
+    by_seed = map_by_seed(scores, preset=preset_name)[list(printed.index)]
     numbers |= {f"mAP@0.5, {preset_name}, {row}": by_seed[row] for row in by_seed}
     steps = list(pairwise(by_seed))
     lines[preset_name] = [

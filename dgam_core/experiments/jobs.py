@@ -101,12 +101,11 @@ def _runs(
 ) -> Iterator[tuple[dict[str, Any], Spec, DataSet]]:
     """Yield the runs that a notebook, or a sweep of one's own, asks for, each with its data set."""
     notebook = NOTEBOOKS.get(name, Notebook(grid_points))
-    variants = notebook.variants(experiment)
     # Where plans are made there need not be a GPU.
     device = choose_device("auto") if experiment.device == "auto" else torch.device(experiment.device)
     for appearance, data in notebook.data_sets(experiment, open_data).items():
         origin = {"dataset": experiment.dataset, "appearance": appearance and asdict(appearance)}
-        for settings, stream in product(variants.values(), data.streams):
+        for settings, stream in product(notebook.variants(experiment, data).values(), data.streams):
             for seed in settings.seeds:
                 spec = specify(data, stream, seed, settings, device)
                 yield origin | spec.describe(), spec, data

@@ -32,8 +32,8 @@ def main_preset(preset: str) -> str:
 class Experiment(Settings):
     """The parameters of a notebook: the settings, and what to run them on.
 
-    Every field can be given to papermill, in a YAML file or by `-p`. Settings that are not given are
-    those of the preset.
+    Every field can be given to papermill, in a YAML file or by `-p`; where the presets need different values,
+    as `{paper: …, released: …}`. Settings that are not given are those of the preset.
     """
 
     preset: Preset | Literal["both"] = "paper"
@@ -46,8 +46,7 @@ class Experiment(Settings):
     dataset: str = Field(min_length=1)
     """The file of a store, or the name of a simulated data set."""
     seeds: tuple[int, ...] = Field(strict=False, min_length=1)
-    """Each stream is trained once per seed; a list of seeds, or the number N of the seeds 0 to N − 1. Where
-    presets need different numbers, `{paper: …, released: …}`."""
+    """Each stream is trained once per seed; a list of seeds, or the number N of the seeds 0 to N − 1."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes CUDA where there is one."""
     sweep: tuple[tuple[str, tuple[Value, ...]], ...] = Field((), strict=False)
@@ -86,6 +85,12 @@ class Experiment(Settings):
             return {self.preset: self}
         names: tuple[Preset, ...] = get_args(Preset)
         return {name: parse(type(self), self._given | {"preset": name}, "parameters") for name in names}
+
+    def values_in(self, preset: Preset, names: Collection[str]) -> dict[str, Any]:
+        """Return setting → its value in a preset, or the value that these parameters give for that preset."""
+        usual = departures.preset(preset, self.benchmark)
+        by_preset = {name: value for name, value in self._given.items() if _is_by_preset(value)}
+        return {name: by_preset.get(name, {}).get(preset, getattr(usual, name)) for name in names}
 
     def grid(self) -> dict[tuple[Value, ...], Self]:
         """Return values → parameters with them, for every combination of the values that `sweep` names.
@@ -126,11 +131,10 @@ class Experiment(Settings):
     @model_validator(mode="wrap")
     @classmethod
     def _start_from_the_preset(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
-        given, seeds = values, values.get("seeds")
+        given = values
         name: Any = main_preset(values.get("preset", cls.model_fields["preset"].default))
         benchmark: Any = values.get("benchmark", cls.model_fields["benchmark"].default)
-        if isinstance(seeds, Mapping):
-            values = values | {"seeds": seeds.get(name, seeds)}
+        values = {key: _value_in(name, value) for key, value in given.items()}
         if name in get_args(Preset) and benchmark in get_args(Benchmark):
             experiment = handler(departures.preset(name, benchmark).model_dump() | values)
         else:
@@ -159,10 +163,6 @@ class Experiment(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds_from_their_number(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            raise ValueError(
-                "Input should name each preset that is shown, as {paper: 120, released: 30} does"
-            )
         return tuple(range(value)) if type(value) is int else value
 
     @field_validator("seeds")
@@ -171,6 +171,16 @@ class Experiment(Settings):
         if min(value) < 0 or len(set(value)) < len(value):
             raise ValueError("Input should be different whole numbers, none of them negative")
         return value
+
+
+def _is_by_preset(value: Any) -> bool:
+    """Whether a parameter has a value for each preset."""
+    return isinstance(value, Mapping) and not {*value}.isdisjoint(get_args(Preset))
+
+
+def _value_in(preset: str, value: Any) -> Any:
+    """Return the value of a parameter in a preset; without one for it the whole, whose type is refused."""
+    return value.get(preset, value) if _is_by_preset(value) else value
 
 
 def _show(value: Any) -> str:

@@ -205,20 +205,20 @@ class Study:
         print(*regression.compare(self.name, self.experiment, self.data, numbers), sep="\n")
 
     def check_methods(self, scores: pd.DataFrame, thresholds: Sequence[float]) -> None:
-        """Check mAP of the last epoch over thresholds, of one row, by preset; see `check`.
+        """Check mAP of the last epoch over thresholds, row by row; see `check`.
 
         Args:
             scores: as `score` returns them.
             thresholds: tIoU thresholds, (K,).
         """
         last = scores[scores["choice"] == "last"]
-        by_tiou = last.pivot(index="tiou", columns=["preset", "seed"], values="map")
+        by_tiou = last.pivot(index="tiou", columns=["preset", "row", "seed"], values="map")
         count = self.num_scores * len(thresholds)
         print("every seed, choice and threshold has a value:", len(scores) == count)
         print("mAP never rises with the threshold:", bool(by_tiou.diff().max().max() <= 0))
         numbers = {
-            f"mAP@{tiou}, {preset}": by_tiou[preset].loc[tiou]
-            for preset in self.presets
+            f"mAP@{tiou}, {preset}, {row}": by_tiou[preset, row].loc[tiou]
+            for preset, row in self.variants
             for tiou in by_tiou.index
         }
         self.check(numbers, scores)
@@ -245,7 +245,7 @@ def open_study(namespace: Mapping[str, Any], name: str) -> Study:
     experiment = read_parameters({**of_profile, **namespace}, notebook.sweep)
     data_sets = notebook.data_sets(experiment, store.open_data_set)
     data = next(iter(data_sets.values()))
-    variants = notebook.variants(experiment)
+    variants = notebook.variants(experiment, data)
     return Study(name, experiment, data_sets, data, variants, Results.of(experiment))
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import MARGIN, summarize
 from dgam_core.experiments.published import Published
+from dgam_core.experiments.variants import CEILING
 from dgam_core.figures.style import OURS, PRESETS, PUBLISHED, SEED, WIDTH_IN, set_style
 
 HEIGHT_IN = 3.2
@@ -23,7 +24,8 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, compe
     """mAP over the tIoU threshold: this run by preset, the published DGAM and its best competitor.
 
     Args:
-        scores: columns preset, seed, tiou and map (a fraction); of each preset one model choice.
+        scores: columns preset, row, seed, tiou and map (a fraction); of each preset one model choice, and
+            perhaps the ceiling, which becomes a dashed line.
         provenance: "simulated" or "measured on real features".
         published: methods at several thresholds, as in Tables 3 and 5.
         competitor: name of the competing method.
@@ -32,7 +34,11 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, compe
     figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
     for preset, of_preset in scores.assign(value=100 * scores["map"]).groupby("preset", sort=False):
         label = f"this run, {preset}, {provenance}"
-        _line_with_interval(axes, of_preset, "tiou", label, PRESETS[str(preset)])
+        told = of_preset["row"] == CEILING
+        _line_with_interval(axes, of_preset[~told], "tiou", label, PRESETS[str(preset)])
+        if told.any():
+            by_tiou = of_preset[told].groupby("tiou")["value"].mean()
+            axes.plot(by_tiou.index, by_tiou, "--", color=PRESETS[str(preset)], label=f"the same, {CEILING}")
     for name, style, marker, face in (("DGAM", "-", "s", PUBLISHED), (competitor, ":", "D", "white")):
         # A line passes over thresholds without a printed value; the markers say where there is one.
         values = published.values.loc[name, published.thresholds].dropna()

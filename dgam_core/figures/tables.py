@@ -10,6 +10,7 @@ from dgam_core.evaluation.intervals import CONFIDENCE, MARGIN, Summary, holm, pa
 from dgam_core.experiments.claims import Claim, exceeds, in_words
 from dgam_core.experiments.model_choice import CHOICES
 from dgam_core.experiments.published import Published
+from dgam_core.experiments.variants import CEILING
 
 # How a departure is measured in a preset.
 SWITCHED = {"released": "in released, against the text's way", "paper": "in paper, switched on"}
@@ -89,13 +90,14 @@ def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     """All methods of a published table, and this run below them, by preset and model choice.
 
     Args:
-        scores: as `Study.score` returns them, of one row, by preset, at the published thresholds.
+        scores: as `Study.score` returns them, of one row and perhaps the ceiling, by preset, at the published
+            thresholds.
         published: methods at these thresholds, as in Tables 3 and 5, and "average" where it is printed.
     """
     (provenance,) = scores["provenance"].unique()
     names = [f"{method}, {published.details[method]}" for method in published.values.index]
     above = published.values.set_axis(pd.MultiIndex.from_product([[f"published, {published.data}"], names]))
-    by_choice = scores.assign(row=scores["choice"])
+    by_choice = scores.assign(row=scores["choice"].where(scores["row"] != CEILING, CEILING))
     below = mean_and_sd(by_choice, "tiou", "map")[published.thresholds]
     if "average" in published.values:
         # Averaged over the thresholds per seed, so that the spread is that of the seeds.
@@ -116,7 +118,7 @@ def comparison(
     """Compare this run, preset by preset, with the published DGAM and another method.
 
     Args:
-        scores: as `Study.score` returns them, of one row, by preset, at the published thresholds.
+        scores: as `methods` takes them.
         published: methods at these thresholds, as in Tables 3 and 5.
         metric: name of the number to compare, such as mAP@0.5.
         column: the column of `published` that has it: a threshold, or "average".
@@ -127,6 +129,7 @@ def comparison(
     """
     (provenance,) = scores["provenance"].unique()
     printed = published.values[column]
+    scores = scores[scores["row"] != CEILING]
     of_metric = scores if column == "average" else scores[scores["tiou"] == column]
     lines, checked = [], {}
     for preset, of_preset in of_metric.groupby("preset", sort=False):

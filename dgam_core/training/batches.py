@@ -1,6 +1,6 @@
 """The training videos of one stream: in memory where they fit, else read from the store batch by batch."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import starmap
@@ -37,6 +37,8 @@ class TrainingData:
         features: snippets of all videos, end to end, (S, D), on the training device, as stored (float16 stays
             so until a batch is taken) or `rounded`; None where they stay in the store.
         norm: ‖x‖² of each snippet, (S,); None as above.
+        snippet_target: class distribution of each snippet, (S, C + 1), on the training device; None where
+            training is told the labels of a video alone.
         target: label distribution over background and classes, (N, C + 1), on the training device.
         start: index of each video's first snippet, (N,), on the CPU, where snippets are drawn.
         count: snippets of each video, (N,), on the CPU.
@@ -49,6 +51,7 @@ class TrainingData:
 
     features: Tensor | None
     norm: Tensor | None
+    snippet_target: Tensor | None
     target: Tensor
     start: Tensor
     count: Tensor
@@ -102,7 +105,8 @@ class TrainingData:
         for rows, target, part in zip(rows_of_batches, targets, parts, strict=True):
             x = embedding(rows, self.features)  # on the CPU four times as fast as features[rows]
             x = x.float() if x.dtype == torch.float16 else x
-            yield Batch(x[None], self.norm.take(rows)[None], target[None], self.max_labels, part)
+            batch = Batch(x[None], self.norm.take(rows)[None], target[None], self.max_labels, part)
+            yield self._with_times(batch, rows)
 
     def _streamed(self, local: LocalSelection) -> Batch:
         videos, index, part = local
@@ -111,19 +115,32 @@ class TrainingData:
         x = send(torch.from_numpy(np.stack(snippets).astype(np.float32)), device)
         rounded = x if self.rounded is None else x.to(self.rounded)
         target = self.target[send(videos, device)]
-        return Batch(rounded[None], x.square().sum(-1)[None], target[None], self.max_labels, part)
+        batch = Batch(rounded[None], x.square().sum(-1)[None], target[None], self.max_labels, part)
+        return self._with_times(batch, send((self.start[videos, None] + index).clamp_(min=0), device))
+
+    def _with_times(self, batch: Batch, rows: Tensor) -> Batch:
+        if self.snippet_target is None:
+            return batch
+        return replace(batch, snippet_target=self.snippet_target[rows][None])
 
 
 def load_training_data(
-    data: DataSet, stream: str, device: torch.device, group: Group = ALONE, rounded: torch.dtype | None = None
+    data: DataSet,
+    stream: str,
+    device: torch.device,
+    group: Group = ALONE,
+    rounded: torch.dtype | None = None,
+    with_times: bool = False,
 ) -> TrainingData:
     """Load and check the training videos of one stream; on several processes, each loads its share.
 
     Args:
         device: where to train.
         rounded: type to which features are rounded, if they are.
+        with_times: whether training is told when actions happen.
     Raises:
-        InputError: a feature is not finite, or there are fewer videos than processes.
+        InputError: a feature is not finite, there are fewer videos than processes, or a video whose times
+            training should be told has no segments.
     """
     videos = data.subset("train")
     if len(videos) < group.size:
@@ -147,20 +164,41 @@ def load_training_data(
             rows = slice(int(start[i]), int(start[i]) + video.num_snippets)
             exact = torch.from_numpy(np.ascontiguousarray(values)).to(device)
             features[rows], norm[rows] = exact, exact.float().square().sum(-1)
-    target = _label_distribution(videos, data.classes).to(device)
+    target = _label_distribution([video.labels for video in videos], data.classes).to(device)
+    snippet_target = None
+    if with_times:
+        told = [_snippet_distribution(data, videos[i]) for i in held_idx]
+        snippet_target = torch.cat(told).to(device)
     max_labels = max(len(video.labels) for video in videos)
     held_here = held if group.size > 1 else None
 
     def read(i: int) -> NDArray[Any]:
         return data.load(stream, videos[i].name)
 
-    return TrainingData(features, norm, target, start, count, dim, max_labels, read, held_here, rounded)
+    return TrainingData(
+        features, norm, snippet_target, target, start, count, dim, max_labels, read, held_here, rounded
+    )
 
 
-def _label_distribution(videos: Sequence[Video], classes: Sequence[str]) -> Tensor:
-    """y / Σy of each video, (N, C + 1); column 0 is the background's."""
-    y = [[0, *(name in video.labels for name in classes)] for video in videos]
+def _label_distribution(labels: Sequence[Collection[str]], classes: Sequence[str]) -> Tensor:
+    """y / Σy for each set of labels, (N, C + 1); column 0 is the background's, which an empty set has."""
+    y = [[not names, *(name in names for name in classes)] for names in labels]
     return torch.nn.functional.normalize(torch.tensor(y, dtype=torch.float32), p=1, dim=1)
+
+
+def _snippet_distribution(data: DataSet, video: Video) -> Tensor:
+    """y / Σy for each snippet of a video by the segments that its middle lies in, (T, C + 1)."""
+    if not video.segments:
+        raise InputError(
+            f"{data.name}: {video.name} has no segments; "
+            "with supervision = times each training video needs some"
+        )
+    middle_s = (np.arange(video.num_snippets) + 0.5) * data.snippet_s
+    labels: list[set[str]] = [set() for _ in middle_s]
+    for segment in video.segments:
+        for t in np.flatnonzero((middle_s >= segment.start_s) & (middle_s < segment.end_s)):
+            labels[t].add(segment.label)
+    return _label_distribution(labels, data.classes)
 
 
 def hold_out(target: Tensor, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

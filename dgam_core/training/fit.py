@@ -20,6 +20,7 @@ from dgam_core.training.batches import Selection, TrainingData
 from dgam_core.training.fused import Batch, Factors, copy_runs, stack, stack_key
 from dgam_core.training.graphs import Replayed, Take
 from dgam_core.training.processes import ALONE, Group
+from dgam_core.training.supervised import supervised_losses
 
 
 class Draws:
@@ -112,6 +113,10 @@ class Fit:
         self._s = runs[0].model_copy(
             update={name: max(getattr(run, name) for run in runs) for name in ("alpha", "gamma_guide")}
         )
+        self._losses_of = {"a": fused.stage_a_losses, "b": fused.stage_b_losses}
+        if self._s.supervision == "times":  # neither L_re nor stage (b)
+            self._s = self._s.model_copy(update={"gamma_re": 0.0})
+            self._losses_of["a"] = supervised_losses
         target = data[0].target
         self._dim, classes = data[0].dim, target.shape[1] - 1
         models = [new_model(self._dim, classes, self._s, seed) for seed in seeds]
@@ -213,7 +218,7 @@ class Fit:
 
     def _losses(self, stage: str, batches: Sequence[Batch], factors: Factors) -> dict[str, Tensor]:
         """Compute losses and gradients; runs with batches of other sizes take turns."""
-        compute = {"a": fused.stage_a_losses, "b": fused.stage_b_losses}[stage]
+        compute = self._losses_of[stage]
         if len(batches) == 1:
             return compute(self.model, batches[0], self._s, factors)
         of_seed = dict(zip(self.draws, batches, strict=True))

@@ -163,6 +163,8 @@ class Batch:
         max_labels: most classes that any training video has.
         part: which videos of a batch on several processes these are; None on one.
         noise: ε, (S, L, B, T, Z); None where no z is needed.
+        snippet_target: class distribution of each snippet, (S, B, T, C + 1); None where training is told the
+            labels of a video alone.
     """
 
     x: Tensor
@@ -171,6 +173,7 @@ class Batch:
     max_labels: int
     part: Part | None = None
     noise: Tensor | None = None
+    snippet_target: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -183,12 +186,14 @@ class Batch:
         if len(batches) == 1:
             return batches[0]
         noises = [batch.noise for batch in batches if batch.noise is not None]
+        told = [batch.snippet_target for batch in batches if batch.snippet_target is not None]
         return cls(
             torch.cat([batch.x for batch in batches]),
             torch.cat([batch.norm for batch in batches]),
             torch.cat([batch.target for batch in batches]),
             batches[0].max_labels,
             noise=torch.cat(noises) if noises else None,
+            snippet_target=torch.cat(told) if told else None,
         )
 
 
@@ -217,7 +222,7 @@ def stage_a_losses(model: Model, batch: Batch, s: TrainingSettings, f: Factors) 
         )
         l_d = f.fg_weight * losses["fg"] + f.alpha * losses["bg"]  # Eq. (6)
         loss = l_d + f.gamma_re * losses["re"] + f.gamma_guide * losses["guide"]  # Eq. (16)
-    _set_gradients(model, "a", gradients)
+    set_gradients(model, "a", gradients)
     return losses | {"total": loss}
 
 
@@ -236,21 +241,21 @@ def stage_b_losses(model: Model, batch: Batch, s: TrainingSettings, f: Factors) 
         loss = f.cvae_weight * losses["cvae"]
         scale = f.cvae_weight * f.log_p_weight / (snippets * s.num_samples * f.sigma**2)
         gradients = [per_run(scale, gradient) * gradient for gradient in gradients]
-    _set_gradients(model, "b", gradients)
+    set_gradients(model, "b", gradients)
     return losses | {"total": loss}
 
 
 @torch.no_grad()
 def classification_losses(model: Model, batch: Batch) -> Tensor:
     """L_fg of Eq. (6), (R,), of each run of a stack, pooled without an offset as in a test."""
-    hidden, tcam = products(batch.x, _attention_and_classifier(model))
+    hidden, tcam = products(batch.x, attention_and_classifier(model))
     lam = _attention(model, hidden.relu_())
     _, b, T = batch.norm.shape
     lam, tcam = lam.view(-1, b, 1, T), tcam.reshape(len(tcam), b, T, -1)
     logits = (lam @ tcam / lam.sum(-1, keepdim=True).clamp_min(LEAST_WEIGHT)).squeeze(2)
     bias = model.classifier.fc1.bias
     log_p = (logits if bias is None else logits + bias[:, None]).log_softmax(-1)
-    return -(_as_stored(model.classifier, batch.target) * log_p).sum(-1).mean(-1)
+    return -(as_stored(model.classifier, batch.target) * log_p).sum(-1).mean(-1)
 
 
 # ---- one piece of a batch ----
@@ -268,7 +273,8 @@ def _pieces(model: Model, batch: Batch) -> Iterator[Batch]:
         yield replace(batch, x=x, norm=norm, target=target, noise=noise)
 
 
-def _set_gradients(model: Model, stage: str, gradients: Gradients) -> None:
+def set_gradients(model: Model, stage: str, gradients: Sequence[Tensor]) -> None:
+    """Give the weights of a stage their gradients, in the order in which the fused Adam reads memory."""
     for parameter, gradient in zip(model.stage_parameters(stage), gradients, strict=True):
         parameter.grad = gradient.contiguous()
 
@@ -381,11 +387,11 @@ def _stage_a(
 ) -> tuple[Losses, Gradients]:
     """Contribution of some videos to the losses of stage (a) and their gradients."""
     (_, b, T), fc1, fc2 = piece.norm.shape, model.attention.fc1, model.attention.fc2
-    weights = _attention_and_classifier(model) + (decoder.weights() if decoder else [])
+    weights = attention_and_classifier(model) + (decoder.weights() if decoder else [])
     hidden, tcam, *xw = products(piece.x, weights)
     lam = _attention(model, hidden.relu_())
     R = len(lam)
-    target = _as_stored(model.classifier, piece.target)
+    target = as_stored(model.classifier, piece.target)
     videos = lam.view(R, b, T), tcam.reshape(R, b, T, -1)
     l_d, d_lam, d_tcam, d_bias = _discriminative(*videos, model.classifier, target, f, B)
     zero = lam.new_zeros(R)
@@ -518,7 +524,8 @@ def _stage_b(
 # ---- modules as products ----
 
 
-def _attention_and_classifier(model: Model) -> list[tuple[Tensor, Tensor | None]]:
+def attention_and_classifier(model: Model) -> list[tuple[Tensor, Tensor | None]]:
+    """Return the weights and biases that the features are multiplied by in both modules."""
     fc1 = model.attention.fc1
     return [(fc1.weight, fc1.bias), (model.classifier.fc1.weight, None)]
 
@@ -532,6 +539,6 @@ def _background(classifier: Classifier) -> int:
     return -1 if classifier.background == "last" else 0
 
 
-def _as_stored(classifier: Classifier, target: Tensor) -> Tensor:
+def as_stored(classifier: Classifier, target: Tensor) -> Tensor:
     """Labels, the background first, in the order of the classifier's weights."""
     return target.roll(-1, -1) if classifier.background == "last" else target

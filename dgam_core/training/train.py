@@ -119,7 +119,9 @@ def train(
     """
     s, count = job.runs[0], len(job.runs)
     with group.agreeing():
-        videos = load_training_data(job.data, job.stream, job.device, group, ROUNDED.get(s.matmul))
+        videos = load_training_data(
+            job.data, job.stream, job.device, group, ROUNDED.get(s.matmul), s.supervision == "times"
+        )
     with threads_for(count * s.batch_size * s.num_snippets * videos.dim), matmul(s.matmul):
         first = Fit([videos] * count, job.runs, job.seeds_of_stream, job.device, group)
         state_file = state_folder and state_folder / "first.pt"

@@ -3,6 +3,7 @@ from dataclasses import astuple, replace
 import numpy as np
 import pytest
 from pytest import approx
+from scipy.special import logit
 
 from dgam_core.evaluation.diagnosis import CAUSES
 from dgam_core.evaluation.module_analysis import (
@@ -21,10 +22,10 @@ from tests.conftest import outputs_of
 
 
 def outputs(attention, probability, label):
-    """Outputs with a probability of the video's class, column 1 or 2, the rest on the background."""
-    p = np.full((len(probability), 3), 1e-9)
-    p[:, 1 + label], p[:, 0] = probability, 1 - np.array(probability)
-    return outputs_of(attention, np.log(p))
+    """Outputs with a score σ(TCAM) of the video's class, column 1 or 2, and none of the other."""
+    tcam = np.full((len(probability), 3), -20.0)
+    tcam[:, 1 + label] = logit(probability)
+    return outputs_of(attention, tcam)
 
 
 @pytest.fixture
@@ -48,11 +49,21 @@ def predicted(tiny):
 
 def test_the_four_statistics_by_hand(tiny, predicted):
     s = set_statistics(tiny, predicted)
-    # gt: 2, 3 in each video, 4 in all
-    assert s.false_attention == approx(2 / 4)  # snippet 1 of the first, 8 of the second
-    assert s.missed_by_attention == approx(1 / 4)  # snippet 3 of the first
-    assert s.filtered_by_attention == approx(3 / 4)  # 4, 5 of the first, 7 of the second; 8 has attention
-    assert s.rescued_by_attention == approx(1 / 4)  # snippet 2 of the first
+    # gt: 2, 3 in each of the two videos, whose shares are averaged
+    assert s.false_attention == approx((1 / 2 + 1 / 2) / 2)  # snippet 1 of the first, 8 of the second
+    assert s.missed_by_attention == approx((1 / 2 + 0) / 2)  # snippet 3 of the first
+    assert s.filtered_by_attention == approx((2 / 2 + 1 / 2) / 2)  # 4, 5; 7, but 8 has attention
+    assert s.rescued_by_attention == approx((1 / 2 + 0) / 2)  # snippet 2 of the first
+
+
+def test_each_video_counts_alike_and_one_without_action_not_at_all(tiny, predicted):
+    a, b = tiny.subset("test")
+    longer = replace(a, segments=(Segment("jump", 2.0, 6.0),))  # snippets 2 to 5
+    s = set_statistics(replace(tiny, videos=(longer, b)), predicted)
+    assert s.false_attention == approx((1 / 4 + 1 / 2) / 2)
+    without = replace(a, segments=(Segment("jump", 0.0, 0.2),))
+    s = set_statistics(replace(tiny, videos=(without, b)), predicted)
+    assert s.false_attention == approx(1 / 2)
 
 
 def test_a_perfect_model_has_no_errors(tiny, perfect):

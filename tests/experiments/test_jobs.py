@@ -24,10 +24,10 @@ def test_what_notebooks_share_is_trained_once(tmp_path, experiment):
     plan = jobs.make_plan(tmp_path / "runs", experiments)
     rows = [row for job in plan["jobs"].values() for row in job["runs"]]
     digests = [spec.digest for _, specs in jobs.by_data(rows) for spec in specs]
-    assert len(digests) == len(set(digests)) == 4 * 2 * 2  # rows, of which Table 1 has two; seeds, streams
+    assert len(digests) == len(set(digests)) == 5 * 2 * 2  # rows, of which Table 1 has two; seeds, streams
     assert len(plan["jobs"]) == 1  # they are small
     (job,) = plan["jobs"]
-    assert plan["jobs"][job]["about"] == f"16 runs on {experiment.dataset}, flow and rgb, seeds 0, 1"
+    assert plan["jobs"][job]["about"] == f"20 runs on {experiment.dataset}, flow and rgb, seeds 0, 1"
     assert plan["notebooks"] == {
         "table4_ablation": [job],
         "table1_module_swap": [job],
@@ -56,16 +56,16 @@ def test_a_job_is_a_stack_or_several_small_ones(tmp_path, experiment, monkeypatc
     monkeypatch.setattr(jobs, "JOB_S", 0)
     single = jobs.make_plan(tmp_path, {"table4_ablation": experiment})
     assert len(several["jobs"]) == 1
-    # Those with and without L_re do not stack.
+    # Those with and without L_re, and those that are told the times, do not stack.
     sizes = sorted(len(job["runs"]) for job in single["jobs"].values())
-    assert sizes == [2] * 2 + [6] * 2  # streams; both seeds together
+    assert sizes == [2] * 4 + [6] * 2  # streams; both seeds together
     for job in single["jobs"].values():
         assert len({row["stream"] for row in job["runs"]}) == 1
         assert job["about"].endswith("seeds 0, 1")
 
 
 def test_what_a_job_asks_for(tmp_path, experiment):
-    (small,) = jobs.make_plan(tmp_path, {"table3_thumos14": experiment})["jobs"].values()
+    (small,) = jobs.make_plan(tmp_path, {"figure3_training": experiment})["jobs"].values()
     assert (small["threads"], small["gpus"]) == (1, 0)
     assert small["memory_mb"] == 2000 + 1
     # 2 streams and seeds of 2 models of 3 epochs of 1 batch of 2 stages of at least 3 ms: no minute
@@ -73,21 +73,23 @@ def test_what_a_job_asks_for(tmp_path, experiment):
     paper = experiment.model_copy(
         update={"num_snippets": 400, "batch_size": 32, "epochs": 1000, "device": "cuda", "cvae_hidden": 128}
     )
-    planned = jobs.make_plan(tmp_path, {"table3_thumos14": paper})["jobs"].values()
+    planned = jobs.make_plan(tmp_path, {"figure3_training": paper})["jobs"].values()
     assert {job["gpus"] for job in planned} == {1}  # planned where there need not be one
     assert min(job["minutes"] for job in planned) > 10 + 10 * 2 * 1000 * 2 * 0.003 / 60
 
 
 def test_the_runs_of_the_phase_diagram_say_how_their_data_are_simulated(tmp_path, settings):
     values = {"profile": "p", "dataset": "simulated:thumos14", "seeds": (0,), "workers": 1}
-    sweep = {"confusion": [0.3, 0.7], "separation": [1.0]}
+    usual = Appearance()
+    sweep = {"confusion": [0.3, usual.confusion], "separation": [usual.separation]}
     experiment = Experiment.model_validate(settings.model_dump() | values | {"sweep": sweep})
     plan = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
     rows = [row for job in plan["jobs"].values() for row in job["runs"]]
     appearances = [row["appearance"] for row in rows]
     assert appearances.count(asdict(Appearance(confusion=0.3))) == 2  # without and with L_re, RGB
-    assert appearances.count(asdict(Appearance())) == 2
-    assert appearances.count(None) == 1  # Table 3's flow; its RGB is that of the usual appearance
+    assert appearances.count(asdict(usual)) == 2
+    # Table 3's flow, for its RGB is that of the usual appearance, and both streams of its ceiling
+    assert appearances.count(None) == 3
     for data, specs in jobs.by_data(rows):
         assert {spec.data_digest for spec in specs} == {data.digest}
 
@@ -100,7 +102,7 @@ def test_both_presets_are_planned_each_with_its_seeds(tmp_path, experiment):
     found = {(row["settings"]["adam_beta1"], row["seed"], row["stream"]) for row in rows}
     expected = [(0.9, 0), (0.8, 2), (0.8, 3)]  # β1 of the paper and of the released code
     assert found == {(*one, stream) for one in expected for stream in ("flow", "rgb")}
-    assert len(rows) == 3 * 2
+    assert len(rows) == 3 * 2 * 2  # seeds, streams, and the same again of the ceiling
     with pytest.raises(InputError, match="preset = 'both': this notebook shows one"):
         jobs.make_plan(tmp_path, {"table7_beta": both})
 

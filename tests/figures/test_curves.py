@@ -84,7 +84,7 @@ def over_tiou(presets):
         for seed in (0, 1)
         for tiou in (0.1, 0.3, 0.5)
     ]
-    scores = pd.DataFrame(rows, columns=["preset", "seed", "tiou", "map"])
+    scores = pd.DataFrame(rows, columns=["preset", "seed", "tiou", "map"]).assign(row="DGAM")
     return curves.over_tiou(scores, "simulated", PRINTED, "Best")
 
 

@@ -1,0 +1,125 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Calibration of the simulated data
+#
+# The simulated data should be as hard as the real one, and hard for the same reason. Published numbers of models *without*
+# generative attention modeling say how hard: its knobs were moved until these baselines came near them, and were then frozen,
+# before any model with $\mathcal{L}_{re}$ was run on it. What such models do on it is therefore a prediction. This page
+# measures the baselines again, in every build.
+
+# %% tags=["parameters", "hide-input"]
+# Parameters are read from params/<profile>/calibration.yaml; each can also be set here, or by papermill
+profile = "demo"
+
+# %%
+from dataclasses import astuple, replace
+
+import numpy as np
+
+from dgam_core.evaluation import module_analysis
+from dgam_core.experiments import calibration, variants
+from dgam_core.experiments.study import open_study
+
+study = open_study(globals(), "calibration")
+study.summary
+
+# %% [markdown]
+# ## THUMOS14
+#
+# The rows of Table 4 without $\mathcal{L}_{re}$, as the released code trains them and chooses their checkpoint, for so the
+# published numbers were made; and a model that is told when the actions of the training videos happen, a ceiling,
+# beside the best fully supervised method on I3D features.
+
+# %%
+thresholds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+models = study.train()
+scores = study.score(models, thresholds)
+study.save_table(scores)
+chosen = scores[scores["choice"] == "test_oracle"]
+by_row = 100 * chosen.groupby(["row", "tiou"])["map"].mean()
+told = 100 * scores[scores["row"] == variants.CEILING].groupby("tiou")["map"].mean()
+measured = {
+    f"Table 4, mAP@0.5, {row}": by_row[row, 0.5] for row in calibration.BASELINES
+}
+measured |= {
+    f"Table 1, O/O, mAP@{tiou:g}": by_row["+ L_guide", tiou]
+    for tiou in thresholds[2:]
+}
+measured |= {
+    f"Ceiling, mAP@{tiou:g} (P-GCN)": told[tiou] for tiou in thresholds[:5]
+}
+
+# %% [markdown]
+# The statistics of Table 2, of the last epoch, mean over streams and seeds:
+
+# %%
+statistics = list(study.published("table2").values.index)
+shares = [
+    astuple(module_analysis.set_statistics(study.data, outputs))
+    for (row, _), model in models.items()
+    if row == "+ L_guide"
+    for outputs in study.outputs(model, row).values()
+]
+measured |= {
+    f"Table 2, without, {name}": share
+    for name, share in zip(statistics, np.mean(shares, axis=0), strict=True)
+}
+
+# %% [markdown]
+# ## ActivityNet1.2
+#
+# The same in the shape of ActivityNet1.2, by the average mAP over tIoU 0.5 to 0.95, at the last epoch. The target is the best
+# weakly supervised method before DGAM. $\mathcal{L}_{bg}$ weighs 0.03, as the paper says: with the released code's weight
+# of 1 all models [collapse](../experiments/collapse.md) on this data.
+
+# %%
+activitynet = open_study({"profile": profile}, "table5_activitynet12")
+released = activitynet.variants["released", "DGAM"]
+baseline = {"gamma_re": 0.0, "alpha": 0.03, "model_choice": "last"}
+rows = {
+    ("released", "without"): released.model_copy(update=baseline),
+    ("released", variants.CEILING): variants.ceiling(released),
+}
+activitynet = replace(activitynet, variants=rows)
+of_activitynet = activitynet.score(
+    activitynet.train(), study.published("table5").thresholds, ["last"]
+)
+averages = 100 * of_activitynet.groupby("row")["map"].mean()
+measured["Table 5, average mAP (Liu et al.)"] = averages["without"]
+measured["Table 5, ceiling, average mAP (SSN)"] = averages[variants.CEILING]
+
+# %% [markdown]
+# ## Result
+
+# %% tags=["hide-input"]
+calibration.compare(measured, study.provenance)
+
+# %% [markdown]
+# Of 19 numbers two are missed. $\mathcal{L}_{fg}$ alone does better than published: what $\mathcal{L}_{bg}$ adds in the
+# paper, 3.3 points, it does not add here, whatever the knobs. And attention rescues more actions that the classifier misses;
+# the published 0.001 means that there the classifier misses nothing that attention finds. Which score *cls* stands for
+# the paper does not say: of the softmax probability, $\sigma(\mathrm{TCAM})$ and the TCAM scaled to [0, 1] in each
+# video, only the second comes near 1.522 (in trials 0.36, 1.14 and 3.62), and averages over videos rather than over
+# all snippets are the only reading by which published attention is better than chance.
+
+# %% [markdown]
+# ## Checks
+
+# %% tags=["keep_output"]
+# NBVAL_CHECK_OUTPUT
+for name, target in calibration.targets().items():
+    print(f"{name}: within {target.in_words}:", target.is_met(measured[name]))
