@@ -65,7 +65,7 @@ class TrainingSettings(Strict):
     """Everything that training depends on, apart from the data, the stream and the seed."""
 
     supervision: Literal["labels", "times"] = "labels"
-    """What training is told: a video's labels, or when its actions happen, a ceiling for labels alone."""
+    """What training is told, a video's labels or when its actions happen, a ceiling for labels alone."""
     attention_hidden: Count = 256
     """Hidden units of the attention module; unstated, the released code's; departure 24."""
     cvae_hidden: Count = 128

@@ -113,8 +113,8 @@ calibration.compare(measured, study.provenance)
 # paper, 3.3 points, it does not add here, whatever the knobs. And attention rescues more actions that the classifier misses;
 # the published 0.001 means that there the classifier misses nothing that attention finds. Which score *cls* stands for
 # the paper does not say: of the softmax probability, $\sigma(\mathrm{TCAM})$ and the TCAM scaled to [0, 1] in each
-# video, only the second comes near 1.522 (in trials 0.36, 1.14 and 3.62), and averages over videos rather than over
-# all snippets are the only reading by which published attention is better than chance.
+# video, only the second comes near 1.522, and averages over videos rather than over all snippets are the only reading by
+# which published attention is better than chance.
 
 # %% [markdown]
 # ## Checks

@@ -14,13 +14,14 @@
 # ---
 
 # %% [markdown]
-# # Where generative attention helps
+# # Confusion, separation and generative attention
 #
 # The paper argues from one kind of data: context looks like the class, and action and context can be told apart from
 # their appearance alone. Simulated data can have more or less of both. `confusion` says how much of the class evidence
 # of an action its context has; `separation` says how strongly action and context look different whatever the class.
-# This notebook adds $\mathcal{L}_{re}$ at every point of a grid of the two, everything else being equal, and shows
-# where that helps, where it does nothing and where it harms. The paper has no such figure.
+# This notebook adds $\mathcal{L}_{re}$ at every point of a grid of the two around the
+# [calibrated](calibration.ipynb) point, everything else being equal, and shows what that changes where it can be told. The
+# paper has no such figure.
 
 # %% tags=["parameters", "hide-input"]
 # Parameters are read from params/<profile>/confusion_phase.yaml; each can also be set here, or by papermill
@@ -41,8 +42,8 @@ study.summary
 # ## Training, localization and evaluation
 #
 # At each point of the grid, two models per seed, without and with $\mathcal{L}_{re}$, from the same initial weights and on
-# the same snippets, of the RGB stream, which has the scenes. The other properties of the simulator keep their defaults, and
-# the schedule of actions and context stays the same.
+# the same snippets. The other properties of the simulator keep their defaults, and the schedule of actions and context stays
+# the same.
 
 # %%
 parts = []

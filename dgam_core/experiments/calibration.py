@@ -7,6 +7,7 @@ then frozen, before any row with L_re was run. Such rows are predictions.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -41,23 +42,24 @@ class Target:
         return f"a factor of {self.tolerance:g}" if self.is_factor else f"±{self.tolerance:g}"
 
 
+def _values(table: str) -> Any:
+    return read_published(table).values
+
+
 def targets() -> dict[str, Target]:
     """Return what is measured → its target, from `params/published.yaml`."""
-    table4, table1 = (
-        read_published("table4").values[0.5].to_dict(),
-        read_published("table1").values.loc["O / O"],
-    )
-    supervised = read_published("table3").values.loc["P-GCN"].dropna()
-    averages = read_published("table5").values["average"].to_dict()
-    found = {f"Table 4, mAP@0.5, {row}": Target(table4[row], 2) for row in BASELINES}
-    found |= {f"Table 1, O/O, mAP@{tiou:g}": Target(value, 4) for tiou, value in table1.items()}
+    table4, table2, table3, table5 = (_values(f"table{i}") for i in (4, 2, 3, 5))
+    found = {f"Table 4, mAP@0.5, {row}": Target(table4.at[row, 0.5], 2) for row in BASELINES}
+    old = _values("table1").loc["O / O"]
+    found |= {f"Table 1, O/O, mAP@{tiou:g}": Target(value, 4) for tiou, value in old.items()}
+    without = table2["without"]
     found |= {
-        f"Table 2, without, {name}": Target(value, FACTOR, is_factor=True)
-        for name, value in read_published("table2").values["without"].items()
+        f"Table 2, without, {name}": Target(value, FACTOR, is_factor=True) for name, value in without.items()
     }
+    supervised = table3.loc["P-GCN"].dropna()
     found |= {f"Ceiling, mAP@{tiou:g} (P-GCN)": Target(value, 6) for tiou, value in supervised.items()}
-    found["Table 5, average mAP (Liu et al.)"] = Target(averages["Liu et al."], 4)
-    found["Table 5, ceiling, average mAP (SSN)"] = Target(averages["SSN"], 4)
+    found["Table 5, average mAP (Liu et al.)"] = Target(table5.at["Liu et al.", "average"], 4)
+    found["Table 5, ceiling, average mAP (SSN)"] = Target(table5.at["SSN", "average"], 4)
     return found
 
 

@@ -104,7 +104,7 @@ def one_data_set(experiment: Experiment, open_data: Open) -> DataSets:
 
 
 def simulated_grid(experiment: Experiment, open_data: Open) -> DataSets:
-    """Return a simulated data set, its RGB stream, which has the scenes, for each point of the grid `sweep`.
+    """Return a simulated data set for each point of the grid `sweep`.
 
     Raises:
         InputError: the data set is not a simulated one.
@@ -114,8 +114,7 @@ def simulated_grid(experiment: Experiment, open_data: Open) -> DataSets:
     data_sets: DataSets = {}
     for values in product(*(values for _, values in experiment.sweep)):
         appearance = replace(usual, **{name: float(v) for name, v in zip(names, values, strict=True)})
-        data = open_data(experiment.dataset, appearance)
-        data_sets[appearance] = replace(data, features={"rgb": data.features["rgb"]})
+        data_sets[appearance] = open_data(experiment.dataset, appearance)
     return data_sets
 
 

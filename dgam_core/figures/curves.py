@@ -155,7 +155,7 @@ def _set_ticks(axes: Axes, values: NDArray[Any], log: bool) -> None:
 
 
 def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
-    """Effect of a change at each point of a grid, as a heat map; a star where it helps or harms.
+    """Effect of a change at each point of a grid, as a heat map; points where it is undecided are blank.
 
     Args:
         changes: a `Summary` of the change per point; the index holds the vertical and the horizontal axis.
@@ -166,11 +166,13 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
     set_style()
     cells = changes.unstack().sort_index(ascending=False)
     means = cells.map(lambda cell: cell.mean)
-    labels = cells.map(lambda cell: f"{cell.mean:+.1f}" + ("*" if cell.effect(MARGIN) else ""))
+    effects = cells.map(lambda cell: cell.effect(MARGIN))
+    labels = means.map("{:+.1f}".format).where(effects != 0, "≈ 0")
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 0.55 * WIDTH_IN))
     sns.heatmap(
         means,
         annot=labels,
+        mask=effects.isna(),
         fmt="",
         cmap="vlag_r",  # blue helps, red harms
         center=0,
@@ -178,5 +180,5 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
         cbar_kws={"label": unit},
         ax=axes,
     )
-    axes.set_title(f"{title}, {provenance}\n* 95 % interval excludes 0 and reaches beyond ±{MARGIN:g}")
+    axes.set_title(f"{title}, {provenance}\nblank: undecided; ≈ 0: within ±{MARGIN:g}")
     return figure

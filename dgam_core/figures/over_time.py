@@ -236,3 +236,42 @@ def of_training(
     title = f"Losses, {provenance}: mean and ±1 sd over seeds, warm-up shaded; attention of one seed"
     figure.suptitle(title)
     return figure
+
+
+def mechanism(errors: pd.DataFrame, attention: pd.DataFrame, provenance: str) -> Figure:
+    """Draw, for each stream, what reconstruction asks of attention, and where attention lies.
+
+    Args:
+        errors: columns stream, kind (of snippet), seed, lam (λ) and value, the squared error per feature at
+            that λ less its mean over λ.
+        attention: columns stream, kind, model ("without" or "with") and value, λ of a snippet.
+        provenance: "simulated" or "measured on real features".
+    """
+    set_style()
+    streams = sorted(errors["stream"].unique())
+    figure, panels = plt.subplots(
+        2, len(streams), figsize=(WIDTH_IN, 5.4), sharex=True, sharey="row", squeeze=False
+    )
+    for column, stream in zip(panels.T, streams, strict=True):
+        sns.lineplot(
+            errors[errors["stream"] == stream],
+            x="lam",
+            y="value",
+            hue="kind",
+            palette=KINDS,
+            errorbar="sd",
+            ax=column[0],
+            legend=stream == streams[-1],
+        )
+        column[0].axhline(0, color="black", linewidth=0.6)
+        column[0].set_title(f"{stream}, {provenance}")
+        column[0].set_ylabel("squared error per feature,\nless its mean over λ")
+        of_stream = attention[attention["stream"] == stream]
+        bins = np.linspace(0, 1, 26)
+        for (kind, model), values in of_stream.groupby(["kind", "model"])["value"]:
+            density, _ = np.histogram(values, bins, density=True)
+            style = {"without": "--", "with": "-"}[str(model)]
+            column[1].stairs(density, bins, color=KINDS[str(kind)], linestyle=style, label=f"{kind}, {model}")
+        column[1].set(xlabel="attention λ", ylabel="density of snippets", yscale="log", xlim=(0, 1))
+    panels[1, -1].legend(fontsize="x-small", ncols=2, loc="upper right")
+    return figure

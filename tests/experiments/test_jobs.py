@@ -86,10 +86,9 @@ def test_the_runs_of_the_phase_diagram_say_how_their_data_are_simulated(tmp_path
     plan = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
     rows = [row for job in plan["jobs"].values() for row in job["runs"]]
     appearances = [row["appearance"] for row in rows]
-    assert appearances.count(asdict(Appearance(confusion=0.3))) == 2  # without and with L_re, RGB
-    assert appearances.count(asdict(usual)) == 2
-    # Table 3's flow, for its RGB is that of the usual appearance, and both streams of its ceiling
-    assert appearances.count(None) == 3
+    assert appearances.count(asdict(Appearance(confusion=0.3))) == 4  # without and with L_re, both streams
+    assert appearances.count(asdict(usual)) == 4
+    assert appearances.count(None) == 2  # Table 3's ceiling; its other runs are those of the usual appearance
     for data, specs in jobs.by_data(rows):
         assert {spec.data_digest for spec in specs} == {data.digest}
 

@@ -140,15 +140,15 @@ def test_a_sweep_has_the_published_values_beside_it_where_there_are_any():
     assert left.get_ylim() == right.get_ylim()
 
 
-def test_a_phase_figure_stars_what_is_decided():
+def test_a_phase_figure_leaves_blank_what_is_undecided():
     """By Student's t the mean of 1.9 and 2.1 is 2 ± 12.7 · 0.1, that of 1 and 3 is 2 ± 12.7."""
     index = pd.MultiIndex.from_product([(0.0, 1.0), (1.0, 2.0)], names=["a", "b"])
     steps = [[1.9, 2.1], [1, 3], [0.2, 0.2], [-2.1, -1.9]]
     changes = pd.Series([summarize(step) for step in steps], index)
     figure = curves.phase(changes, "simulated", "A change", "points")
     axes = figure.axes[0]
-    # the highest a on top; what is not zero, and practically nothing, has no star
-    assert [label.get_text() for label in axes.texts] == ["+0.2", "-2.0*", "+2.0*", "+2.0"]
+    # the highest a on top; below it on the right, where 2 ± 12.7 is undecided, there is nothing
+    assert [label.get_text() for label in axes.texts] == ["≈ 0", "-2.0", "+2.0"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("b", "a")
     assert figure.axes[1].get_ylabel() == "points"
     assert "simulated" in axes.get_title()

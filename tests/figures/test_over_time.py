@@ -100,3 +100,34 @@ def test_norms_of_a_few_videos_over_time(tiny, tmp_path):
     assert len(over_time.of_norms(replace(tiny, videos=tiny.videos[:1])).axes) == 1
     over_time.save(tmp_path / "n.png", figure)
     assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_mechanism_has_its_errors_above_the_densities():
+    errors = pd.DataFrame(
+        [
+            (stream, kind, seed, lam, sign * (lam - 0.5))
+            for stream in ("flow", "rgb")
+            for kind, sign in (("action", -1), ("context", 1))
+            for seed in (0, 1)
+            for lam in (0.0, 0.5, 1.0)
+        ],
+        columns=["stream", "kind", "seed", "lam", "value"],
+    )
+    attention = pd.DataFrame(
+        [
+            (stream, kind, model, value)
+            for stream in ("flow", "rgb")
+            for kind, value in (("action", 0.9), ("context", 0.1))
+            for model in ("without", "with")
+        ],
+        columns=["stream", "kind", "model", "value"],
+    )
+    figure = over_time.mechanism(errors, attention, "simulated")
+    above, below = figure.axes[:2], figure.axes[2:]
+    assert [axes.get_title() for axes in above] == ["flow, simulated", "rgb, simulated"]
+    action, context = [line.get_ydata().tolist() for line in above[0].lines[:2]]
+    assert (action, context) == ([0.5, 0.0, -0.5], [-0.5, 0.0, 0.5])
+    labels = [patch.get_label() for patch in below[0].patches]
+    assert labels == ["action, with", "action, without", "context, with", "context, without"]
+    density, edges, _ = below[0].patches[0].get_data()
+    assert (density * np.diff(edges)).sum() == pytest.approx(1)
