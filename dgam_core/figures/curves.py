@@ -167,6 +167,7 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
     cells = changes.unstack().sort_index(ascending=False)
     means = cells.map(lambda cell: cell.mean)
     effects = cells.map(lambda cell: cell.effect(MARGIN))
+    largest = max(1.0, float(np.abs(means.to_numpy()).max()))
     labels = means.map("{:+.1f}".format).where(effects != 0, "≈ 0")
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 0.55 * WIDTH_IN))
     sns.heatmap(
@@ -175,7 +176,8 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
         mask=effects.isna(),
         fmt="",
         cmap="vlag_r",  # blue helps, red harms
-        center=0,
+        vmin=-largest,
+        vmax=largest,
         linewidths=1,
         cbar_kws={"label": unit},
         ax=axes,

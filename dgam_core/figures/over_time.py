@@ -273,5 +273,6 @@ def mechanism(errors: pd.DataFrame, attention: pd.DataFrame, provenance: str) ->
             style = {"without": "--", "with": "-"}[str(model)]
             column[1].stairs(density, bins, color=KINDS[str(kind)], linestyle=style, label=f"{kind}, {model}")
         column[1].set(xlabel="attention λ", ylabel="density of snippets", yscale="log", xlim=(0, 1))
-    panels[1, -1].legend(fontsize="x-small", ncols=2, loc="upper right")
+    handles, labels = panels[1, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize="x-small", ncols=3, loc="outside lower center")
     return figure

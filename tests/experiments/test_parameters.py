@@ -131,6 +131,20 @@ def test_seeds_are_a_list_or_their_number_or_either_by_preset():
     assert [one.seeds for one in text.by_preset().values()] == [(0, 1), (0,)]
 
 
+def test_any_parameter_can_be_given_by_preset():
+    by_preset = {"pool_offset_fg": {"paper": 0.25, "released": 0.5}, "gamma_re": {"rgb": 0.1, "flow": 0.2}}
+    both = parse(Experiment, GIVEN | by_preset | {"preset": "both"}, "here")
+    found = {name: (one.pool_offset_fg, one.gamma_re) for name, one in both.by_preset().items()}
+    # what is given by stream is no preset's
+    assert found == {"paper": (0.25, by_preset["gamma_re"]), "released": (0.5, by_preset["gamma_re"])}
+    # the other preset's value is what these parameters give for it, or else its own
+    names = ("pool_offset_fg", "adam_beta1")
+    assert both.values_in("paper", names) == {"pool_offset_fg": 0.25, "adam_beta1": 0.9}
+    assert both.values_in("released", names) == {"pool_offset_fg": 0.5, "adam_beta1": 0.8}
+    with pytest.raises(InputError, match="pool_offset_fg"):
+        parse(Experiment, GIVEN | {"pool_offset_fg": {"released": 0.5}, "preset": "paper"}, "here")
+
+
 @pytest.mark.parametrize(
     "given", [0, -1, True, 2.0, "3", {"paper": 2}, {"paper": 2, "released": 0}, {"paper": 0, "released": 2}]
 )

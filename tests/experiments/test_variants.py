@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from dgam_core.data.store import open_data_set
@@ -133,10 +135,34 @@ def test_the_phase_diagram_has_a_data_set_for_each_point(experiment, tiny):
     opened = variants.NOTEBOOKS["confusion_phase"].data_sets(swept, lambda name, appearance: tiny)
     points = [(appearance.confusion, appearance.separation) for appearance in opened]
     assert points == [(0.3, 0.0), (0.3, 1.0), (0.3, 2.0), (0.7, 0.0), (0.7, 1.0), (0.7, 2.0)]
-    assert {data.streams for data in opened.values()} == {("rgb",)}
+    assert {data.streams for data in opened.values()} == {("flow", "rgb")}
 
 
 def test_a_grid_of_data_sets_needs_the_simulator(experiment):
     swept = experiment.model_copy(update={"dataset": "x.h5", "sweep": (("confusion", (0.3,)),)})
     with pytest.raises(InputError, match="only simulated features can be made otherwise"):
         variants.NOTEBOOKS["confusion_phase"].data_sets(swept, open_data_set)
+
+
+def test_the_ceiling_is_a_row_where_all_training_videos_are_annotated(experiment, tiny):
+    notebook = variants.NOTEBOOKS["table4_ablation"]
+    assert variants.CEILING not in {row for _, row in notebook.variants(experiment)}
+    rows = notebook.variants(experiment, tiny)
+    told = rows["paper", variants.CEILING]
+    assert list(rows)[-1] == ("paper", variants.CEILING)
+    assert (told.supervision, told.gamma_re, told.model_choice) == ("times", 0.0, "last")
+    without = replace(tiny, videos=tuple(replace(video, segments=()) for video in tiny.videos))
+    assert variants.CEILING not in {row for _, row in notebook.variants(experiment, without)}
+    # and no row of a notebook that does not show it
+    assert list(variants.NOTEBOOKS["figure3_training"].variants(experiment, tiny)) == ["DGAM"]
+
+
+def test_a_departure_takes_the_value_that_is_given_for_the_other_preset():
+    offsets = {"pool_offset_fg": {"paper": 0.0, "released": 0.08}, "preset": "both"}
+    both = parse(Experiment, GIVEN | offsets, "here").by_preset()
+    name = NAMED[1]
+    switched = {
+        preset_name: variants.departures_one_by_one(one)[name].pool_offset_fg
+        for preset_name, one in both.items()
+    }
+    assert switched == {"paper": 0.08, "released": 0.0}
