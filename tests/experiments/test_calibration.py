@@ -38,9 +38,22 @@ def test_targets_are_published_numbers_of_models_without_generative_attention():
     assert not any("L_re" in name or "DGAM" in name for name in targets)
 
 
+# What no values of the knobs that were tried reached, see the page.
+MISSED = {"Table 4, mAP@0.5, L_fg", "Table 2, without, |(att ∩ gt) − cls| / |gt|"}
+
+
+def test_the_simulated_data_meets_its_targets():
+    """By the numbers in params/reference.yaml, with which every run of the notebook is compared."""
+    measured = read_yaml(project_root() / "params/reference.yaml")["calibration"]
+    targets = calibration.targets()
+    assert {name for name, target in targets.items() if not target.is_met(measured[name]["mean"])} == MISSED
+    rows = [measured[f"Table 4, mAP@0.5, {row}"]["mean"] for row in calibration.BASELINES]
+    assert rows == sorted(rows)  # the published order
+
+
 def test_what_is_measured_stands_beside_its_target():
-    measured = {name: target.published for name, target in calibration.targets().items()}
-    measured["Table 4, mAP@0.5, L_fg"] = 24.2
+    measured = {name: [target.published] * 2 for name, target in calibration.targets().items()}
+    measured["Table 4, mAP@0.5, L_fg"] = [24.0, 24.4]
     table = calibration.compare(measured, "simulated")
     assert table.loc["Table 4, mAP@0.5, L_fg"].tolist() == ["21.5", "±2", "24.2", "no"]
     name = "Table 2, without, |att − gt| / |gt|"
