@@ -51,7 +51,7 @@ def test_a_plan_is_trained_job_by_job(project, capsys):
     (project / "results/tiny").mkdir(parents=True)
     plan = ("plan", "params/tiny/table3_thumos14.yaml", "--out", "results/tiny/plan.json")
     batch(*plan)
-    assert capsys.readouterr().out == "results/tiny/plan.json: 2 runs to train\n"  # streams
+    assert capsys.readouterr().out == "results/tiny/plan.json: 4 runs to train\n"  # streams, and the ceiling
     (job,) = json.loads((project / "results/tiny/plan.json").read_text())["jobs"]
     batch("train", "results/tiny/plan.json", job, "--out", "done.json")
     done = json.loads((project / "done.json").read_text())
@@ -59,7 +59,7 @@ def test_a_plan_is_trained_job_by_job(project, capsys):
     batch(*plan)
     assert capsys.readouterr().out == "results/tiny/plan.json: 0 runs to train\n"
     batch(*plan, "--parameters", '{"seeds": [0, 1]}')
-    assert capsys.readouterr().out == "results/tiny/plan.json: 2 runs to train\n"  # of the second seed
+    assert capsys.readouterr().out == "results/tiny/plan.json: 4 runs to train\n"  # of the second seed
 
 
 def test_what_is_wrong_with_a_profile_is_said(project):

@@ -235,10 +235,10 @@ def test_every_equation_stands_under_its_number(page, address):
         ("departures", 30, "paper released train_all.py"),
         ("table1_module_swap", 2 * 4, "paper released last test_oracle published"),  # of two presets
         ("table2_attention_statistics", 4, "released last test_oracle published"),
-        # methods; two choices of `paper`, three of `released`
-        ("table3_thumos14", 19 + 5, "paper released last label_only test_oracle published"),
-        ("table4_ablation", 2 * 4, "paper released last test_oracle published"),
-        ("table5_activitynet12", 9 + 3, "paper released last test_oracle published"),
+        # methods; two choices of `paper`, three of `released`; in these three, a ceiling for each
+        ("table3_thumos14", 19 + 5 + 2, "paper released last label_only test_oracle published"),
+        ("table4_ablation", 2 * (4 + 1), "paper released last test_oracle published"),
+        ("table5_activitynet12", 9 + 3 + 2, "paper released last test_oracle published"),
         ("table6_latent_dimension", 8, "released last test_oracle published"),  # values tried or published
         ("table7_beta", 6, "released last test_oracle published"),
     ],
