@@ -386,7 +386,7 @@ def _stage_a(
     model: Model, decoder: _Decoder | None, piece: Batch, s: TrainingSettings, f: Factors, B: int
 ) -> tuple[Losses, Gradients]:
     """Contribution of some videos to the losses of stage (a) and their gradients."""
-    (_, b, T), fc1, fc2 = piece.norm.shape, model.attention.fc1, model.attention.fc2
+    _, b, T = piece.norm.shape
     weights = attention_and_classifier(model) + (decoder.weights() if decoder else [])
     hidden, tcam, *xw = products(piece.x, weights)
     lam = _attention(model, hidden.relu_())
@@ -402,11 +402,29 @@ def _stage_a(
     d_lam = d_lam.view(R, -1)
     if decoder and piece.noise is not None:
         losses["re"] = decoder.reconstruction(piece, lam, xw, f, B, d_lam)
-    d_logit = d_lam.mul_(lam).mul_(1 - lam).unsqueeze(-1)  # of the sigmoid
+    d_logit = d_lam.mul_(lam).mul_(1 - lam)  # of the sigmoid
+    return losses, gradients_of_stage_a(model, piece.x, hidden, d_logit, d_tcam.flatten(1, 2), d_bias)
+
+
+def gradients_of_stage_a(
+    model: Model, x: Tensor, hidden: Tensor, d_logit: Tensor, d_tcam: Tensor, d_bias: Tensor | None
+) -> Gradients:
+    """Return the gradients of both modules that stage (a) updates, in the order of their weights.
+
+    Args:
+        model: a stack of runs.
+        x: features, (S, ..., D).
+        hidden: hidden layer of the attention module, (R, n, H).
+        d_logit: gradient for the logit of λ, (R, n).
+        d_tcam: gradient for w_cᵀx_t, (R, n, C + 1).
+        d_bias: gradient for b_c, (R, C + 1); None where the classifier has none.
+    """
+    fc1, fc2 = model.attention.fc1, model.attention.fc2
+    d_logit = d_logit.unsqueeze(-1)
     d_w2, d_b2 = weight_gradient(d_logit, hidden), d_logit.sum(1)
     d_hidden = relu_gradient(d_logit * fc2.weight, hidden)
-    d_w1, d_w = product_gradients(piece.x, [d_hidden, d_tcam.flatten(1, 2)], fc1.weight.dtype)
-    return losses, [d_w1, d_hidden.sum(1), d_w2, d_b2, d_w, *([] if d_bias is None else [d_bias])]
+    d_w1, d_w = product_gradients(x, [d_hidden, d_tcam], fc1.weight.dtype)
+    return [d_w1, d_hidden.sum(1), d_w2, d_b2, d_w, *([] if d_bias is None else [d_bias])]
 
 
 def _discriminative(

@@ -12,7 +12,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from dgam_core.classifier import BACKGROUND
 from dgam_core.model import Model
 from dgam_core.settings import TrainingSettings
-from dgam_core.training.fused import Batch, Factors, as_stored, attention_and_classifier, set_gradients
+from dgam_core.training.fused import (
+    Batch,
+    Factors,
+    as_stored,
+    attention_and_classifier,
+    gradients_of_stage_a,
+    set_gradients,
+)
 from dgam_core.training.products import affine, products
 
 
@@ -29,15 +36,19 @@ def supervised_losses(model: Model, batch: Batch, s: TrainingSettings, f: Factor
         and "total", (R,) each, in nats.
     """
     assert batch.snippet_target is not None
-    target = batch.snippet_target.flatten(1, 2)  # (S, n, C + 1)
-    with torch.enable_grad():
+    with torch.no_grad():
         hidden, tcam = products(batch.x, attention_and_classifier(model))
-        logit = affine(hidden.relu(), model.attention.fc2.weight, model.attention.fc2.bias).squeeze(-1)
-        bias = model.classifier.fc1.bias
-        log_p = (tcam if bias is None else tcam + bias[:, None]).log_softmax(-1)
+        fc2, bias = model.attention.fc2, model.classifier.fc1.bias
+        logit = affine(hidden.relu_(), fc2.weight, fc2.bias).squeeze(-1)  # of λ, (R, n)
+        target = batch.snippet_target.flatten(1, 2)  # (S, n, C + 1)
         is_action = 1 - target[..., BACKGROUND].expand_as(logit)
         attention = binary_cross_entropy_with_logits(logit, is_action, reduction="none").mean(1)
-        snippets = -(as_stored(model.classifier, target) * log_p).sum(-1).mean(1)
-        total = attention + snippets
-    set_gradients(model, "a", torch.autograd.grad(total.sum(), model.stage_parameters("a")))
-    return {"attention": attention.detach(), "snippets": snippets.detach(), "total": total.detach()}
+        target = as_stored(model.classifier, target)
+        log_p = (tcam if bias is None else tcam + bias[:, None]).log_softmax(-1)
+        snippets = -(target * log_p).sum(-1).mean(1)
+        count = logit.shape[1]
+        d_logit, d_tcam = (logit.sigmoid() - is_action) / count, (log_p.exp() - target) / count
+        d_bias = None if bias is None else d_tcam.sum(1)
+        gradients = gradients_of_stage_a(model, batch.x, hidden, d_logit, d_tcam, d_bias)
+    set_gradients(model, "a", gradients)
+    return {"attention": attention, "snippets": snippets, "total": attention + snippets}

@@ -10,6 +10,7 @@ from dgam_core.model import new_model
 from dgam_core.snippets import DataSet, Segment, Video
 from dgam_core.training.batches import load_training_data
 from dgam_core.training.fused import Batch, Factors, stack
+from dgam_core.training.products import LARGE
 from dgam_core.training.supervised import supervised_losses
 from dgam_core.training.train import Job, train
 
@@ -56,6 +57,32 @@ def test_losses_and_gradients_are_those_of_each_run_by_its_formula(s, background
         ):
             assert torch.allclose(values.grad[r], alone_values.grad, atol=1e-12)
     assert all(parameter.grad is None for parameter in model.cvae.parameters())
+
+
+def test_large_products_have_the_same_losses_and_gradients_as_small_ones(s):
+    """From 4 million multiplications on, float32 products on the CPU are those of another library."""
+    torch.manual_seed(0)
+    s = s.model_copy(update={"attention_hidden": 40})
+    x, kind = torch.rand(1, 8, 64, 256), torch.randint(0, 3, (1, 8, 64))
+    assert x.numel() * 43 > LARGE
+    batches = [
+        Batch(
+            part,
+            part.square().sum(-1),
+            torch.zeros(1, part.shape[1], 3),
+            1,
+            snippet_target=torch.eye(3)[label],
+        )
+        for part, label in zip((x, *x.split(1, 1)), (kind, *kind.split(1, 1)), strict=True)
+    ]
+    found = []
+    for batch in batches:
+        single = stack([new_model(256, 2, s, seed=0)])
+        losses = supervised_losses(single, batch, s, Factors.stack([Factors.of(s, 1.0, 64, 256)], x))
+        found.append([losses["total"], *(values.grad for values in single.stage_parameters("a"))])
+    whole, *parts = found
+    for values, *of_parts in zip(whole, *parts, strict=True):
+        assert torch.allclose(values, torch.stack(of_parts).mean(0), atol=1e-5)
 
 
 def data_of(segments):
