@@ -146,15 +146,18 @@ HTML(explorer.as_html(explorer.time_line(study.data, shown, detections, threshol
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Reconstruction error over attention by kind of snippet, and densities of attention, by stream"}}
 levels = np.linspace(0, 1, 11)
 errors, divergence = [], {stream: [] for stream in study.data.streams}
-for stream, seed in product(study.data.streams, study.experiment.seeds[:5]):
+features = {
+    stream: load_test_features(study.data, stream, study.experiment, study.device)
+    for stream in study.data.streams
+}
+for stream, seed in product(features, study.experiment.seeds[:5]):
     run = models["with", seed][stream]
     network = restore(run.trained.weights, run.settings).to(study.device)
-    features = load_test_features(
-        study.data, stream, study.experiment, study.device
+    by_video = errors_over_attention(
+        network, features[stream], run.settings, levels, seed
     )
-    by_video = errors_over_attention(network, features, run.settings, levels, seed)
     divergence[stream].append(
-        divergence_per_dimension(network, features, run.settings)
+        divergence_per_dimension(network, features[stream], run.settings)
     )
     for k, level in enumerate(levels):
         at_level = {name: values[k] for name, values in by_video.items()}

@@ -47,9 +47,9 @@ study.summary
 # %% [markdown]
 # ## Training
 #
-# Four settings of each preset, each with a model per stream and seed, and a fifth that is told when the actions of the
-# training videos happen, what is to be gained at all on these features: `paper` is the text of the paper, its silences filled
-# as stated; `released` is what the authors ran. Runs that are in the run store are read from it.
+# Four settings of each preset, each with a model per stream and seed: `paper` is the text of the paper, its silences filled
+# as stated; `released` is what the authors ran. A fifth model is told when the actions of the training videos happen, and shows
+# what there is to be gained on these features. Runs that are in the run store are read from it.
 
 # %%
 models = study.train()

@@ -51,18 +51,18 @@ def _values(table: str) -> Any:
 def targets() -> dict[str, Target]:
     """Return what is measured → its target, from `params/published.yaml`."""
     table4, table2, table3, table5 = (_values(f"table{i}") for i in (4, 2, 3, 5))
-    found = {f"Table 4, mAP@0.5, {row}": Target(table4.at[row, 0.5], 2) for row in BASELINES}
+    by_name = {f"Table 4, mAP@0.5, {row}": Target(table4.at[row, 0.5], 2) for row in BASELINES}
     old = _values("table1").loc["O / O"]
-    found |= {f"Table 1, O/O, mAP@{tiou:g}": Target(value, 4) for tiou, value in old.items()}
+    by_name |= {f"Table 1, O/O, mAP@{tiou:g}": Target(value, 4) for tiou, value in old.items()}
     without = table2["without"]
-    found |= {
+    by_name |= {
         f"Table 2, without, {name}": Target(value, FACTOR, is_factor=True) for name, value in without.items()
     }
     supervised = table3.loc["P-GCN"].dropna()
-    found |= {f"Ceiling, mAP@{tiou:g} (P-GCN)": Target(value, 6) for tiou, value in supervised.items()}
-    found["Table 5, average mAP (Liu et al.)"] = Target(table5.at["Liu et al.", "average"], 4)
-    found["Table 5, ceiling, average mAP (SSN)"] = Target(table5.at["SSN", "average"], 4)
-    return found
+    by_name |= {f"Ceiling, mAP@{tiou:g} (P-GCN)": Target(value, 6) for tiou, value in supervised.items()}
+    by_name["Table 5, average mAP (Liu et al.)"] = Target(table5.at["Liu et al.", "average"], 4)
+    by_name["Table 5, ceiling, average mAP (SSN)"] = Target(table5.at["SSN", "average"], 4)
+    return by_name
 
 
 def compare(measured: Mapping[str, ArrayLike], provenance: str) -> pd.DataFrame:

@@ -72,7 +72,14 @@ def reconstruction_error(
     errors = {}
     for name, x in features.items():
         lam = model.attention(x[None])  # a batch of one video
-        z = sample(prior_mean(lam, s.prior_shift, s.latent_dim), None, num_samples, generator)
-        squared = (x - model.cvae.decode(lam, z)).square().mean(-1)  # (L, 1, N)
-        errors[name] = squared.mean(0)[0].cpu().numpy()
+        errors[name] = error_at(model, x, lam, s, num_samples, generator).cpu().numpy()
     return errors
+
+
+def error_at(
+    model: Model, x: Tensor, lam: Tensor, s: TrainingSettings, num_samples: int, generator: torch.Generator
+) -> Tensor:
+    """Return what `reconstruction_error` does, (N,), of a video's features, (N, D), at attention (1, N)."""
+    z = sample(prior_mean(lam, s.prior_shift, s.latent_dim), None, num_samples, generator)
+    squared = (x - model.cvae.decode(lam, z)).square().mean(-1)  # (L, 1, N)
+    return squared.mean(0)[0]

@@ -7,9 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dgam_core.cvae import prior_mean, sample
+from dgam_core.cvae import prior_mean
 from dgam_core.evaluation.module_analysis import snippet_kinds
+from dgam_core.experiments.inference import error_at
 from dgam_core.localize import Outputs
+from dgam_core.losses import kl_divergence
 from dgam_core.model import Model
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet
@@ -39,14 +41,12 @@ def errors_over_attention(
         Video → E_z ‖x − f_ψ(λ, z)‖² / D of each λ and snippet, (K, N).
     """
     errors = {}
-    device = next(model.parameters()).device
     for name, x in features.items():
         of_levels = []
         for level in levels:
-            lam = torch.full((1, len(x)), float(level), device=device)
-            noise = torch.Generator(device).manual_seed(seed)
-            z = sample(prior_mean(lam, s.prior_shift, s.latent_dim), None, num_samples, noise)
-            of_levels.append((x - model.cvae.decode(lam, z)).square().mean(-1).mean((0, 1)))
+            lam = x.new_full((1, len(x)), float(level))
+            generator = torch.Generator(x.device).manual_seed(seed)
+            of_levels.append(error_at(model, x, lam, s, num_samples, generator))
         errors[name] = torch.stack(of_levels).cpu().numpy()
     return errors
 
@@ -62,18 +62,18 @@ def divergence_per_dimension(
     x = torch.cat(list(features.values()))[None]
     lam = model.attention(x)
     mu, log_var = model.cvae.encode(x, lam)
-    moved = (mu - prior_mean(lam, s.prior_shift, s.latent_dim)).square()
-    kl = 0.5 * (log_var.exp() + moved - 1 - log_var)
+    prior = prior_mean(lam, s.prior_shift, s.latent_dim)
+    kl = kl_divergence(*(values[..., None] for values in (mu, log_var, prior)))  # of each dimension alone
     divergence: NDArray[np.float64] = kl.double().mean((0, 1)).cpu().numpy()
     return divergence
 
 
 def attention_by_kind(data: DataSet, outputs: Mapping[str, Outputs]) -> list[tuple[str, float]]:
     """Return the kind and the attention of every test snippet that a network saw; see `snippet_kinds`."""
-    found: list[tuple[str, float]] = []
+    pairs: list[tuple[str, float]] = []
     for video in data.subset("test"):
         if video.name in outputs:
             attention = outputs[video.name].attention
             kinds = snippet_kinds(data, video, len(attention))
-            found += zip(kinds.tolist(), attention.tolist(), strict=True)
-    return found
+            pairs += zip(kinds.tolist(), attention.tolist(), strict=True)
+    return pairs

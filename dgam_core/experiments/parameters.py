@@ -153,6 +153,13 @@ class Experiment(Settings):
             raise ValueError("Input should be names, each with different values")
         return tuple((name, tuple(values)) for name, values in value.items())
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _name_each_preset(cls, value: Any) -> Any:
+        if _is_by_preset(value):  # or else it has become the value of the preset
+            raise ValueError("Input should name each preset that is shown, as {paper: …, released: …} does")
+        return value
+
     @field_validator("held_out")
     @classmethod
     def _videos_to_choose_by(cls, value: float, info: ValidationInfo) -> float:
@@ -179,7 +186,7 @@ def _is_by_preset(value: Any) -> bool:
 
 
 def _value_in(preset: str, value: Any) -> Any:
-    """Return the value of a parameter in a preset; without one for it the whole, whose type is refused."""
+    """Return the value of a parameter in a preset; the whole, which is refused, where it has none for it."""
     return value.get(preset, value) if _is_by_preset(value) else value
 
 

@@ -93,9 +93,11 @@ class Study:
     @property
     def summary(self) -> Markdown:
         """Sentences on what the numbers are about, the data set, its provenance and the settings."""
-        made = ["[How such data is made, and what it was calibrated on](../simulated_data.html)."]
-        origin = [self.data.summary, *(made if self.data.simulated else [])]
-        return Markdown("\n\n".join([*origin, self.experiment.summary, *self._sampling()]))
+        paragraphs = [self.data.summary]
+        if self.data.simulated:
+            link = "[How such data is made, and what it was calibrated on](../simulated_data.html)."
+            paragraphs.append(link)
+        return Markdown("\n\n".join([*paragraphs, self.experiment.summary, *self._sampling()]))
 
     def _sampling(self) -> list[str]:
         """Say what sampling does to the test videos, where it does more than take all snippets."""

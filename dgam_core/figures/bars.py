@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dgam_core.evaluation.intervals import summarize
-from dgam_core.figures.style import CEILING, COLLAPSED, OURS, PUBLISHED, SEED, WIDTH_IN, WITHOUT, set_style
+from dgam_core.experiments.variants import CEILING
+from dgam_core.figures.style import COLLAPSED, OURS, PUBLISHED, SEED, TOLD, WIDTH_IN, WITHOUT, set_style
 from dgam_core.figures.tables import SWITCHED
 
 
@@ -25,7 +26,7 @@ def bars_beside_published(
 
     Args:
         scores: columns preset, row (name of the model), seed, map (mAP at tIoU 0.5, a fraction) and
-            collapsed. A row that is not published, a ceiling, becomes a dashed line at its mean.
+            collapsed. The ceiling, if it is among them, becomes a dashed line at its mean.
         provenance: "simulated" or "measured on real features".
         published: row → mAP at tIoU 0.5 in percent; the bars keep this order.
         published_on: what the published numbers were measured on.
@@ -34,23 +35,25 @@ def bars_beside_published(
     set_style()
     rows, presets = list(published), list(scores["preset"].unique())
     figure, panels = plt.subplots(1, len(presets) + 1, figsize=(WIDTH_IN, 3.4), sharey=True)
-    marks = [
-        Line2D([], [], color="black", marker="_", linestyle="", label="±1 sd"),
-        Line2D([], [], color=SEED, marker="o", linestyle="", markersize=4, label="a seed"),
-    ]
+    is_ceiling = scores["row"] == CEILING
     for axes, preset in zip(panels, presets, strict=False):
-        of_preset = scores[(scores["preset"] == preset) & scores["row"].isin(rows)]
+        of_preset = scores[(scores["preset"] == preset) & ~is_ceiling]
         _seed_bars(axes, rows, of_preset.assign(value=100 * of_preset["map"]))
         count = of_preset["seed"].nunique()
-        for row, others in scores[(scores["preset"] == preset) & ~scores["row"].isin(rows)].groupby("row"):
-            line = axes.axhline(100 * others["map"].mean(), color=CEILING, linestyle="--", label=row)
-            marks = [*marks[:2], line]
+        for height in scores[(scores["preset"] == preset) & is_ceiling].groupby("row")["map"].mean():
+            axes.axhline(100 * height, color=TOLD, linestyle="--")
         axes.set_title(f"This run, {preset}\n{provenance}\n{count} seed{'s' * (count > 1)}")
     _bars(panels[-1], rows, list(published.values()), PUBLISHED)
     panels[-1].set_title(f"Published\n{published_on}")
     for axes in panels:
         axes.tick_params("x", labelsize="small", rotation=30)
     panels[0].set(ylabel="mAP at tIoU 0.5 (%)", ylim=(0, 1.2 * max(axes.dataLim.ymax for axes in panels)))
+    marks = [
+        Line2D([], [], color="black", marker="_", linestyle="", label="±1 sd"),
+        Line2D([], [], color=SEED, marker="o", linestyle="", markersize=4, label="a seed"),
+    ]
+    if is_ceiling.any():
+        marks.append(Line2D([], [], color=TOLD, linestyle="--", label=CEILING))
     _legend(figure, marks, bool(scores["collapsed"].any()), ncols=4)
     panels[len(presets) // 2].set_xlabel(xlabel)
     return figure

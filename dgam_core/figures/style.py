@@ -5,7 +5,7 @@ import seaborn as sns
 # The palette of Okabe and Ito, which readers of any colour vision can tell apart.
 OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
 SEED, COLLAPSED = "#E69F00", "#D55E00"
-CEILING = "#009E73"  # what is to be gained at all, the colour of the truth
+TOLD = "#009E73"  # a model that is told the times, the colour of the truth
 
 WIDTH_IN = 7.5  # of the text of a page
 KINDS = {"action": "#009E73", "context": "#E69F00", "background": "#CCCCCC", "not action": "#CCCCCC"}

@@ -37,8 +37,6 @@ class TrainingData:
         features: snippets of all videos, end to end, (S, D), on the training device, as stored (float16 stays
             so until a batch is taken) or `rounded`; None where they stay in the store.
         norm: ‖x‖² of each snippet, (S,); None as above.
-        snippet_target: class distribution of each snippet, (S, C + 1), on the training device; None where
-            training is told the labels of a video alone.
         target: label distribution over background and classes, (N, C + 1), on the training device.
         start: index of each video's first snippet, (N,), on the CPU, where snippets are drawn.
         count: snippets of each video, (N,), on the CPU.
@@ -47,11 +45,12 @@ class TrainingData:
         read: reads the features of a video by its index, (T, D), where they stay in the store.
         held: whether this process has the features of each video, (N,), on the CPU; None if it has all.
         rounded: type to which the features of a batch are rounded, but not ‖x‖²; None if they are not.
+        snippet_target: class distribution of each snippet, (S, C + 1), on the training device; None where
+            training is told the labels of a video alone.
     """
 
     features: Tensor | None
     norm: Tensor | None
-    snippet_target: Tensor | None
     target: Tensor
     start: Tensor
     count: Tensor
@@ -60,6 +59,7 @@ class TrainingData:
     read: Callable[[int], NDArray[Any]]
     held: Tensor | None = None
     rounded: torch.dtype | None = None
+    snippet_target: Tensor | None = None
 
     def take(self, videos: NDArray[np.int64]) -> Self:
         """Return the videos of the given indices."""
@@ -149,35 +149,56 @@ def load_training_data(
     held = torch.arange(len(videos)) % group.size == group.rank
     held_count = torch.where(held, count, 0)
     start = torch.where(held, held_count.cumsum(0) - held_count, HELD_ELSEWHERE)
-    dim, total = data.dim(stream), int(held_count.sum())
-    first = data.load(stream, videos[0].name)
-    dtype = rounded or (torch.float16 if first.dtype == np.float16 else torch.float32)
-    features = norm = None
-    if total * dim * dtype.itemsize <= MAX_MEMORY_SHARE * free_bytes(device) / group.on_host:
-        features = torch.empty(total, dim, dtype=dtype, device=device)
-        norm = torch.empty(total, device=device)
-    # Read once even where features stay in the store: so that bad values show now, not after hours.
-    held_idx = held.nonzero()[:, 0].tolist()
-    checked = checked_features(data, stream, [videos[i] for i in held_idx])
-    for i, (video, values) in zip(held_idx, checked, strict=True):
-        if features is not None and norm is not None:
-            rows = slice(int(start[i]), int(start[i]) + video.num_snippets)
-            exact = torch.from_numpy(np.ascontiguousarray(values)).to(device)
-            features[rows], norm[rows] = exact, exact.float().square().sum(-1)
+    held_videos = [video for video, is_held in zip(videos, held.tolist(), strict=True) if is_held]
+    features, norm = _read(data, stream, held_videos, device, group, rounded)
     target = _label_distribution([video.labels for video in videos], data.classes).to(device)
     snippet_target = None
     if with_times:
-        told = [_snippet_distribution(data, videos[i]) for i in held_idx]
-        snippet_target = torch.cat(told).to(device)
-    max_labels = max(len(video.labels) for video in videos)
-    held_here = held if group.size > 1 else None
+        snippet_target = torch.cat([_snippet_distribution(data, video) for video in held_videos]).to(device)
 
     def read(i: int) -> NDArray[Any]:
         return data.load(stream, videos[i].name)
 
     return TrainingData(
-        features, norm, snippet_target, target, start, count, dim, max_labels, read, held_here, rounded
+        features,
+        norm,
+        target,
+        start,
+        count,
+        dim=data.dim(stream),
+        max_labels=max(len(video.labels) for video in videos),
+        read=read,
+        held=held if group.size > 1 else None,
+        rounded=rounded,
+        snippet_target=snippet_target,
     )
+
+
+def _read(
+    data: DataSet,
+    stream: str,
+    videos: Sequence[Video],
+    device: torch.device,
+    group: Group,
+    rounded: torch.dtype | None,
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Read and check the features of videos; return them end to end, and ‖x‖², where the memory holds them.
+
+    They are read once even where they stay in the store: so that bad values show now, not after hours.
+    """
+    first = data.load(stream, videos[0].name)
+    total, dim = sum(video.num_snippets for video in videos), first.shape[1]
+    dtype = rounded or (torch.float16 if first.dtype == np.float16 else torch.float32)
+    fits = total * dim * dtype.itemsize <= MAX_MEMORY_SHARE * free_bytes(device) / group.on_host
+    features = torch.empty(total if fits else 0, dim, dtype=dtype, device=device)
+    norm = torch.empty(len(features), device=device)
+    end = 0
+    for video, values in checked_features(data, stream, videos):
+        start, end = end, end + video.num_snippets
+        if fits:
+            exact = torch.from_numpy(np.ascontiguousarray(values)).to(device)
+            features[start:end], norm[start:end] = exact, exact.float().square().sum(-1)
+    return (features, norm) if fits else (None, None)
 
 
 def _label_distribution(labels: Sequence[Collection[str]], classes: Sequence[str]) -> Tensor:

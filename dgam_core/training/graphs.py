@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +55,10 @@ class Replayed:
 class _Recorded:
     def __init__(self, take: Take, batch: Batch, factors: Factors, generator: torch.Generator) -> None:
         # A graph reads from the addresses that it read from when it was recorded.
-        self._batch = replace(batch, x=batch.x.clone(), norm=batch.norm.clone(), target=batch.target.clone())
+        copies: dict[str, Any] = {
+            name: value.clone() for name, value in vars(batch).items() if isinstance(value, Tensor)
+        }
+        self._batch = replace(batch, **copies)
         self._factors = Factors(*map(torch.clone, _tensors(factors)))
         self._latest: Factors | None = None
         self._replay = record(lambda: take([self._batch], self._factors), generator)

@@ -86,9 +86,7 @@ def test_an_epoch_asks_a_device_for_no_value(settings, monkeypatch):
     count = torch.tensor([6, 7, 8, 9])
     features, norm = (torch.empty(30, *size, device=meta) for size in ((5,), ()))
     target = torch.empty(4, 3, device=meta)
-    data = TrainingData(
-        features, norm, None, target, count.cumsum(0) - count, count, 5, 1, read=lambda i: None
-    )
+    data = TrainingData(features, norm, target, count.cumsum(0) - count, count, 5, 1, read=lambda i: None)
     s = settings.training.for_stream("rgb").model_copy(update={"batch_size": 3, "num_samples": 2})
     fit = Fit([data] * 2, [s, s.model_copy(update={"beta": 0.5})], [0, 0], meta)
     fit.epoch()

@@ -262,18 +262,19 @@ class _StreamSimulator:
         """Return u of each snippet, (T, LATENT_DIM)."""
         a, gains = self._appearance, self._gains
         random = np.random.default_rng([*self._seed, 1 + number])
-        kinds, where = schedule.kinds, schedule.class_idx
+        kinds, class_idx = schedule.kinds, schedule.class_idx
         action, context, background = (
             (kinds == kind)[:, None].astype(np.float32)
             for kind in (Kind.ACTION, Kind.CONTEXT, Kind.BACKGROUND)
         )
         # The background has the class of the first action.
-        of_class = np.where(where < 0, schedule.actions[0].class_idx, where)
+        class_idx = np.where(class_idx < 0, schedule.actions[0].class_idx, class_idx)
         strength = np.exp(a.strength * random.standard_normal(4) - a.strength**2 / 2).astype(np.float32)
-        scene, *own = _patterns(random, 5)
-        looks = (self._class_scenes[of_class], self._motions[of_class], self._any_action, self._any_context)
+        scene, *deviations = _patterns(random, 5)
+        looks = (self._class_scenes[class_idx], self._motions[class_idx], self._any_action, self._any_context)
         class_scene, motion, any_action, any_context = (
-            m * (look + np.float32(a.deviation) * o) for m, look, o in zip(strength, looks, own, strict=True)
+            m * (look + np.float32(a.deviation) * o)
+            for m, look, o in zip(strength, looks, deviations, strict=True)
         )
         u: NDArray[np.float32] = a.scene * gains.scene * scene + a.drift * _drift(random, len(kinds))
         evidence = action + a.confusion * context + a.venue * background
