@@ -20,7 +20,9 @@ PATH = click.Path(path_type=Path)  # existence is checked where it is read, with
 
 @click.command("import")
 @click.argument(
-    "layout", type=click.Choice(["dgam", "basnet", "acmnet", "wtalc", "actionformer"]), metavar="LAYOUT"
+    "layout",
+    type=click.Choice(["dgam", "basnet", "acmnet", "wtalc", "actionformer", "shrec21"]),
+    metavar="LAYOUT",
 )
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH, metavar="OUT.h5")
@@ -37,7 +39,8 @@ def import_(
     """Import features in a public layout into a store.
 
     LAYOUT is dgam (the authors' released code, STPN), basnet (BaS-Net, UM, CoLA), acmnet (ACM-Net, ASM-Loc),
-    wtalc (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL) or actionformer (ActionFormer, OpenTAD).
+    wtalc (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL), actionformer (ActionFormer, OpenTAD), or shrec21:
+    the recordings of SHREC 2021's hand gestures as they are published, from which the features are made.
     """
     from dgam_core.data.layouts import READERS
 

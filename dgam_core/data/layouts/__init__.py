@@ -7,6 +7,7 @@ from dgam_core.data.layouts.acmnet import read_acmnet
 from dgam_core.data.layouts.actionformer import read_actionformer
 from dgam_core.data.layouts.basnet import read_basnet
 from dgam_core.data.layouts.released import read_dgam
+from dgam_core.data.layouts.shrec21 import read_shrec21
 from dgam_core.data.layouts.wtalc import read_wtalc
 from dgam_core.snippets import DataSet
 
@@ -17,4 +18,5 @@ READERS: dict[str, Callable[[Path, float | None, int | None], DataSet]] = {
     "acmnet": read_acmnet,
     "wtalc": read_wtalc,
     "actionformer": read_actionformer,
+    "shrec21": read_shrec21,
 }
