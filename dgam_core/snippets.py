@@ -66,6 +66,8 @@ class DataSet:
         kinds: video name → what each snippet shows, (T,) of `Kind`; empty for real data.
         snippet_classes: video name → class of its action or context, an index into `classes`, −1 in the
             background, (T,) int16; empty for real data.
+        networks: stream → digest of the weights of the network that made its features; without the streams
+            of which that is unknown.
         digest: SHA-256 of the contents where they are stored; "" for a data set in memory.
     """
 
@@ -79,6 +81,7 @@ class DataSet:
     features: Mapping[str, Mapping[str, Any]]
     kinds: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     snippet_classes: Mapping[str, NDArray[np.int16]] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
 
     @property

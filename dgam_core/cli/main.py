@@ -93,6 +93,7 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     """Train and score every combination of the values of some settings; write a table and a figure.
 
     SWEEP.yaml is a parameter file of a notebook in which `sweep` names settings, each with a list of values.
+    With held_out, points are ranked by the loss on the training videos held out, or else by mAP.
     """
     from dgam_core.data import store
     from dgam_core.experiments import grid, places
@@ -108,13 +109,14 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     scores = grid.sweep(data, experiment, results)
     results.save_figure(params.stem, curves.grid(scores, names, experiment.main), results.sweeps)
     results.save_table(params.stem, scores.to_csv(index=False), results.sweeps)
-    click.echo(f"{experiment.main} in %, {data.provenance}: mean ± standard deviation over seeds, last epoch")
+    measured = "loss on the training videos held out" if experiment.held_out else f"{experiment.main} in %"
+    click.echo(f"{measured}, {data.provenance}: mean ± standard deviation over seeds, last epoch")
     ranking = grid.ranking(scores, names)
     for point, summary in list(ranking.items())[:POINTS_PRINTED]:
         values = point if isinstance(point, tuple) else (point,)
         settings = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
-        click.echo(f"  {summary.mean:6.2f} ± {summary.sd:.2f}   {settings}")
-    if len(ranking) > 1:
+        click.echo(f"  {summary.mean:6.3f} ± {summary.sd:.3f}   {settings}")
+    if len(ranking) > 1 and not experiment.held_out:
         click.echo("The best of many points, chosen on the videos of its test, promises too much.")
     path = os.path.relpath(results.sweeps / params.stem)
     click.echo(f"{path}.csv, .svg and .png: {len(ranking)} points")
@@ -155,6 +157,10 @@ def import_checkpoint(
         raise InputError("give a checkpoint with --rgb or --flow, or one with each")
     released_weights.import_checkpoints(out, data, paths, background, departures.preset(preset, benchmark))
     click.echo(f"{out}: read {', '.join(paths)}; localizes as in the preset {preset}")
+    click.echo(
+        f"{out}: expects features of the network that it was trained on, for the authors' checkpoints the "
+        "I3D features that they published; those of other weights mean nothing to it"
+    )
 
 
 @checkpoint.command("export")
@@ -197,6 +203,8 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
             raise InputError(f"{file}: has no {absent[0]} features, which {run_dir} was trained on")
         warnings.warn(f"{file}: has no {absent[0]} features; the other stream localizes alone", stacklevel=1)
         pair = {stream: run for stream, run in pair.items() if stream in data.streams}
+    for doubt in run_store.doubts_about(data, pair, run_dir):
+        warnings.warn(doubt, stacklevel=1)
     scorer = model_choice.Scorer(data, run_dir, torch.device("cpu"), settings.main_tiou)
     outputs = scorer.outputs(pair, scorer.chosen(pair, settings, settings.model_choice), settings)
     detections = localization.detect(data, outputs, settings)

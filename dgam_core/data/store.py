@@ -2,8 +2,9 @@
 
 Layout (readable with plain h5py): `/features/<stream>/<video>` (T, D); `/videos`, `/annotations`,
 `/classes`; `/labels` (N, C) multi-hot; attributes `format`, `version`, `name`, `source`, `simulated`, `fps`,
-`snippet_frames`, `digest`. Where the data is simulated, what each snippet shows: `/kinds/<video>` (T,), 0 in
-the background, 1 in context, 2 in action; `/snippet_classes/<video>` (T,), an index of `/classes`, −1 in the
+`snippet_frames`, `digest`, and, where that is known, `networks`, stream → digest of the network that made its
+features, as JSON. Where the data is simulated, what each snippet shows: `/kinds/<video>` (T,), 0 in the
+background, 1 in context, 2 in action; `/snippet_classes/<video>` (T,), an index of `/classes`, −1 in the
 background.
 """
 
@@ -109,7 +110,8 @@ def _write_tables(file: h5py.File, data: DataSet) -> None:
         for name, values in getattr(data, group).items():
             file.create_dataset(f"{group}/{name}", data=values)
     header = {name: getattr(data, name) for name in _HEADER}
-    file.attrs.update({"format": FORMAT, "version": VERSION, **header})
+    networks = {"networks": json.dumps(dict(data.networks))} if data.networks else {}
+    file.attrs.update({"format": FORMAT, "version": VERSION, **header, **networks})
 
 
 def read(path: Path) -> DataSet:
@@ -161,7 +163,10 @@ def _read_tables(file: h5py.File) -> DataSet:
         stream: LazyFeatures(load, {video: f"features/{stream}/{video}" for video in group})
         for stream, group in file["features"].items()
     }
-    return DataSet(classes=classes, videos=tuple(videos), features=features, **header, **truth)
+    networks = dict(json.loads(file.attrs.get("networks", "{}")))
+    return DataSet(
+        classes=classes, videos=tuple(videos), features=features, networks=networks, **header, **truth
+    )
 
 
 class _StoreFile:
@@ -230,7 +235,10 @@ def _header_hash(data: DataSet) -> "hashlib._Hash":
     """Return a hash of everything but the features."""
     header = asdict(replace(data, features={}, kinds={}, snippet_classes={}, digest=""))
     header["fps"] = float(data.fps)  # 25 and 25.0 are written alike
-    del header["snippet_classes"]  # the digest of real data is what it was before simulated data had them
+    # The digest of data without these is what it was before there were any.
+    del header["snippet_classes"]
+    if not data.networks:
+        del header["networks"]
     hashes = hashlib.sha256(json.dumps(header | {"streams": data.streams}, sort_keys=True).encode())
     for truth in (data.kinds, data.snippet_classes):
         for video in data.videos if truth else ():

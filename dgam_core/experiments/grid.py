@@ -38,7 +38,8 @@ def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFra
 
     Returns:
         A column per swept setting, then seed, choice, tiou (0.1 to 0.9), map, main (mAP, fractions),
-        collapsed and provenance; a line per point, seed, model choice and threshold.
+        collapsed, provenance and, where videos are held out, held_out: −log p_θ(y | x_fg) on them after the
+        last epoch, a mean over streams. A line per point, seed, model choice and threshold.
     Raises:
         InputError: a setting or a value is refused.
     """
@@ -47,17 +48,30 @@ def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFra
     device = choose_device(experiment.device)
     scorer = Scorer(data, results.scores, device, THRESHOLDS, experiment.workers)
     scores = scorer.table(models, points)
+    if experiment.held_out:
+        losses = {
+            key: np.mean([run.trained.checkpoints.held_out[-1] for run in model.values()])
+            for key, model in models.items()
+        }
+        scores["held_out"] = [losses[key] for key in zip(scores["row"], scores["seed"], strict=True)]
     values = pd.DataFrame(scores.pop("row").tolist(), columns=names, dtype=object)
     return pd.concat([values.infer_objects(), scores], axis=1)
 
 
 def ranking(scores: pd.DataFrame, names: list[str]) -> pd.Series:
-    """Return the main mAP of the last epoch at each point, a `Summary` over seeds in percent, the best first.
+    """Return a `Summary` over seeds for each point, the best first, of the last epoch.
 
-    `scores` is what `sweep` returned, and `names` are those of the swept settings.
+    Where videos are held out, it is of the loss on them, which asks for their labels alone; or else of the
+    main mAP in percent.
+
+    Args:
+        scores: what `sweep` returned.
+        names: names of the swept settings.
     """
-    last = scores[(scores["choice"] == "last") & (scores["tiou"] == scores["tiou"].min())]
-    summaries = (100 * last.set_index(names)["main"]).groupby(level=names, sort=False).agg(summarize)
-    best_first = np.argsort([-summary.mean for summary in summaries], kind="stable")
-    ranked: pd.Series = summaries.iloc[best_first]
+    last = scores[(scores["choice"] == "last") & (scores["tiou"] == scores["tiou"].min())].set_index(names)
+    by_loss = "held_out" in last
+    values = last["held_out"] if by_loss else 100 * last["main"]
+    summaries = values.groupby(level=names, sort=False).agg(summarize)
+    order = np.argsort([(1 if by_loss else -1) * summary.mean for summary in summaries], kind="stable")
+    ranked: pd.Series = summaries.iloc[order]
     return ranked

@@ -81,13 +81,20 @@ def import_checkpoints(
         background: the background's place among their classes.
         settings: how to localize.
     Raises:
-        InputError: a file is not such a checkpoint, or it has another number of classes.
+        InputError: a file is not such a checkpoint, or it has another number of classes or of dimensions.
     """
     checkpoints = {stream: read_checkpoint(path, background) for stream, path in paths.items()}
     for stream, (trained, _) in checkpoints.items():
         classes = len(trained.weights["classifier.fc1.weight"]) - 1
         if classes != len(data.classes):
             raise InputError(f"{paths[stream]}: knows {classes} classes, {data.name} has {len(data.classes)}")
+    for stream, (trained, _) in checkpoints.items():
+        dim = trained.weights["attention.fc1.weight"].shape[1]
+        if stream in data.streams and (size := data.dim(stream)) != dim:
+            raise InputError(
+                f"{paths[stream]}: takes {dim} dimensions, {data.name} has {size} in {stream}; "
+                "extract features with the network that the checkpoint was trained with"
+            )
     specs = {}
     for stream, (trained, training) in checkpoints.items():
         digest = hashlib.sha256(paths[stream].read_bytes()).hexdigest()

@@ -24,6 +24,7 @@ import torch
 import yaml
 
 from dgam_core import departures
+from dgam_core.data.feature_summary import FeatureSummary, mismatch, summarize_features
 from dgam_core.errors import InputError
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
@@ -77,6 +78,7 @@ class Run:
     record: dict[str, Any]
     settings: TrainingSettings
     trained: Trained
+    features: FeatureSummary | None = None  # of those it was trained on; None where they are unknown
 
 
 def specify(data: DataSet, stream: str, seed: int, settings: Settings, device: torch.device) -> Spec:
@@ -123,13 +125,17 @@ def write(folder: Path, data: DataSet, stack: Sequence[tuple[Spec, Trained]], tr
     The folders get their names together, when all are written: the rest of an interrupted stack would train
     as a smaller stack, which changes the last digits. Training took `train_s` seconds per run.
     """
+    first = stack[0][0]
+    features = None if first.imported else summarize_features(data, first.stream, "train")
     with ExitStack() as together:
         for spec, trained in stack:
             temporary = together.enter_context(whole_folder(folder / spec.digest))
-            _write(temporary, data, spec, trained, train_s)
+            _write(temporary, data, spec, trained, features, train_s)
 
 
-def _write(folder: Path, data: DataSet, spec: Spec, trained: Trained, train_s: float) -> None:
+def _write(
+    folder: Path, data: DataSet, spec: Spec, trained: Trained, features: FeatureSummary | None, train_s: float
+) -> None:
     record = {
         "digest": spec.digest,
         "spec": spec.describe(),
@@ -155,6 +161,9 @@ def _write(folder: Path, data: DataSet, spec: Spec, trained: Trained, train_s: f
             losses.create_dataset(name, data=values)
         file.create_dataset(f"{CHECKPOINTS}/epochs", data=trained.checkpoints.epochs)
         file.create_dataset(f"{CHECKPOINTS}/held_out", data=trained.checkpoints.held_out)
+        if features is not None:
+            file.create_dataset("features/mean", data=features.mean)
+            file["features"].attrs.update({"network": features.network, "rms": features.rms})
     (folder / CHECKSUMS).write_text(json.dumps(_checksums(folder), indent=1), encoding="utf-8")
 
 
@@ -190,8 +199,11 @@ def read(folder: Path) -> Run:
     with h5py.File(folder / "curves.h5", "r") as file:
         curves = {loss: values[:] for loss, values in file["losses"].items()}
         checkpoints = Checkpoints(file[f"{name}/epochs"][:], file[f"{name}/held_out"][:], snapshots)
+        features = None
+        if (group := file.get("features")) is not None:
+            features = FeatureSummary(group.attrs["network"], group["mean"][:], float(group.attrs["rms"]))
     settings = read_as(TrainingSettings, folder / "settings.yaml")
-    return Run(record, settings, Trained(weights, curves, checkpoints))
+    return Run(record, settings, Trained(weights, curves, checkpoints), features)
 
 
 def write_pair(folder: Path, specs: Mapping[str, Spec], settings: Settings) -> None:
@@ -226,3 +238,38 @@ def fit_classes(data: DataSet, pair: Mapping[str, Run], folder: Path) -> DataSet
     if strange := sorted(set(data.classes) - set(classes)):
         raise InputError(f"{data.name}: has the class {strange[0]!r}, which {folder} was not trained on")
     return replace(data, classes=classes)
+
+
+def doubts_about(data: DataSet, pair: Mapping[str, Run], folder: Path) -> list[str]:
+    """Return why the features of a data set may not be such as the runs of `folder` were trained on.
+
+    Args:
+        data: the data set with the test videos.
+        pair: stream → run; streams that the data set lacks are left out.
+    Raises:
+        InputError: features have another size than those of the training.
+    """
+    doubts = []
+    for stream in sorted(set(pair) & set(data.streams)):
+        run, size = pair[stream], data.dim(stream)
+        expected = run.trained.weights["attention.fc1.weight"].shape[1]
+        if size != expected:
+            raise InputError(
+                f"{data.name}: its {stream} features have {size} dimensions, those of {folder} {expected}; "
+                "extract them with the same network, or train on these"
+            )
+        if run.record["spec"]["imported"]:
+            if network := data.networks.get(stream):
+                doubts.append(
+                    f"{data.name}: its {stream} features were made by the network {network[:12]}; {folder} "
+                    "is an imported checkpoint and expects those of the network that its authors used: if "
+                    "little is found, take their features, or train on these"
+                )
+        elif run.features is not None:
+            why = mismatch(run.features, summarize_features(data, stream, "test"))
+            if why is not None:
+                doubts.append(
+                    f"{data.name}: its {stream} features are not such as {folder} was trained on: {why}; "
+                    "extract them with the same network and scale, or train on these"
+                )
+    return doubts

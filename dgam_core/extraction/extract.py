@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
 from dgam_core.extraction.flow import flows
 from dgam_core.extraction.i3d import I3D
-from dgam_core.extraction.i3d_weights import read_weights
+from dgam_core.extraction.i3d_weights import network_digest, read_weights
 from dgam_core.extraction.video import Frame, VideoFile, crop, frames, open_video
 from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import whole_file
@@ -66,24 +66,25 @@ class Extractor:
         # What is wrong with the annotations shows now and not after hours.
         expected = {n: max(1, int(video.duration_s * rate) // SNIPPET_FRAMES) for n, video in videos.items()}
         check(_data_set(out, videos, annotated, dict.fromkeys(self.weights, expected), expected, rate))
+        networks = {stream: read_weights(path, stream) for stream, path in sorted(self.weights.items())}
+        digests = {stream: network_digest(network) for stream, network in networks.items()}
         parts = Path(f"{out}.parts")
         if not parts.parent.is_dir():
             raise InputError(f"{out}: the folder {parts.parent} does not exist; create it first")
         features = {
             stream: LazyFeatures(open_npy, files)
-            for stream, files in self._extract_parts(videos, rate, parts).items()
+            for stream, files in self._extract_parts(videos, rate, networks, parts).items()
         }
         counts = {name: len(values) for name, values in next(iter(features.values())).items()}
-        data = _data_set(out, videos, annotated, features, counts, rate)
+        data = replace(_data_set(out, videos, annotated, features, counts, rate), networks=digests)
         store.write(out, data)
         shutil.rmtree(parts)
         return data
 
     def _extract_parts(
-        self, videos: Mapping[str, VideoFile], rate: Fraction, parts: Path
+        self, videos: Mapping[str, VideoFile], rate: Fraction, networks: Mapping[str, I3D], parts: Path
     ) -> dict[str, dict[str, Path]]:
         """Write a file of features per video and stream, unless it is there; return stream → video → file."""
-        networks = {stream: read_weights(path, stream) for stream, path in sorted(self.weights.items())}
         digests = {stream: _digest(path) for stream, path in self.weights.items()}
         parts.mkdir(exist_ok=True)
         files: dict[str, dict[str, Path]] = {stream: {} for stream in networks}

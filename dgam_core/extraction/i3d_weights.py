@@ -1,5 +1,6 @@
 """Weights of Inception-I3D, in the file formats in circulation."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,15 @@ def read_weights(path: Path, stream: str) -> I3D:
             f"{path}: takes {channels} channels, {stream} has {CHANNELS[stream]}; is it the other stream's?"
         )
     return network.eval().requires_grad_(False)
+
+
+def network_digest(network: I3D) -> str:
+    """Return the SHA-256 of a network's weights, the same for every file that holds them."""
+    hashes = hashlib.sha256()
+    for name, values in sorted(network.state_dict().items()):
+        hashes.update(name.encode())
+        hashes.update(values.cpu().contiguous().numpy().data)
+    return hashes.hexdigest()
 
 
 def _unit(values: Mapping[str, Tensor], unit: str, flax: bool) -> tuple[Tensor, Tensor]:

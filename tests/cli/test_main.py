@@ -232,6 +232,55 @@ def test_one_stream_of_a_run_of_two_localizes_alone(tmp_path, tiny, params):
     )
 
 
+def test_features_of_another_size_scale_or_network_do_not_pass_in_silence(tmp_path, tiny, params):
+    random = np.random.default_rng(0)
+    wide = random.random((5, 64)).astype(np.float32)  # the same directions in every video
+    rgb = {name: x @ wide for name, x in tiny.features["rgb"].items()}
+    data = replace(tiny, features={"rgb": rgb}, networks={"rgb": "ab" * 32})
+    scaled = {name: 1e4 * x for name, x in rgb.items()}
+    shuffled = {name: x[:, random.permutation(64)] for name, x in rgb.items()}
+    for name, other in {
+        "same": data,
+        "small": replace(data, features={"rgb": tiny.features["rgb"]}),
+        "scaled": replace(data, features={"rgb": scaled}),
+        "shuffled": replace(data, features={"rgb": shuffled}, networks={}),
+        "other": replace(data, networks={"rgb": "cd" * 32}),
+    }.items():
+        store.write(tmp_path / f"{name}.h5", replace(other, name=name))
+
+    def warnings_on(name):
+        done = dgam("localize", "run", f"{name}.h5", "--out", "d.json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if "not such as run was trained on" in line]
+
+    assert dgam("train", "same.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
+    assert warnings_on("same") == []
+    (line,) = warnings_on("scaled")
+    assert "scaled: its rgb features are not such as run was trained on: they are " in line
+    assert line.endswith("times as large; extract them with the same network and scale, or train on these")
+    (line,) = warnings_on("shuffled")
+    assert "their means over snippets correlate by " in line
+    (line,) = warnings_on("other")
+    assert "they were made by the network cdcdcdcdcdcd, not by abababababab; " in line
+    said = refused("localize", "run", "small.h5", "--out", "d.json", cwd=tmp_path)
+    assert "small: its rgb features have 5 dimensions, those of run 64; extract them" in said
+
+
+def test_an_imported_checkpoint_says_which_features_it_expects(tmp_path, tiny, params):
+    store.write(tmp_path / "tiny.h5", tiny)
+    store.write(tmp_path / "extracted.h5", replace(tiny, networks={"rgb": "ab" * 32}))
+    assert dgam("train", "tiny.h5", "--params", params, "--out", "run", cwd=tmp_path).returncode == 0
+    assert dgam("checkpoint", "export", "run", "--out", "theirs", cwd=tmp_path).returncode == 0
+    done = dgam("checkpoint", "import", "tiny.h5", "--rgb", "theirs/rgb.pth", "--out", "back", cwd=tmp_path)
+    assert "back: expects features of the network that it was trained on" in done.stdout
+    said = dgam("localize", "back", "extracted.h5", "--out", "d.json", cwd=tmp_path).stderr
+    assert "its rgb features were made by the network abababababab; back is an imported checkpoint" in said
+    said = dgam("localize", "back", "tiny.h5", "--out", "d.json", cwd=tmp_path).stderr
+    assert "imported checkpoint" not in said
+    wrong = ("checkpoint", "import", "tiny.h5", "--flow", "theirs/rgb.pth", "--out", "x")
+    assert "theirs/rgb.pth: takes 5 dimensions, tiny has 4 in flow" in refused(*wrong, cwd=tmp_path)
+
+
 def test_a_terminated_import_leaves_nothing(tmp_path):
     process = subprocess.Popen(
         [DGAM, "simulate", "thumos14", "x.h5", "--scale", "paper"],

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import yaml
 
@@ -60,18 +61,38 @@ def test_the_table_has_a_line_for_each_point_seed_choice_and_threshold(project):
     # beta, threshold, seeds, choices (the last, and that by the videos held out), tIoU
     assert len(scores) == 2 * 3 * 2 * 2 * 9
     assert list(scores.columns) == [
-        *("beta", "attention_threshold", "seed", "choice", "tiou", "map", "main", "collapsed", "provenance")
+        *("beta", "attention_threshold", "seed", "choice", "tiou", "map", "main", "collapsed", "provenance"),
+        "held_out",
     ]
     assert set(scores["provenance"]) == {"simulated"}
     # Localization trains nothing.
     assert len(list(results.runs.glob("[!.]*"))) == 2 * 2 * 2  # beta, seeds, streams
-    ranking = grid.ranking(scores, ["beta", "attention_threshold"])
+    without = scores.drop(columns="held_out")
+    ranking = grid.ranking(without, ["beta", "attention_threshold"])
     assert len(ranking) == 2 * 3
     means = [point.mean for point in ranking]
     assert means == sorted(means, reverse=True)
     last = scores[(scores["choice"] == "last") & (scores["tiou"] == 0.5)]
     at_point = last[(last["beta"] == 0.5) & (last["attention_threshold"] == 0.3)]["map"]
     assert ranking[0.5, 0.3].mean == pytest.approx(100 * at_point.mean())
+
+
+def test_points_are_ranked_by_the_loss_on_videos_that_were_held_out(project):
+    experiment = experiment_of(project, {"learning_rate": [0.001, 0.1]})
+    data, results = store.open_data_set("tiny.h5"), places.Results.of(experiment)
+    scores = grid.sweep(data, experiment, results)
+    models = obtain.obtain_models(results.runs, data, dict(experiment.grid()), experiment)
+    expected = {
+        rate: np.mean([
+            run.trained.checkpoints.held_out[-1]
+            for seed in (0, 1)
+            for run in models[(rate,), seed].values()
+        ])
+        for rate in (0.001, 0.1)
+    }  # fmt: skip
+    ranking = grid.ranking(scores, ["learning_rate"])
+    assert {rate: summary.mean for rate, summary in ranking.items()} == pytest.approx(expected)
+    assert list(ranking.index) == sorted(expected, key=expected.get)
 
 
 def test_what_a_notebook_has_trained_is_not_trained_again(project, monkeypatch):
@@ -99,10 +120,11 @@ def test_the_command_writes_a_table_and_a_figure(project, tmp_path):
     done = dgam("sweep", "params/mine.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    first, *best, warning, where = done.stdout.splitlines()
-    assert first == "mAP@0.5 in %, simulated: mean ± standard deviation over seeds, last epoch"
+    first, *best, where = done.stdout.splitlines()
+    assert first == (
+        "loss on the training videos held out, simulated: mean ± standard deviation over seeds, last epoch"
+    )
     assert sorted(line.rpartition("   ")[2] for line in best) == ["beta = 0.1", "beta = 0.5"]
-    assert "promises too much" in warning
     assert where == "results/p/sweeps/tiny/mine.csv, .svg and .png: 2 points"
     folder = tmp_path / "results/p/sweeps/tiny"
     assert sorted(file.name for file in folder.iterdir()) == ["mine.csv", "mine.png", "mine.svg"]
@@ -110,6 +132,15 @@ def test_the_command_writes_a_table_and_a_figure(project, tmp_path):
     assert dgam("sweep", "params/mine.yaml", cwd=tmp_path).stdout == done.stdout
     after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "results/p/runs").glob("[!.]*")}
     assert after == before
+
+
+def test_without_videos_held_out_the_best_of_many_points_gets_a_warning(project, tmp_path):
+    path = tmp_path / "params/mine.yaml"
+    values = {"sweep": {"beta": [0.1, 0.5]}, "held_out": 0.0, "model_choice": "last"}
+    path.write_text(yaml.safe_dump(project | values))
+    first, *_, warning, _ = dgam("sweep", "params/mine.yaml", cwd=tmp_path).stdout.splitlines()
+    assert first == "mAP@0.5 in %, simulated: mean ± standard deviation over seeds, last epoch"
+    assert "promises too much" in warning
 
 
 def test_a_wrong_file_leaves_nothing(project, tmp_path):

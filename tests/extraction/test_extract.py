@@ -12,6 +12,7 @@ import torch
 from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.extraction.extract import Extractor, snippet_features
+from dgam_core.extraction.i3d_weights import network_digest
 from tests.cli.command import DGAM
 from tests.extraction import plain_extract
 from tests.extraction.videos import as_port, encode, random_network
@@ -57,6 +58,7 @@ def test_the_store_says_where_it_comes_from(tmp_path, weights):
     assert (first.duration_s, second.duration_s) == (1.28, 1.6)
     assert (first.num_snippets, second.num_snippets) == (2, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "gt.json", "x.h5"]
+    assert data.networks == {"rgb": network_digest(random_network(3, 0))}
 
 
 def test_videos_that_fail_do_not_take_the_others_with_them(tmp_path, weights, monkeypatch):
