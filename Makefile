@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup book test test-thorough test-slurm bench lint format reference lock clean browser
+.PHONY: help setup book test test-thorough test-slurm bench record lint format reference lock clean browser
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -45,6 +45,10 @@ browser:
 
 bench: .venv/.stamp  ## time the package against the plain implementations of the tests
 	python -m tests.benchmarks
+
+record: .venv/.stamp  ## run the batch RECORD of params/records.yaml, and keep its results in params/records/RECORD
+	snakemake --cores all --config record=$(RECORD)
+	dgam batch record $(RECORD)
 
 lint: .venv/.stamp  ## check style, types, and which module imports which
 	ruff check

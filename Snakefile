@@ -3,7 +3,8 @@
 #   plan → train (a stack of runs a job, or several small ones) → notebook → site
 #
 # `make book` calls it. `snakemake --config profile=thumos14 device=cuda` runs another profile; whatever else
-# --config names is a parameter of all its notebooks, instead of what their files in params/ say.
+# --config names is a parameter of all its notebooks, instead of what their files in params/ say. `record=NAME` runs
+# what params/records.yaml says under that name, without a site.
 import hashlib
 import json
 import os
@@ -13,22 +14,30 @@ from snakemake.exceptions import WorkflowError
 
 from dgam_core.system.checked import read_yaml, value_of_text
 
+RECIPE = None
+if "record" in config:
+    from dgam_core.experiments.records import recipe_of
+
+    RECIPE = recipe_of(config["record"])
 # A sweep of one's own, a file of params/sweeps, stands for a profile with nothing else.
-SWEEP = config.get("sweep")
+SWEEP = RECIPE.sweep if RECIPE else config.get("sweep")
 if SWEEP:
     FILES = {SWEEP: f"params/sweeps/{SWEEP}.yaml"}
     PROFILE = read_yaml(Path(FILES[SWEEP]))["profile"]
+elif RECIPE:
+    FILES = {name: str(path) for name, path in RECIPE.files().items()}
+    PROFILE = RECIPE.profile
 else:
     PROFILE = config.get("profile", "demo")
     FILES = {path.stem: str(path) for path in sorted(Path("params", PROFILE).glob("*.yaml"))}
 CELL_S = config.get("cell_timeout", 3600)
-OWN = ("profile", "sweep", "cell_timeout", "layout", "source")
+OWN = ("profile", "sweep", "record", "cell_timeout", "layout", "source")
 # What is in a list, `--config 'seeds=[0, 1]'`, comes as text.
 PARAMETERS = {
     name: [value_of_text(str(item)) for item in value] if isinstance(value, list) else value
     for name, value in config.items()
     if name not in OWN
-}
+} | (RECIPE.parameters if RECIPE else {})
 RESULTS = f"results/{PROFILE}"
 NOTEBOOKS = [f"{RESULTS}/notebooks/{name}.ipynb" for name in FILES]
 PLAN = f"{RESULTS}/plan_{SWEEP}.json" if SWEEP else f"{RESULTS}/plan.json"
@@ -44,6 +53,14 @@ for name, (dataset,) in STORES.items():
             f"{FILES[name]}: dataset = {dataset!r}: no such file; make it with `dgam import`, let --config "
             "layout=LAYOUT source=FOLDER do so, or name another with --config dataset=FILE.h5"
         )
+SWEPT = str(Path(RESULTS, "sweeps", *(Path(store).stem for store in STORES.get(SWEEP, [])), f"{SWEEP}.csv"))
+if SWEEP:
+    TARGETS = [SWEPT]
+elif RECIPE:
+    TARGETS = NOTEBOOKS
+else:
+    # Notebooks by themselves too: a site that is there would do without those that are not.
+    TARGETS = ["book/_build/html/index.html", *NOTEBOOKS]
 # By what it says and not by its time: Snakemake runs anew what ran with another.
 CODE = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path("dgam_core").rglob("*.py")) if path.parent.name != "cli")
@@ -70,8 +87,7 @@ localrules: all, notebooks, plan, site
 
 rule all:
     input:
-        "book/_build/html/index.html",
-        NOTEBOOKS,  # by themselves too: a site that is there would do without those that are not
+        TARGETS,
 
 
 rule notebooks:
@@ -183,7 +199,7 @@ if SWEEP:
             params=FILES[SWEEP],
             trained=ancient(lambda wildcards: trained(SWEEP)),
         output:
-            str(Path(RESULTS, "sweeps", *(Path(store).stem for store in STORES.get(SWEEP, [])), f"{SWEEP}.csv")),
+            SWEPT,
         message:
             f"sweep {SWEEP}"
         params:

@@ -18,10 +18,12 @@ from docutils.parsers.rst import directives
 from pylatexenc.latex2text import LatexNodes2Text
 from settings_page import settings_of
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from dgam_core.experiments.claims import verdicts
+from dgam_core.experiments.records import glued
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS_PAGE = "book/equation_tests"
@@ -169,16 +171,6 @@ class EquationTests(SphinxDirective):
         return [target, where, nodes.literal_block(text, text, language="python")]
 
 
-def glued(notebook: dict[str, Any], name: str) -> str | None:
-    """Return the text that an executed notebook has glued under a name; None where it has not."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            if output.get("metadata", {}).get("scrapbook", {}).get("name") == name:
-                value = next(value for mime, value in output["data"].items() if mime.endswith("/plain"))
-                return str(ast.literal_eval("".join(value)))
-    return None
-
-
 class Claims(SphinxDirective):
     """The claims of the paper with the verdicts of this build: of the notebooks named, or of all.
 
@@ -192,13 +184,7 @@ class Claims(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the table of what the notebooks have glued under the name `claims`."""
         names = self.arguments[0].split() if self.arguments else None
-        found = []
-        for name in claiming_notebooks():
-            path = ROOT / "book" / "notebooks" / f"{name}.ipynb"
-            if path.is_file():
-                self.env.note_dependency(str(path))
-                text = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
-                found += [(name, claim) for claim in json.loads(text or "[]")]
+        found = claims_of_build(self.env)
         said = verdicts([claim["evidence"] for _, claim in found])
         rows = []
         for (name, claim), (corrected, alone) in zip(found, said, strict=True):
@@ -214,6 +200,18 @@ class Claims(SphinxDirective):
         )
         text = re.sub(r"(?<=[ |])-(?=\d)", "−", text)
         return self.parse_text_to_nodes(text)
+
+
+def claims_of_build(env: BuildEnvironment) -> list[tuple[str, dict[str, Any]]]:
+    """Return the claims that the notebooks of this build have glued, each with the notebook's name."""
+    found = []
+    for name in claiming_notebooks():
+        path = ROOT / "book" / "notebooks" / f"{name}.ipynb"
+        if path.is_file():
+            env.note_dependency(str(path))
+            text = glued(json.loads(path.read_text(encoding="utf-8")), "claims")
+            found += [(name, claim) for claim in json.loads(text or "[]")]
+    return found
 
 
 def claiming_notebooks() -> list[str]:

@@ -129,6 +129,17 @@ def run(notebook: Path, out: Path, params: Path, parameters: str, cell_timeout: 
 
 
 @batch.command()
+@click.argument("name")
+def record(name: str) -> None:
+    """Write what a finished batch of params/records.yaml has found into params/records/NAME."""
+    from dgam_core.experiments.records import write_record
+
+    made = write_record(name)
+    size = sum(path.stat().st_size for path in made.folder.iterdir())
+    click.echo(f"{made.folder}: {len(made.content['files']) + 1} files, {size / 1000:.0f} kB")
+
+
+@batch.command()
 @click.argument("executed", nargs=-1, type=PATH)
 def site(executed: tuple[Path, ...]) -> None:
     """Build the site in book/_build/html from executed notebooks.

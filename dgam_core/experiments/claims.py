@@ -29,6 +29,8 @@ class Claim:
     measured: str
     published: str
     evidence: Mapping[str, float]
+    effect: tuple[float, float, float]
+    unit: str
 
 
 def differs(
@@ -56,7 +58,7 @@ def differs(
     step = paired_difference(after, before)
     direction = SEEN if better * step.mean > 0 else OPPOSITE
     evidence = {EQUAL: step.p_beyond(margin), direction: step.p_zero}
-    return Claim(claim, in_words(step, digits, "+", unit), published, evidence)
+    return Claim(claim, in_words(step, digits, "+", unit), published, evidence, _effect(step), unit)
 
 
 def stable(claim: str, by_seed: pd.DataFrame, base: float, margin: float, published: str) -> Claim:
@@ -78,7 +80,7 @@ def stable(claim: str, by_seed: pd.DataFrame, base: float, margin: float, publis
     value = max(steps, key=lambda key: abs(steps[key].mean))
     largest = in_words(steps[value], 1, "+", "points")
     measured = f"largest: {largest}, at {value:g}; little is ±{margin:.1f}"
-    return Claim(claim, measured, published, evidence)
+    return Claim(claim, measured, published, evidence, _effect(steps[value]), "points")
 
 
 def exceeds(claim: str, values: ArrayLike, rival: float, published: str, comparable: bool) -> Claim:
@@ -94,7 +96,11 @@ def exceeds(claim: str, values: ArrayLike, rival: float, published: str, compara
     ours = summarize(values)
     direction = SEEN if ours.mean > rival else OPPOSITE
     evidence = {direction: ours.p_exactly(rival)} if comparable else {}
-    return Claim(claim, in_words(ours, 1, "", "%"), published, evidence)
+    return Claim(claim, in_words(ours, 1, "", "%"), published, evidence, _effect(ours), "%")
+
+
+def _effect(number: Summary) -> tuple[float, float, float]:
+    return float(number.mean), float(number.low), float(number.high)
 
 
 def in_words(number: Summary, digits: int, sign: str, unit: str) -> str:

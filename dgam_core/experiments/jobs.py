@@ -89,6 +89,12 @@ def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, An
     return {"jobs": jobs, "notebooks": {name: sorted(names) for name, names in waits.items()}}
 
 
+def digests_of(experiments: Mapping[str, Experiment]) -> set[str]:
+    """Return the digests of the runs that some notebooks and sweeps are made of; see `make_plan`."""
+    open_once = cache(store.open_data_set)
+    return {spec.digest for name in experiments for _, spec, _ in _runs(name, experiments[name], open_once)}
+
+
 def _open(name: str, appearance: Appearance | None = None) -> DataSet:
     data = store.open_data_set(name, appearance)
     if not name.startswith("simulated:"):

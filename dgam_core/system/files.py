@@ -57,26 +57,30 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it takes the name `path` only when the block succeeds.
 
-    Where another process has made `path` in the meantime, its folder stays and the new one is dropped.
+    A folder `path` that is there by then, made by another process or before, stays and the new one is
+    dropped; with `replace` it is the old one that goes.
 
     Raises:
         OSError: the folder cannot be written.
     """
     with _clear_disk_errors(path):
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary, old = (path.with_name(f".{path.name}.{secrets.token_hex(4)}") for _ in range(2))
         temporary.mkdir(parents=True)
         try:
             yield temporary
+            if replace and path.is_dir():
+                path.rename(old)
             try:
                 temporary.rename(path)
             except OSError:
                 if not path.is_dir():
                     raise
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for folder in (temporary, old):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What this machine offers: free memory, CPU threads and the device to compute on."""
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,6 +64,16 @@ def threads_for(elements: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def describe() -> str:
+    """Return this machine in words, such as "2 cores of AMD EPYC", and its GPU; nothing names its owner."""
+    model = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):  # Linux says more, and says it here
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    gpu = f" and one {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{psutil.cpu_count()} cores of {model}{gpu}"
 
 
 def choose_device(name: str) -> torch.device:

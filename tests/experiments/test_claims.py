@@ -37,6 +37,11 @@ def test_a_difference_is_seen_or_its_opposite_or_nothing(after, better, said):
     assert verdict(claim.evidence) == said
     mean = sum(a - b for a, b in zip(after, SEEDS, strict=True)) / 3
     assert claim.measured.startswith(f"{mean:+.1f} points (95 %: ")
+    assert claim.effect[0] == approx(mean)
+    # Student's t with 2 degrees of freedom: 4.303 standard errors either side.
+    error = np.std([a - b for a, b in zip(after, SEEDS, strict=True)], ddof=1) / np.sqrt(3)
+    assert claim.effect[1:] == approx((mean - 4.303 * error, mean + 4.303 * error), abs=2e-3)
+    assert claim.unit == "points"
     assert claim.measured.endswith(", 3 seeds)")
     assert (claim.claim, claim.published) == ("it helps", "+2.1")
 

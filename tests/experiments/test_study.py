@@ -127,7 +127,7 @@ def test_claims_are_glued_with_their_provenance(project, monkeypatch):
     glued = {}
     monkeypatch.setattr("myst_nb.glue", lambda name, value, display: glued.update({name: value}))
     study = open_study(project, "table3_thumos14")
-    claim = claims.Claim("it is", "1 point", "2 points", {"seen here": 0.01})
+    claim = claims.Claim("it is", "1 point", "2 points", {"seen here": 0.01}, (1.0, 0.5, 1.5), "points")
     text = study.conclude("So *it* is.", {"paper": [claim], "released": [claim, claim]})
     assert text._repr_markdown_() == "So *it* is."
     found = json.loads(glued["claims"])
@@ -137,6 +137,8 @@ def test_claims_are_glued_with_their_provenance(project, monkeypatch):
         "measured": "1 point",
         "published": "2 points",
         "evidence": {"seen here": 0.01},
+        "effect": [1.0, 0.5, 1.5],
+        "unit": "points",
         "preset": "paper",
         "data": "tiny, simulated",
     }

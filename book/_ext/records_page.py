@@ -1,0 +1,274 @@
+"""Recorded runs on the pages: the paper's claims on every data set, and what each notebook found on them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from companion import ROOT, claims_of_build, in_paper
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+
+from dgam_core.evaluation.intervals import summarize
+from dgam_core.experiments.claims import NOT_COMPARABLE, verdicts
+from dgam_core.experiments.grid import ranking
+from dgam_core.experiments.records import Recipe, Record, read_record, recipes
+from dgam_core.figures import forest
+
+RECIPES = ROOT / "params" / "records.yaml"
+FIGURE = Path("book/_build/figures/reproduction.svg")
+INDEX, COLUMNS = ("row", "kind", "stream"), ("preset", "model")  # of tables, as they are shown
+Key = tuple[str, str, str]  # notebook, preset, claim
+
+
+@dataclass(frozen=True)
+class Source:
+    """A column of the page: claims, checked on a data set.
+
+    Attributes:
+        about: words for the data set.
+        claims: notebook, preset and claim → the claim and its verdict, corrected for all of the column.
+    """
+
+    about: str
+    claims: dict[Key, tuple[dict[str, Any], str]]
+
+    @classmethod
+    def of(cls, about: str, found: list[tuple[str, dict[str, Any]]]) -> Source:
+        """Judge the claims of a build or of a record."""
+        said = verdicts([claim["evidence"] for _, claim in found])
+        keyed = {
+            (name, claim["preset"], claim["claim"]): (claim, verdict)
+            for (name, claim), (verdict, _) in zip(found, said, strict=True)
+        }
+        return cls(about, keyed)
+
+    def cell(self, key: Key) -> str:
+        """Return effect, interval and verdict of a claim."""
+        if key not in self.claims:
+            return "–"
+        claim, verdict = self.claims[key]
+        if verdict == NOT_COMPARABLE:
+            return verdict
+        digits = 1 if claim["unit"] in ("points", "%") else 3
+        mean, low, high = (f"{value:+.{digits}f}" for value in claim["effect"])
+        return f"{mean} ({low} to {high})<br>**{verdict}**"
+
+
+def all_records(env: BuildEnvironment) -> dict[str, tuple[Recipe, Record | None]]:
+    """Return name → recipe and record, of which the page then depends."""
+    env.note_dependency(str(RECIPES))
+    found = {}
+    for name, recipe in recipes().items():
+        found[name] = recipe, read_record(name)
+        for path in sorted((ROOT / "params" / "records" / name).glob("*")):
+            env.note_dependency(str(path))
+    return found
+
+
+def columns(env: BuildEnvironment) -> dict[str, tuple[Recipe, Record | None]]:
+    """Return those of `all_records` that check claims."""
+    return {name: pair for name, pair in all_records(env).items() if not pair[0].sweep}
+
+
+def sentence(name: str, recipe: Recipe, record: Record | None) -> str:
+    """Return how a record came about, or how it would, and whether it can still be relied on, in Markdown."""
+    how = f"`{recipe.data}`, then `make record RECORD={name}`"
+    if record is None:
+        return f"**{recipe.about}**: not recorded yet. {how} fill the column."
+    about, data = record.content, record.content["data"]
+    parts = [
+        f"**{recipe.about}**: {data['provenance']}; recorded on {about['date']} by {how}:",
+        f"{about['runs']} runs, {_duration(about['training_s'])} of training on {about['machine']},",
+        f"torch {about['versions']['torch']}. Data set `{data['name']}`, {data['source']}, digest",
+        f"`{data['digest'][:12]}`.",
+    ]
+    if damage := record.damage():
+        parts.append(f"**Damaged: {'; '.join(damage)}.** Make it again.")
+    if not record.is_of():
+        parts.append(f"**The code of the method has changed since.** {recipe.outdated}".strip())
+    return " ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{max(1, round(seconds / 60))} minutes"
+
+
+class Reproduction(SphinxDirective):
+    """The paper's claims on every data set, as a forest plot and as a table."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make both."""
+        built = claims_of_build(self.env)
+        records = columns(self.env)
+        sources = [Source.of(f"{_data(built)}, this build", built)] if built else []
+        for recipe, record in records.values():
+            claims = record.claims if record else {}
+            found = [(name, claim) for name, of_notebook in claims.items() for claim in of_notebook]
+            sources.append(Source.of(recipe.about, found))
+        text = "\n".join([":::{div} full-width", *_table(sources), ":::"])
+        return [*self._figure(sources), *self.parse_text_to_nodes(text)]
+
+    def _figure(self, sources: list[Source]) -> list[nodes.Node]:
+        found = _effects(sources)
+        if not found:
+            return []
+        path = ROOT / FIGURE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        forest.effects(found).savefig(path)
+        spans = [
+            f"{e.data}, {e.preset}, {e.claim}: {e.mean:+.1f} ({e.low:+.1f} to {e.high:+.1f})" for e in found
+        ]
+        alt = "Forest plot of changes of mAP@0.5 in points, means and 95 % intervals. " + "; ".join(spans)
+        return [nodes.image(uri=f"/{FIGURE.as_posix()}", alt=alt)]
+
+
+class Columns(SphinxDirective):
+    """How the columns of recorded runs came about, or would."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the list."""
+        lines = [f"- {sentence(name, *pair)}" for name, pair in columns(self.env).items()]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _data(built: list[tuple[str, dict[str, Any]]]) -> str:
+    """Return the provenance of a build's claims."""
+    return ", ".join(dict.fromkeys(str(claim["data"]).rpartition(", ")[2] for _, claim in built))
+
+
+def _table(sources: list[Source]) -> list[str]:
+    keys = list(dict.fromkeys(key for source in sources for key in source.claims))
+    lines = [
+        f"| claim of the paper | published | {' | '.join(source.about for source in sources)} |",
+        "|---" * (len(sources) + 2) + "|",
+    ]
+    keys.sort(key=lambda key: (_place(key[0]), key[0]))
+    for key in keys:
+        name, preset, text = key
+        claim = next(source.claims[key][0] for source in sources if key in source.claims)
+        where = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb), `{preset}`"
+        cells = [f"{where}<br>{text}", claim["published"], *(source.cell(key) for source in sources)]
+        lines.append(re.sub(r"(?<=[ |(])-(?=\d)", "−", f"| {' | '.join(cells)} |"))
+    return lines
+
+
+def _place(name: str) -> list[str]:
+    return re.findall(r"[a-z]+|\d+", name)[:2]
+
+
+def _effects(sources: list[Source]) -> list[forest.Effect]:
+    """Return the claims about differences of mAP, in the paper's order."""
+    found = []
+    for source in sources:
+        for (name, preset, text), (claim, _) in source.claims.items():
+            if claim["unit"] == "points":
+                printed = re.fullmatch(r"[+-]\d+\.\d+", claim["published"])
+                published = float(printed[0]) if printed else None
+                effect = preset, f"{in_paper(name)}: {text}", source.about, *claim["effect"], published
+                found.append((_place(name), forest.Effect(*effect)))
+    found.sort(key=lambda pair: pair[0])
+    return [effect for _, effect in found]
+
+
+class Recorded(SphinxDirective):
+    """What recorded runs of a notebook found: how they came about, and their tables."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the list and the tables."""
+        name = self.arguments[0]
+        records = {
+            key: (recipe, record)
+            for key, (recipe, record) in all_records(self.env).items()
+            if record and name in record.content["parameters"]
+        }
+        lines = [f"- {sentence(key, *pair)}" for key, pair in records.items()]
+        for key, (recipe, record) in records.items():
+            assert record is not None
+            lines += ["", f"**{recipe.about}**, {record.content['data']['provenance']}, recorded:", ""]
+            lines += [":::{div} full-width", *means(record.table(name)), ":::", ""]
+            lines += [f"{{download}}`{key}/{name}.csv </params/records/{key}/{name}.csv>`", ""]
+        text = "[What the paper claims, on all data sets](/book/reproduction.md)."
+        return self.parse_text_to_nodes("\n".join([*lines, text]))
+
+
+def means(table: pd.DataFrame) -> list[str]:
+    """Return mean ± standard deviation over the seeds of a table, of the last epoch, in Markdown."""
+    if "choice" in table:
+        table = table[table["choice"] == "last"]
+    if is_map := "main" in table:
+        table = table[table["tiou"] == table["tiou"].min()].assign(value=100 * table["main"])
+    index = [name for name in INDEX if name in table]
+    columns = [name for name in COLUMNS if name in table]
+    digits, unit = (1, "mAP (%)") if is_map else (3, "value")
+    summaries = table.groupby([*index, *columns], sort=False)["value"].agg(summarize)
+    cells = summaries.map(lambda summary: f"{summary.mean:.{digits}f} ± {summary.sd:.{digits}f}")
+    wide = cells.unstack(columns, sort=False) if columns else cells.to_frame()
+    heads = [f"{' '.join(map(str, _tuple(head)))}, {unit}" if columns else unit for head in wide.columns]
+    lines = [f"| {', '.join(index)} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for key, row in zip(wide.index, wide.fillna("–").to_numpy(), strict=True):
+        first = ", ".join(map(str, _tuple(key))).replace("|", "\\|")
+        lines.append(f"| {first} | {' | '.join(row)} |")
+    return lines
+
+
+def _tuple(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+class Ranking(SphinxDirective):
+    """The points of a recorded sweep, best first: the loss on training videos that were held out."""
+
+    required_arguments = 1
+    option_spec = {"first": directives.positive_int}  # noqa: RUF012, as docutils declares it
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        name = self.arguments[0]
+        recipe, record = all_records(self.env)[name]
+        lines = [sentence(name, recipe, record)]
+        if record:
+            experiment = record.content["parameters"][name]
+            names = [setting for setting, _ in experiment["sweep"]]
+            lines += [
+                "",
+                f"| {' | '.join(f'`{setting}`' for setting in names)} | held-out loss |",
+                "|---" * (len(names) + 1) + "|",
+            ]
+            points = list(ranking(record.table(name), names).items())
+            for point, summary in points[: self.options.get("first", len(points))]:
+                values = " | ".join(f"{value:g}" for value in _tuple(point))
+                lines.append(f"| {values} | {summary.mean:.3f} ± {summary.sd:.3f} |")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def add_recorded(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Let the page of a notebook that has been recorded say so, before its downloads."""
+    stem = docname.removeprefix("book/notebooks/")
+    if stem == docname or not any(
+        (record := read_record(name)) and stem in record.content["parameters"] for name in recipes()
+    ):
+        return
+    notebook = json.loads(content[0])
+    text = f"## Recorded runs\n\n```{{recorded}} {stem}\n```"
+    notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": text, "id": "recorded"})
+    content[0] = json.dumps(notebook)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register all with Sphinx."""
+    app.add_directive("reproduction", Reproduction)
+    app.add_directive("columns", Columns)
+    app.add_directive("recorded", Recorded)
+    app.add_directive("ranking", Ranking)
+    app.connect("source-read", add_recorded, priority=400)  # before the downloads are added
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
