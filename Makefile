@@ -46,9 +46,13 @@ browser:
 bench: .venv/.stamp  ## time the package against the plain implementations of the tests
 	python -m tests.benchmarks
 
+ifeq ($(RECORD),speed)
+record: bench
+else
 record: .venv/.stamp  ## run the batch RECORD of params/records.yaml, and keep its results in params/records/RECORD
 	snakemake --cores all --config record=$(RECORD)
 	dgam batch record $(RECORD)
+endif
 
 lint: .venv/.stamp  ## check style, types, and which module imports which
 	ruff check

@@ -221,6 +221,7 @@ rule site:
         "_config.yml",
         "_toc.yml",
         Path("params").glob("*.*"),
+        Path("params/records").rglob("*.*"),
         notebooks=NOTEBOOKS,
     output:
         "book/_build/html/index.html",

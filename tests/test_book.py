@@ -6,7 +6,9 @@ import re
 
 import benchmarks
 import companion
+import pandas as pd
 import pytest
+import records_page
 import rooms
 import settings_page
 import yaml
@@ -14,6 +16,9 @@ from sphinx.errors import ExtensionError
 
 from dgam_core.cli.main import cli
 from dgam_core.departures import DEPARTURES
+from dgam_core.experiments.claims import SEEN
+from dgam_core.experiments.records import CODE, Recipe, Record
+from dgam_core.experiments.run_store import code_digest
 from dgam_core.settings import Settings
 from tests.conftest import ROOT
 
@@ -202,6 +207,88 @@ def test_launch_buttons_open_the_notebook_that_the_repository_has():
     assert (ROOT / "notebooks" / "table4_ablation.ipynb").is_file()
 
 
+def claim_of(effect, evidence, unit="points"):
+    words = {
+        "claim": "it helps",
+        "preset": "paper",
+        "published": "+2.1",
+        "measured": "",
+        "data": "x, simulated",
+    }
+    return words | {"effect": effect, "evidence": evidence, "unit": unit}
+
+
+def test_a_cell_has_effect_interval_and_corrected_verdict():
+    key = ("table4_ablation", "paper", "it helps")
+    alone = records_page.Source.of("x", [("table4_ablation", claim_of([1.25, 0.5, 2.0], {SEEN: 0.03}))])
+    assert alone.cell(key) == "+1.2 (+0.5 to +2.0)<br>**seen here**"
+    assert alone.cell(("table4_ablation", "released", "it helps")) == "–"
+    others = [("table1_module_swap", claim_of([0, -1, 1], {SEEN: 0.9}) | {"claim": f"{i}"}) for i in range(3)]
+    # Of four claims, p = 0.03 is 0.12 after Holm's correction.
+    among = records_page.Source.of(
+        "x", [("table4_ablation", claim_of([1.25, 0.5, 2.0], {SEEN: 0.03})), *others]
+    )
+    assert among.cell(key).endswith("**undecided**")
+    share = records_page.Source.of(
+        "x", [("table4_ablation", claim_of([0.0125, 0, 0.1], {SEEN: 0.9}, "of it"))]
+    )
+    assert share.cell(key).startswith("+0.013 (+0.000 to +0.100)")
+    rival = records_page.Source.of("x", [("table4_ablation", claim_of([20, 19, 21], {}, "%"))])
+    assert rival.cell(key) == "not comparable"
+
+
+def test_claims_of_all_data_stand_in_a_row():
+    first = records_page.Source.of("a", [("table4_ablation", claim_of([1, 0, 2], {SEEN: 0.2}))])
+    second = records_page.Source.of("b", [("table4_ablation", claim_of([-1, -3, 1], {SEEN: 0.5}))])
+    head, _, row = records_page._table([first, second, records_page.Source("c", {})])
+    assert head == "| claim of the paper | published | a | b | c |"
+    assert row.startswith("| [Table 4](/book/notebooks/table4_ablation.ipynb), `paper`<br>it helps | +2.1 | ")
+    assert row.endswith("| +1.0 (+0.0 to +2.0)<br>**undecided** | −1.0 (−3.0 to +1.0)<br>**undecided** | – |")
+    effects = records_page._effects([first, second])
+    assert [(e.data, e.mean, e.published) for e in effects] == [("a", 1, 2.1), ("b", -1, 2.1)]
+
+
+def test_a_recorded_table_is_shown_as_means_of_the_last_epoch():
+    rows = [
+        ("paper", "L_fg", 0, "last", 0.1, 0.9, 0.2), ("paper", "L_fg", 0, "last", 0.5, 0.2, 0.2),
+        ("paper", "L_fg", 1, "last", 0.1, 0.9, 0.3), ("paper", "L_fg", 1, "last", 0.5, 0.3, 0.3),
+        ("paper", "L_fg", 1, "test_oracle", 0.1, 0.9, 0.9), ("released", "L_bg", 0, "last", 0.1, 0.9, 0.1),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["preset", "row", "seed", "choice", "tiou", "map", "main"])
+    assert records_page.means(table) == [
+        "| row | paper, mAP (%) | released, mAP (%) |",
+        "|---|---|---|",
+        "| L_fg | 25.0 ± 7.1 | – |",  # of 20 and 30
+        "| L_bg | – | 10.0 |",
+    ]
+    shares = pd.DataFrame({"row": ["|a| / b"] * 2, "seed": [0, 1], "value": [0.5, 0.7], "choice": "last"})
+    assert records_page.means(shares)[2] == "| \\|a\\| / b | 0.600 ± 0.141 |"
+
+
+def test_the_page_says_what_is_missing_damaged_or_of_other_code(tmp_path):
+    recipe = Recipe(about="gestures", data="dgam import", profile="p")
+    assert records_page.sentence("mine", recipe, None) == (
+        "**gestures**: not recorded yet. `dgam import`, then `make record RECORD=mine` fill the column."
+    )
+    content = {
+        "date": "2026-01-01", "runs": 3, "training_s": 5400, "machine": "1 core", "versions": {"torch": "2"},
+        "data": {"provenance": "measured on real features", "name": "d", "source": "s", "digest": "ab" * 32},
+        "code": code_digest(CODE), "files": {"a.csv": "0"},
+    }  # fmt: skip
+    said = records_page.sentence("mine", recipe, Record(tmp_path, content | {"files": {}}))
+    assert said == (
+        "**gestures**: measured on real features; recorded on 2026-01-01 by `dgam import`, then `make "
+        "record RECORD=mine`: 3 runs, 1.5 hours of training on 1 core, torch 2. Data set `d`, s, digest "
+        "`abababababab`."
+    )
+    assert "**Damaged: " in records_page.sentence("mine", recipe, Record(tmp_path, content))
+    other = Record(tmp_path, content | {"files": {}, "code": "0"})
+    kept = recipe.model_copy(update={"outdated": "A name."})
+    assert records_page.sentence("mine", kept, other).endswith(
+        "**The code of the method has changed since.** A name."
+    )
+
+
 PAIR = ("A pair of steps, paper scale", "package", 0.36)
 ON_GPU = (
     "A pair of steps for each of 16 runs, paper scale, on a GPU",
@@ -227,7 +314,7 @@ def test_times_stand_beside_the_first_form_of_their_group():
         "| b | alone | 1 |  |  |",
     ]
     assert benchmarks.table(record_of(PAIR), "gpu").startswith("On a GPU: *not measured*; ")
-    with pytest.raises(ExtensionError, match="has nothing about 'trainings'; run `make bench`"):
+    with pytest.raises(ExtensionError, match="nothing is measured about 'trainings'; run `make bench`"):
         benchmarks.table(record_of(PAIR), "trainings")
 
 

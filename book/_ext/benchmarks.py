@@ -19,7 +19,7 @@ from dgam_core.experiments.variants import NOTEBOOKS
 from dgam_core.system.checked import read_as
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORD = ROOT / "params" / "benchmarks.json"
+RECORDS = ROOT / "params" / "records" / "speed"  # one per machine
 NOT = "*not measured*; `make bench` on a machine that has one adds it"
 Record = dict[str, Any]
 
@@ -42,7 +42,7 @@ def table(record: Record, about: str) -> str:
     if not chosen and about == "gpu":
         return f"On a GPU: {NOT}."
     if not chosen:
-        raise ExtensionError(f"{RECORD.name} has nothing about {about!r}; run `make bench`")
+        raise ExtensionError(f"nothing is measured about {about!r}; run `make bench`")
     lines = ["| measured | form | seconds | ratio | beside |", "|---|---|---|---|---|"]
     for group, rows in groupby(chosen, key=lambda row: row["group"]):
         first = 0.0
@@ -122,11 +122,16 @@ class Benchmarks(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the sentence or the table."""
-        record = read(self)
+        records = read(self)
         if not self.arguments:
-            return self.parse_text_to_nodes(machine(record))
+            return self.parse_text_to_nodes("\n\n".join(map(machine, records)))
         (about,) = self.arguments
-        return self.parse_text_to_nodes(sizes(record) if about == "sizes" else table(record, about))
+        measured = [record for record in records if any(row["about"] == about for row in record["rows"])]
+        parts = []
+        for record in measured or records[:1]:
+            parts += [f"**{record['machine']}**"] if len(measured) > 1 else []
+            parts.append(sizes(record) if about == "sizes" else table(record, about))
+        return self.parse_text_to_nodes("\n\n".join(parts))
 
 
 class Costs(SphinxDirective):
@@ -136,14 +141,16 @@ class Costs(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the table."""
-        return self.parse_text_to_nodes(costs(read(self), self.arguments[0]))
+        parts = [costs(record, self.arguments[0]) for record in read(self)]
+        return self.parse_text_to_nodes("\n\n".join(parts))
 
 
-def read(directive: SphinxDirective) -> Record:
-    """Read the record, on which the directive's page then depends."""
-    directive.env.note_dependency(str(RECORD))
-    record: Record = json.loads(RECORD.read_text(encoding="utf-8"))
-    return record
+def read(directive: SphinxDirective) -> list[Record]:
+    """Read the record of each machine, on which the directive's page then depends."""
+    paths = sorted(RECORDS.glob("*.json"))
+    for path in paths:
+        directive.env.note_dependency(str(path))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

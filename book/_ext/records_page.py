@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from dgam_core.evaluation.intervals import summarize
+from dgam_core.evaluation.intervals import Summary, summarize
 from dgam_core.experiments.claims import NOT_COMPARABLE, verdicts
 from dgam_core.experiments.grid import ranking
 from dgam_core.experiments.records import Recipe, Record, read_record, recipes
@@ -211,7 +211,7 @@ def means(table: pd.DataFrame) -> list[str]:
     columns = [name for name in COLUMNS if name in table]
     digits, unit = (1, "mAP (%)") if is_map else (3, "value")
     summaries = table.groupby([*index, *columns], sort=False)["value"].agg(summarize)
-    cells = summaries.map(lambda summary: f"{summary.mean:.{digits}f} ± {summary.sd:.{digits}f}")
+    cells = summaries.map(lambda summary: _in_words(summary, digits))
     wide = cells.unstack(columns, sort=False) if columns else cells.to_frame()
     heads = [f"{' '.join(map(str, _tuple(head)))}, {unit}" if columns else unit for head in wide.columns]
     lines = [f"| {', '.join(index)} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
@@ -219,6 +219,11 @@ def means(table: pd.DataFrame) -> list[str]:
         first = ", ".join(map(str, _tuple(key))).replace("|", "\\|")
         lines.append(f"| {first} | {' | '.join(row)} |")
     return lines
+
+
+def _in_words(summary: Summary, digits: int) -> str:
+    spread = f" ± {summary.sd:.{digits}f}" if summary.count > 1 else ""
+    return f"{summary.mean:.{digits}f}{spread}"
 
 
 def _tuple(key: Any) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
-"""Run the benchmarks on this machine, print them, and keep them in `params/benchmarks.json` for the book."""
+"""Run the benchmarks on this machine, print them, and keep them in `params/records/speed` for the book."""
 
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -9,14 +10,14 @@ import pytest
 import torch
 
 from dgam_core.system.files import whole_file
+from dgam_core.system.machine import describe
 
 HERE = Path(__file__).parent
-RECORD = HERE.parents[1] / "params" / "benchmarks.json"
+RECORDS = HERE.parents[1] / "params" / "records" / "speed"
 
 
 def condensed(content):
     """What the book shows, of all that pytest-benchmark notes: nothing that names a machine's owner."""
-    machine = content["machine_info"]
     rows = []
     for entry in content["benchmarks"]:
         info = entry["extra_info"]
@@ -33,10 +34,8 @@ def condensed(content):
         )
     groups = [row["group"] for row in rows]
     rows.sort(key=lambda row: groups.index(row["group"]))
-    cores = f"{machine['cpu']['count']} cores of {machine['cpu']['brand_raw']}"
-    gpu = f" and one {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return {
-        "machine": cores + gpu,
+        "machine": describe(),
         "torch": torch.__version__,
         "date": content["datetime"][:10],
         "rows": rows,
@@ -51,7 +50,8 @@ def main():
         if status != 0:
             sys.exit(int(status))
         record = condensed(json.loads(path.read_text(encoding="utf-8")))
-    with whole_file(RECORD) as temporary:
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    with whole_file(RECORDS / f"{re.sub(r'[^A-Za-z0-9]+', '_', record['machine'])}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{record['machine']}, torch {record['torch']}; the shortest of several rounds")
     first = {}

@@ -7,7 +7,7 @@ import h5py
 import nbformat
 
 from dgam_core.experiments import run_store
-from tests.workflow.batches import NAMES, change, finish, store_of, tables
+from tests.workflow.batches import NAMES, change, finish, record, store_of, tables
 
 
 def test_a_batch_and_what_a_change_redoes(executed):
@@ -23,6 +23,11 @@ def test_a_batch_and_what_a_change_redoes(executed):
     assert status == 0
     assert "Nothing to be done" in said
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 10
+
+    assert set(record(executed)) == {"claims.json", "record.json", *tables(executed)}
+    status, said = finish(executed, "record=mine", target="all")
+    assert status == 0
+    assert "Nothing to be done" in said  # a record asks for no site
 
     trained = {name: path.stat().st_mtime_ns for name, path in store_of(executed).items()}
     change(executed, "table7_beta", sweep={"beta": [0.1, 0.4, 0.7]})

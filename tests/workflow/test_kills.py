@@ -13,6 +13,7 @@ from tests.workflow.batches import (
     check_files,
     finish,
     inside,
+    record,
     start,
     tables,
 )
@@ -47,3 +48,4 @@ def test_batches_that_are_killed_again_and_again_end_with_the_same_tables(projec
     assert status == 0, said
     check_files(project)
     assert tables(project) == tables(undisturbed)
+    assert record(project) == record(undisturbed)
