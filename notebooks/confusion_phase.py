@@ -65,8 +65,8 @@ figure = curves.phase(points["step"], study.provenance, title, "points of mAP@0.
 study.save_figure(figure)
 
 # %% [markdown]
-# With the few seeds of the demo most points stay undecided, and are left blank. More of them decide more, for instance
-# `papermill … -p seeds 40`.
+# With the few seeds of the demo most points stay undecided, and are left blank. `make record RECORD=confusion_phase` tries
+# more points with a hundred times as many seeds.
 
 # %% tags=["hide-input"]
 tables.phase_text(points, study.provenance, "mAP@0.5 (%)")

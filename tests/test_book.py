@@ -240,7 +240,7 @@ def test_a_cell_has_effect_interval_and_corrected_verdict():
 def test_claims_of_all_data_stand_in_a_row():
     first = records_page.Source.of("a", [("table4_ablation", claim_of([1, 0, 2], {SEEN: 0.2}))])
     second = records_page.Source.of("b", [("table4_ablation", claim_of([-1, -3, 1], {SEEN: 0.5}))])
-    head, _, row = records_page._table([first, second, records_page.Source("c", {})])
+    head, _, row = records_page._table([first, second, records_page.Source("c", {}, {})])
     assert head == "| claim of the paper | published | a | b | c |"
     assert row.startswith("| [Table 4](/book/notebooks/table4_ablation.ipynb), `paper`<br>it helps | +2.1 | ")
     assert row.endswith("| +1.0 (+0.0 to +2.0)<br>**undecided** | −1.0 (−3.0 to +1.0)<br>**undecided** | – |")
@@ -261,6 +261,13 @@ def test_a_recorded_table_is_shown_as_means_of_the_last_epoch():
         "| L_fg | 25.0 ± 7.1 | – |",  # of 20 and 30
         "| L_bg | – | 10.0 |",
     ]
+    losses = pd.DataFrame(
+        {"loss": "fg", "seed": 0, "epoch": range(1, 26), "value": [e / 10 for e in range(25)]}
+    )
+    assert records_page.means(losses)[0] == (
+        "| loss | 1, value | 7, value | 13, value | 19, value | 25, value |"
+    )
+    assert records_page.means(losses)[2] == "| fg | 0.000 | 0.600 | 1.200 | 1.800 | 2.400 |"
     shares = pd.DataFrame({"row": ["|a| / b"] * 2, "seed": [0, 1], "value": [0.5, 0.7], "choice": "last"})
     assert records_page.means(shares)[2] == "| \\|a\\| / b | 0.600 ± 0.141 |"
 

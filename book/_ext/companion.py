@@ -226,18 +226,28 @@ def in_paper(stem: str) -> str:
     return f"{kind.capitalize()} {number}"
 
 
+def results_of(notebook: dict[str, Any]) -> Path | None:
+    """Return the folder of an executed notebook's tables and figures; None for one that has not run."""
+    parameters = notebook["metadata"].get("papermill", {}).get("parameters")
+    if parameters is None:
+        return None
+    folder: Path = ROOT / "results" / parameters["profile"] / "figures"
+    return (
+        folder
+        if parameters["dataset"].startswith("simulated:")
+        else folder / Path(parameters["dataset"]).stem
+    )
+
+
 def add_downloads(app: Sphinx, docname: str, content: list[str]) -> None:
     """Let a notebook's page end with what can be downloaded: the notebook, its table and its figures."""
     if not docname.startswith("book/notebooks/"):
         return
     stem = docname.rpartition("/")[2]
     notebook = json.loads(content[0])
-    parameters = notebook["metadata"].get("papermill", {}).get("parameters")
-    if parameters is None:
+    results = results_of(notebook)
+    if results is None:
         return
-    results = ROOT / "results" / parameters["profile"] / "figures"
-    if not parameters["dataset"].startswith("simulated:"):
-        results /= Path(parameters["dataset"]).stem
     files = [path for kind in ("csv", "svg", "png") for path in sorted(results.glob(f"{stem}*.{kind}"))]
     links = [f"{{download}}`{path.name} </{path.relative_to(ROOT).as_posix()}>`" for path in files]
     text = "## Downloads\n\n" + ", ".join([f"{{download}}`{stem}.ipynb </{docname}.ipynb>`", *links])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from companion import ROOT, claims_of_build, in_paper
+from companion import ROOT, claiming_notebooks, claims_of_build, in_paper, results_of
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -19,12 +19,20 @@ from sphinx.util.docutils import SphinxDirective
 from dgam_core.evaluation.intervals import Summary, summarize
 from dgam_core.experiments.claims import NOT_COMPARABLE, verdicts
 from dgam_core.experiments.grid import ranking
+from dgam_core.experiments.published import read_published
 from dgam_core.experiments.records import Recipe, Record, read_record, recipes
+from dgam_core.experiments.variants import CEILING
 from dgam_core.figures import forest
 
 RECIPES = ROOT / "params" / "records.yaml"
 FIGURE = Path("book/_build/figures/reproduction.svg")
-INDEX, COLUMNS = ("row", "kind", "stream"), ("preset", "model")  # of tables, as they are shown
+# Columns of a table: those that are columns here too, and those that are measured; all others make its rows.
+COLUMNS, MEASURED = (
+    ("preset", "model", "epoch"),
+    {"seed", "choice", "tiou", "map", "main", "collapsed", "value"},
+)
+EPOCHS_SHOWN = 4  # beside the first
+TABLE4, LEVELS = "table4_ablation", ("+ L_guide", CEILING)  # how well models do at all
 Key = tuple[str, str, str]  # notebook, preset, claim
 
 
@@ -35,20 +43,24 @@ class Source:
     Attributes:
         about: words for the data set.
         claims: notebook, preset and claim → the claim and its verdict, corrected for all of the column.
+        levels: preset and row of Table 4 → mAP in percent, a mean over seeds with its deviation.
     """
 
     about: str
     claims: dict[Key, tuple[dict[str, Any], str]]
+    levels: dict[tuple[str, str], str]
 
     @classmethod
-    def of(cls, about: str, found: list[tuple[str, dict[str, Any]]]) -> Source:
-        """Judge the claims of a build or of a record."""
+    def of(
+        cls, about: str, found: list[tuple[str, dict[str, Any]]], table4: pd.DataFrame | None = None
+    ) -> Source:
+        """Judge the claims of a build or of a record, whose Table 4 says how well its models do at all."""
         said = verdicts([claim["evidence"] for _, claim in found])
         keyed = {
             (name, claim["preset"], claim["claim"]): (claim, verdict)
             for (name, claim), (verdict, _) in zip(found, said, strict=True)
         }
-        return cls(about, keyed)
+        return cls(about, keyed, {} if table4 is None else _levels(table4))
 
     def cell(self, key: Key) -> str:
         """Return effect, interval and verdict of a claim."""
@@ -75,7 +87,8 @@ def all_records(env: BuildEnvironment) -> dict[str, tuple[Recipe, Record | None]
 
 def columns(env: BuildEnvironment) -> dict[str, tuple[Recipe, Record | None]]:
     """Return those of `all_records` that check claims."""
-    return {name: pair for name, pair in all_records(env).items() if not pair[0].sweep}
+    claiming = {*claiming_notebooks()}
+    return {name: pair for name, pair in all_records(env).items() if not claiming.isdisjoint(pair[0].files())}
 
 
 def sentence(name: str, recipe: Recipe, record: Record | None) -> str:
@@ -108,13 +121,22 @@ class Reproduction(SphinxDirective):
         """Make both."""
         built = claims_of_build(self.env)
         records = columns(self.env)
-        sources = [Source.of(f"{_data(built)}, this build", built)] if built else []
+        sources = []
+        if built:
+            sources.append(Source.of(f"{_data(built)}, this build", built, self._table4_of_build()))
         for recipe, record in records.values():
             claims = record.claims if record else {}
             found = [(name, claim) for name, of_notebook in claims.items() for claim in of_notebook]
-            sources.append(Source.of(recipe.about, found))
+            table4 = record.table(TABLE4) if record else None
+            sources.append(Source.of(recipe.about, found, table4))
         text = "\n".join([":::{div} full-width", *_table(sources), ":::"])
         return [*self._figure(sources), *self.parse_text_to_nodes(text)]
+
+    def _table4_of_build(self) -> pd.DataFrame | None:
+        page = ROOT / "book" / "notebooks" / f"{TABLE4}.ipynb"
+        folder = results_of(json.loads(page.read_text(encoding="utf-8"))) if page.is_file() else None
+        path = folder / f"{TABLE4}.csv" if folder else None
+        return pd.read_csv(path) if path and path.is_file() else None
 
     def _figure(self, sources: list[Source]) -> list[nodes.Node]:
         found = _effects(sources)
@@ -150,6 +172,12 @@ def _table(sources: list[Source]) -> list[str]:
         f"| claim of the paper | published | {' | '.join(source.about for source in sources)} |",
         "|---" * (len(sources) + 2) + "|",
     ]
+    printed = read_published("table4").values[0.5]
+    for preset, row in sorted({key for source in sources for key in source.levels}):
+        first = f"[Table 4](/book/notebooks/{TABLE4}.ipynb), `{preset}`<br>*mAP@0.5 in %, {row}*"
+        cells = [first, f"{printed[row]:.1f}" if row in printed else "–"]
+        cells += [source.levels.get((preset, row), "–") for source in sources]
+        lines.append(f"| {' | '.join(cells)} |")
     keys.sort(key=lambda key: (_place(key[0]), key[0]))
     for key in keys:
         name, preset, text = key
@@ -158,6 +186,17 @@ def _table(sources: list[Source]) -> list[str]:
         cells = [f"{where}<br>{text}", claim["published"], *(source.cell(key) for source in sources)]
         lines.append(re.sub(r"(?<=[ |(])-(?=\d)", "−", f"| {' | '.join(cells)} |"))
     return lines
+
+
+def _levels(table4: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return preset and row → mAP of the last epoch: of the model to which L_re is added, of the ceiling."""
+    at_half = table4[(table4["choice"] == "last") & (table4["tiou"] == 0.5)]
+    return {
+        (str(preset), row): _in_words(summarize(100 * of_preset[of_preset["row"] == row]["map"]), 1)
+        for preset, of_preset in at_half.groupby("preset")
+        for row in LEVELS
+        if (of_preset["row"] == row).any()
+    }
 
 
 def _place(name: str) -> list[str]:
@@ -205,9 +244,14 @@ def means(table: pd.DataFrame) -> list[str]:
     """Return mean ± standard deviation over the seeds of a table, of the last epoch, in Markdown."""
     if "choice" in table:
         table = table[table["choice"] == "last"]
-    if is_map := "main" in table:
-        table = table[table["tiou"] == table["tiou"].min()].assign(value=100 * table["main"])
-    index = [name for name in INDEX if name in table]
+    if "tiou" in table:
+        table = table[table["tiou"] == table["tiou"].min()]
+    if "epoch" in table:
+        epochs = table["epoch"].unique()
+        table = table[table["epoch"].isin(epochs[:: len(epochs) // EPOCHS_SHOWN])]
+    if is_map := "map" in table:
+        table = table.assign(value=100 * table["main" if "main" in table else "map"])
+    index = [name for name in table.columns.astype(str) if name not in {*COLUMNS, *MEASURED}]
     columns = [name for name in COLUMNS if name in table]
     digits, unit = (1, "mAP (%)") if is_map else (3, "value")
     summaries = table.groupby([*index, *columns], sort=False)["value"].agg(summarize)

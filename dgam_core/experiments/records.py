@@ -36,6 +36,7 @@ from dgam_core.system.files import whole_folder
 CODE = tuple(dict.fromkeys((*TRAINING, *SCORING)))  # what the numbers of a record depend on
 HOW = {"device", "workers"}  # parameters that say how a batch is run, and not what it is about
 DIGITS = 5  # of numbers in the tables
+NUM_EPOCHS = 25  # of curves over the epochs, evenly spaced; all would be a megabyte
 
 
 class Recipe(Strict):
@@ -239,6 +240,9 @@ def _table(path: Path, name: str) -> bytes:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run `make record RECORD={name}`")
     table = pd.read_csv(path).drop(columns="provenance")
+    if "epoch" in table:
+        kept = np.linspace(1, table["epoch"].max(), NUM_EPOCHS).round()
+        table = table[table["epoch"].isin(kept)]
     return table.to_csv(index=False, float_format=f"%.{DIGITS}g", lineterminator="\n").encode()
 
 

@@ -80,6 +80,15 @@ def test_tables_are_short_and_keep_their_rows(finished):
     }
 
 
+def test_curves_keep_a_few_epochs(finished):
+    table = pd.DataFrame({"loss": "fg", "epoch": range(1, 601), "value": 0.5, "provenance": "simulated"})
+    table.to_csv(finished / "results/p/figures/tiny/table3_thumos14.csv", index=False)
+    write_record("mine")
+    epochs = list(read_record("mine").table("table3_thumos14")["epoch"])
+    assert len(epochs) == 25
+    assert (epochs[0], epochs[12], epochs[-1]) == (1, 300, 600)  # evenly: 1 + 12 · 599 / 24 = 300.5
+
+
 def test_a_missing_row_is_noticed(finished):
     write_record("mine")
     path = finished / "params/records/mine/table3_thumos14.csv"
