@@ -156,7 +156,8 @@ def inspect(file: Path, picture: Path | None) -> None:
     _show("timing", f"{data.fps:g} fps, {data.snippet_frames} frames per snippet ({data.snippet_s:.3f} s)")
     for stream in data.streams:
         dtype = data.load(stream, data.videos[0].name).dtype
-        _show("stream", f"{stream}: {data.dim(stream)} dimensions, {dtype}")
+        network = f", by the network {data.networks[stream][:12]}" if stream in data.networks else ""
+        _show("stream", f"{stream}: {data.dim(stream)} dimensions, {dtype}{network}")
     if (error := store.float16_error(file)) is not None:
         _show("rounding", _rounding(error))
     for subset in sorted({video.subset for video in data.videos}, reverse=True):

@@ -8,6 +8,7 @@ from dgam_core.departures import preset
 from dgam_core.errors import InputError
 from dgam_core.experiments import released_weights, run_store
 from dgam_core.experiments.inference import load_test_features, predict
+from dgam_core.localize import class_probabilities
 from dgam_core.model import restore
 from dgam_core.training import train
 from dgam_core.training.train import Job
@@ -53,6 +54,15 @@ def test_the_background_can_be_first(tmp_path, tiny):
     x = {"v": torch.ones(1, 5)}
     outputs = predict(restore(trained.weights, settings), x)["v"]
     assert np.allclose(outputs.tcam[0], theirs()["clf_head.fc1.weight"].sum(1), atol=1e-5)
+
+
+def test_the_authors_checkpoint_knows_a_real_serve(shared_data):
+    trained, settings = released_weights.read_checkpoint(shared_data / "dgam_checkpoints/thumos14_rgb.pth")
+    rgb = np.load(shared_data / "clips/tennis26.npy")[:, :1024].astype(np.float32)
+    outputs = predict(restore(trained.weights, settings), {"tennis26": torch.from_numpy(rgb)})["tennis26"]
+    p = class_probabilities(outputs)
+    tennis_swing = 18  # of 20 classes in alphabetical order, after the background
+    assert p[tennis_swing] > 0.99
 
 
 @pytest.mark.parametrize("change", [{}, {"background": "last", "classifier_bias": True}])

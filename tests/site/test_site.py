@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from dgam_core.experiments.claims import EQUAL, NOT_COMPARABLE, OPPOSITE, SEEN, UNDECIDED
+from dgam_core.experiments.records import read_record, recipes
 from dgam_core.localize import find_segments
 from dgam_core.segments import tiou
 from tests.conftest import ROOT
@@ -278,6 +279,42 @@ def test_claims_are_those_of_the_run(page, address):
     quoted = [cells(row) for row in page.locator("#a-first-result tbody tr").all()]
     alone = re.compile("; alone: .*")
     assert quoted == [[alone.sub("", cell) for cell in row] for row in rows if row[0].startswith("Table 4")]
+
+
+def test_recorded_runs_stand_beside_this_build(page, address):
+    made = {name: record for name in recipes() if (record := read_record(name))}
+    page.goto(address + "book/reproduction.html")
+    heads = [head.inner_text() for head in page.locator("article thead th").all()]
+    assert heads[:3] == ["claim of the paper", "published", "simulated, this build"]
+    rows = [cells(row) for row in page.locator("article tbody tr").all()]
+    list_items = [item.inner_text() for item in page.locator("#where-the-columns-come-from li").all()]
+    for name, recipe in recipes().items():
+        if recipe.sweep or "confusion_phase" in recipe.notebooks:
+            continue
+        column = heads.index(recipe.about)
+        (said,) = (item for item in list_items if item.startswith(recipe.about))
+        assert f"make record RECORD={name}" in said
+        if name not in made:
+            assert {row[column] for row in rows} == {"–"}
+            assert "not recorded yet" in said
+            continue
+        about = made[name].content
+        assert about["date"] in said
+        assert about["data"]["provenance"] in said
+        (shown,) = (
+            row[column] for row in rows if "released" in row[0] and "Generative modeling raises" in row[0]
+        )
+        (claim,) = (
+            claim
+            for claim in made[name].claims["table4_ablation"]
+            if claim["preset"] == "released" and "Generative" in claim["claim"]
+        )
+        assert shown.replace("−", "-").startswith(f"{claim['effect'][0]:+.1f} (")
+    page.goto(address + "book/notebooks/table4_ablation.html")
+    recorded = page.locator("#recorded-runs").inner_text()
+    for name, record in made.items():
+        if "table4_ablation" in record.content["parameters"]:
+            assert f"{recipes()[name].about}, {record.content['data']['provenance']}, recorded:" in recorded
 
 
 def rows_of_the_time_line(name):
