@@ -16,8 +16,8 @@
 # %% [markdown]
 # # Figure 1: action and context
 #
-# With video labels alone, a classifier learns whatever comes with a class: the run-up and the stadium as well as the
-# jump. The paper calls it action-context confusion, and claims that attention which a generative model of the features
+# With video labels alone, a classifier learns whatever comes with a class: the track field and the sandpit, while the
+# athlete prepares and when it is over, as well as the long jump. The paper calls it action-context confusion, and claims that attention which a generative model of the features
 # has taught leaves the context out: context features differ from action features, whatever the class. Here is what
 # attention does on action, context and background, and on one test video over time.
 

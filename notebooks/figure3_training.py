@@ -50,8 +50,9 @@ models = study.train()
 # %% [markdown]
 # ## Losses and attention over the epochs
 #
-# Each curve is the mean over the mini-batches of an epoch and over the streams. L_re is a sum over
-# the snippets and features of a video and contains a constant, so it may be large, or negative.
+# Each curve is the mean over the mini-batches of an epoch and over the streams. The curve of L_re is Eq. (12), a sum over
+# the snippets and features of a video, whatever its weight in the loss; it contains a constant, so it may be large, or
+# negative.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The losses of both stages over the epochs, and a histogram of attention"}}
 stages = {

@@ -148,8 +148,8 @@ study.conclude(
 )
 
 # %% [markdown]
-# Eq. (12) gives $\mathcal{L}_{re}$ up to a factor. Here it is a mean over snippets and features, as in the released
-# code. [The departures](departures.ipynb) show what a plain sum gives, and what else the released code does otherwise.
+# Eq. (12) gives $\mathcal{L}_{re}$ up to a factor. Here it enters the loss as a mean over snippets and features, as in the
+# released code. [The departures](departures.ipynb) show what a plain sum gives, and what else the released code does otherwise.
 
 # %% [markdown]
 # ## Checks

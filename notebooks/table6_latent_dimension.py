@@ -77,7 +77,7 @@ ends = (
 )
 checked = [
     claims.differs(
-        f"The dimension of the paper is better than {which}",
+        f"The base dimension is better than {which}",
         by_seed[base],
         by_seed[end],
         "points",

@@ -288,7 +288,14 @@ def make_accessible(
 def launch_sources(
     app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Let launch buttons open a notebook where the repository has it, not its executed copy."""
+    """Let launch buttons open a notebook where the repository has it, not its executed copy.
+
+    Without a repository there are none: the theme would open its own.
+    """
+    if "header_buttons" in context and not context.get("theme_repository_url"):
+        context["header_buttons"] = [
+            group for group in context["header_buttons"] if group.get("label") != "launch-buttons"
+        ]
     for group in context.get("header_buttons", []):
         for button in group.get("buttons", []):
             hub, _, notebook = button.get("url", "").partition("?urlpath=lab/tree/book/")

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from dgam_core.evaluation.intervals import summarize
 from dgam_core.experiments.variants import CEILING
-from dgam_core.figures.style import COLLAPSED, OURS, PUBLISHED, SEED, TOLD, WIDTH_IN, WITHOUT, set_style
+from dgam_core.figures.style import COLLAPSED, MODELS, OURS, PUBLISHED, SEED, TOLD, WIDTH_IN, set_style
 from dgam_core.figures.tables import SWITCHED
 
 
@@ -79,18 +79,19 @@ def set_statistics(
             x="value",
             y="row",
             hue="model",
-            hue_order=["without", "with"],
-            palette=[WITHOUT, OURS],
+            hue_order=list(MODELS),
+            palette=list(MODELS.values()),
             errorbar="sd" if "seed" in values else None,
             err_kws={"color": "black", "linewidth": 1},
             capsize=0.2,
             ax=axes,
-            legend=axes is panels[1],
+            legend=False,
         )
         axes.set_title(title)
         axes.set_xlabel("share of the action snippets")
         axes.set_ylabel("")
-    panels[1].legend(title="generative modeling", loc="upper right", fontsize="small", title_fontsize="small")
+    marks = [Patch(color=colour, label=f"{name} generative modeling") for name, colour in MODELS.items()]
+    figure.legend(handles=marks, loc="outside lower center", ncols=2, fontsize="small")
     return figure
 
 

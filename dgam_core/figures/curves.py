@@ -21,7 +21,7 @@ MIN_LOG_SPAN = 10  # highest / lowest value from which an axis is logarithmic
 
 
 def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, competitor: str) -> Figure:
-    """mAP over the tIoU threshold: this run by preset, the published DGAM and its best competitor.
+    """mAP over the tIoU threshold: this run by preset; apart, the published DGAM and its best competitor.
 
     Args:
         scores: columns preset, row, seed, tiou and map (a fraction); of each preset one model choice, and
@@ -31,9 +31,9 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, compe
         competitor: name of the competing method.
     """
     set_style()
-    figure, axes = plt.subplots(figsize=(0.8 * WIDTH_IN, 3.6))
+    figure, (axes, printed) = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.6), sharey=True)
     for preset, of_preset in scores.assign(value=100 * scores["map"]).groupby("preset", sort=False):
-        label = f"this run, {preset}, {provenance}"
+        label = f"this run, {preset}"
         told = of_preset["row"] == CEILING
         _line_with_interval(axes, of_preset[~told], "tiou", label, PRESETS[str(preset)])
         if told.any():
@@ -42,7 +42,7 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, compe
     for name, style, marker, face in (("DGAM", "-", "s", PUBLISHED), (competitor, ":", "D", "white")):
         # A line passes over thresholds without a printed value; the markers say where there is one.
         values = published.values.loc[name, published.thresholds].dropna()
-        axes.plot(
+        printed.plot(
             values.index,
             values,
             style,
@@ -53,7 +53,8 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, compe
             label=f"{name}, published",
         )
     axes.set(xlabel="tIoU threshold", ylabel="mAP (%)", ylim=(0, None))
-    axes.set_title(f"This run: mean and 95 % interval over seeds\nPublished: {published.data}")
+    axes.set_title(f"This run, {provenance}\nmean and 95 % interval over seeds")
+    printed.set(xlabel="tIoU threshold", title=f"Published\n{published.data}")
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
 

@@ -199,4 +199,8 @@ def test_set_statistics_show_both_models_of_ours_and_the_papers():
     assert [bar.get_width() for bar in right.patches if bar.get_width()] == approx([1, 1, 2, 2])
     assert "simulated" in left.get_title()
     assert "Published" in right.get_title()
+    (legend,) = figure.legends  # below the panels, whose bars it would hide
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words == ["without generative modeling", "with generative modeling"]
+    assert left.get_legend() is right.get_legend() is None
     assert left.get_xlabel() == right.get_xlabel() == "share of the action snippets"

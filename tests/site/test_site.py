@@ -13,6 +13,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import axe_playwright_python
 import numpy as np
 import pytest
+import yaml
 from playwright.sync_api import sync_playwright
 
 from dgam_core.experiments.claims import EQUAL, NOT_COMPARABLE, OPPOSITE, SEEN, UNDECIDED
@@ -184,6 +185,49 @@ def test_a_page_fits_a_phone(opened):
     opened.set_viewport_size(PHONE)
     assert opened.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     opened.set_viewport_size(WIDE)
+
+
+CLIPPED = """() => {
+    const overflow = box => getComputedStyle(box).overflowX;
+    const wide = [...document.querySelectorAll('article mjx-container[display], article table')];
+    return wide.flatMap(element => {
+        const content = (element.querySelector('mjx-math') || element).getBoundingClientRect();
+        let box = element.parentElement;
+        while (box.tagName !== 'ARTICLE' && overflow(box) === 'visible') box = box.parentElement;
+        const {left, right} = box.getBoundingClientRect();
+        const scrolls = ['auto', 'scroll'].includes(overflow(box));
+        const cut = content.left < left - 1 || (content.right > right + 1 && !scrolls);
+        return cut ? [element.textContent.trim().slice(0, 40)] : [];
+    });
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_equations_and_tables_begin_in_sight_and_scroll_to_their_end(opened, width):
+    opened.set_viewport_size({"width": width, "height": 900})
+    assert opened.evaluate(CLIPPED) == []
+    opened.set_viewport_size(WIDE)
+
+
+def test_equations_fit_a_page_and_paper(opened):
+    """Beside the table of contents, and printed, where nothing scrolls."""
+    wide = """() => [...document.querySelectorAll('article div.math')].filter(
+        box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent.slice(0, 40))"""
+    assert opened.evaluate(wide) == []
+    opened.emulate_media(media="print")
+    boxes = "all => all.map(box => getComputedStyle(box).overflowX)"
+    assert set(opened.eval_on_selector_all("article div.math, article .text_html", boxes)) <= {"visible"}
+    opened.emulate_media(media="screen")
+
+
+def test_what_stands_around_a_page_leads_nowhere_else(opened, address):
+    """Links to other hosts are those of the text, or to the repository that the configuration names."""
+    links = "all => all.filter(a => !a.closest('article')).map(a => a.href)"
+    named = (
+        yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")).get("repository", {}).get("url")
+    )
+    for link in opened.eval_on_selector_all("a[href]", links):
+        assert link.startswith((address, "javascript:", *filter(None, [named]))), link
 
 
 def test_the_search_finds_a_phrase(page, address):
