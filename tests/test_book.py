@@ -197,7 +197,16 @@ def test_who_publishes_a_copy_gets_launch_buttons_by_naming_the_repository():
     assert not any(config["html"][f"use_{name}_button"] for name in ("issues", "repository", "edit_page"))
 
 
-def test_launch_buttons_open_the_notebook_that_the_repository_has():
+def test_without_a_repository_there_are_no_launch_buttons(monkeypatch):
+    groups = [{"label": "launch-buttons", "buttons": []}, {"label": "download-buttons", "buttons": []}]
+    monkeypatch.setattr(companion, "names_repository", lambda: False)
+    context = {"header_buttons": groups}
+    companion.launch_sources(None, "", "", context, None)
+    assert context["header_buttons"] == groups[1:]
+
+
+def test_launch_buttons_open_the_notebook_that_the_repository_has(monkeypatch):
+    monkeypatch.setattr(companion, "names_repository", lambda: True)
     hub = "https://mybinder.org/v2/gh/a/b/main?urlpath=lab/tree/"
     download = "../../_sources/book/notebooks/table4_ablation.ipynb"
     buttons = [{"url": hub + "book/notebooks/table4_ablation.ipynb"}, {"url": download}, {"label": "no link"}]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import links
+import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pylatexenc.latex2text import LatexNodes2Text
@@ -285,14 +286,20 @@ def make_accessible(
         context["body"] = context.get("body", "").replace(role, role.partition('" ')[2])
 
 
+@cache
+def names_repository() -> bool:
+    """Return whether the configuration says where the project is published."""
+    return "repository" in yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+
+
 def launch_sources(
     app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Let launch buttons open a notebook where the repository has it, not its executed copy.
 
-    Without a repository there are none: the theme would open its own.
+    Where the configuration names no repository there are none: Jupyter Book would open its own.
     """
-    if "header_buttons" in context and not context.get("theme_repository_url"):
+    if "header_buttons" in context and not names_repository():
         context["header_buttons"] = [
             group for group in context["header_buttons"] if group.get("label") != "launch-buttons"
         ]
