@@ -25,7 +25,7 @@ from dgam_core.experiments.variants import CEILING
 from dgam_core.figures import forest
 
 RECIPES = ROOT / "params" / "records.yaml"
-FIGURE = Path("book/_build/figures/reproduction.svg")
+FIGURES = Path("book/_build/figures")
 # Columns of a table: those that are columns here too, and those that are measured; all others make its rows.
 COLUMNS, MEASURED = (
     ("preset", "model", "epoch"),
@@ -115,41 +115,55 @@ def _duration(seconds: float) -> str:
 
 
 class Reproduction(SphinxDirective):
-    """The paper's claims on every data set, as a forest plot and as a table."""
+    """The paper's claims on every data set, as a table."""
 
     def run(self) -> list[nodes.Node]:
-        """Make both."""
-        built = claims_of_build(self.env)
-        records = columns(self.env)
-        sources = []
-        if built:
-            sources.append(Source.of(f"{_data(built)}, this build", built, self._table4_of_build()))
-        for recipe, record in records.values():
-            claims = record.claims if record else {}
-            found = [(name, claim) for name, of_notebook in claims.items() for claim in of_notebook]
-            table4 = record.table(TABLE4) if record else None
-            sources.append(Source.of(recipe.about, found, table4))
-        text = "\n".join([":::{div} full-width", *_table(sources), ":::"])
-        return [*self._figure(sources), *self.parse_text_to_nodes(text)]
+        """Make the table."""
+        return self.parse_text_to_nodes(
+            "\n".join([":::{div} full-width", *_table(all_sources(self.env)), ":::"])
+        )
 
-    def _table4_of_build(self) -> pd.DataFrame | None:
-        page = ROOT / "book" / "notebooks" / f"{TABLE4}.ipynb"
-        folder = results_of(json.loads(page.read_text(encoding="utf-8"))) if page.is_file() else None
-        path = folder / f"{TABLE4}.csv" if folder else None
-        return pd.read_csv(path) if path and path.is_file() else None
 
-    def _figure(self, sources: list[Source]) -> list[nodes.Node]:
-        found = _effects(sources)
+class Forest(SphinxDirective):
+    """The claims about differences of mAP on every data set, of all notebooks or of one, as a forest plot."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the figure."""
+        name = self.arguments[0] if self.arguments else ""
+        sources = all_sources(self.env)
+        found = _effects(sources, name)
         if not found:
             return []
-        path = ROOT / FIGURE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        forest.effects(found).savefig(path)
+        path = FIGURES / f"forest_{name}.svg"
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+        forest.effects(found, [source.about for source in sources]).savefig(ROOT / path)
         spans = [
             f"{e.data}, {e.preset}, {e.claim}: {e.mean:+.1f} ({e.low:+.1f} to {e.high:+.1f})" for e in found
         ]
         alt = "Forest plot of changes of mAP@0.5 in points, means and 95 % intervals. " + "; ".join(spans)
-        return [nodes.image(uri=f"/{FIGURE.as_posix()}", alt=alt)]
+        return [nodes.image(uri=f"/{path.as_posix()}", alt=alt)]
+
+
+def all_sources(env: BuildEnvironment) -> list[Source]:
+    """Return this build and the records that check claims, each with its verdicts."""
+    built, sources = claims_of_build(env), []
+    if built:
+        sources.append(Source.of(f"{_data(built)}, this build", built, _table4_of_build()))
+    for recipe, record in columns(env).values():
+        claims = record.claims if record else {}
+        found = [(name, claim) for name, of_notebook in claims.items() for claim in of_notebook]
+        table4 = record.table(TABLE4) if record else None
+        sources.append(Source.of(recipe.about, found, table4))
+    return sources
+
+
+def _table4_of_build() -> pd.DataFrame | None:
+    page = ROOT / "book" / "notebooks" / f"{TABLE4}.ipynb"
+    folder = results_of(json.loads(page.read_text(encoding="utf-8"))) if page.is_file() else None
+    path = folder / f"{TABLE4}.csv" if folder else None
+    return pd.read_csv(path) if path and path.is_file() else None
 
 
 class Columns(SphinxDirective):
@@ -203,12 +217,12 @@ def _place(name: str) -> list[str]:
     return re.findall(r"[a-z]+|\d+", name)[:2]
 
 
-def _effects(sources: list[Source]) -> list[forest.Effect]:
-    """Return the claims about differences of mAP, in the paper's order."""
+def _effects(sources: list[Source], notebook: str = "") -> list[forest.Effect]:
+    """Return the claims about differences of mAP, in the paper's order, of all notebooks or of one."""
     found = []
     for source in sources:
         for (name, preset, text), (claim, _) in source.claims.items():
-            if claim["unit"] == "points":
+            if claim["unit"] == "points" and notebook in ("", name):
                 printed = re.fullmatch(r"[+-]\d+\.\d+", claim["published"])
                 published = float(printed[0]) if printed else None
                 effect = preset, f"{in_paper(name)}: {text}", source.about, *claim["effect"], published
@@ -316,6 +330,7 @@ def add_recorded(app: Sphinx, docname: str, content: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all with Sphinx."""
     app.add_directive("reproduction", Reproduction)
+    app.add_directive("forest", Forest)
     app.add_directive("columns", Columns)
     app.add_directive("recorded", Recorded)
     app.add_directive("ranking", Ranking)

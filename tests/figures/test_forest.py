@@ -11,7 +11,7 @@ def test_each_effect_is_a_point_on_its_interval():
         Effect("released", "r matters", "simulated", 0.2, -0.1, 0.5, None),
         Effect("paper", "it helps", "real", 4.0, 3.0, 5.0, 2.1),
     ]
-    figure = effects(found)
+    figure = effects(found, ["simulated", "not run", "real"])
     paper, released = figure.axes
     assert (paper.get_title(), released.get_title()) == ("paper", "released")
     assert [label.get_text() for label in paper.get_yticklabels()] == ["it helps", "r matters"]
@@ -19,7 +19,7 @@ def test_each_effect_is_a_point_on_its_interval():
         line for line in released.get_lines() if len(line.get_xdata()) == 2 and line.get_color() in DATA
     ]
     assert [list(line.get_xdata()) for line in intervals] == [[0.5, 1.5], [-3.0, 1.0], [-0.1, 0.5]]
-    assert [line.get_color() for line in intervals] == [DATA[0], DATA[1], DATA[0]]
+    assert [line.get_color() for line in intervals] == [DATA[0], DATA[2], DATA[0]]
     points = [line for line in released.get_lines() if line.get_marker() == "o"]
     assert [line.get_xdata()[0] for line in points] == approx([1.0, -1.0, 0.2])
     # Two data sets of a claim stand apart, and both nearer to their claim than to the next.
