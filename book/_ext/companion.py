@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 import textwrap
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -19,10 +21,12 @@ from docutils.parsers.rst import directives
 from pylatexenc.latex2text import LatexNodes2Text
 from settings_page import settings_of
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
+from dgam_core import __version__
 from dgam_core.experiments.claims import verdicts
 from dgam_core.experiments.records import glued
 
@@ -310,11 +314,22 @@ def launch_sources(
                 button["url"] = f"{hub}?urlpath=lab/tree/{notebook}"
 
 
+def sign(app: Sphinx, config: Config) -> None:
+    """Let every page end with what made it: version, commit, licence and date."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    version = f"Version {__version__}" + (f", commit {commit}" if commit else "")
+    built = datetime.now(UTC).date().isoformat()
+    config.html_theme_options["extra_footer"] = f"<p>{version}. MIT licence. Built on {built}.</p>"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all with Sphinx."""
     app.add_directive("equation", Equation)
     app.add_directive("equation-tests", EquationTests)
     app.add_directive("claims", Claims)
+    app.connect("config-inited", sign)
     app.connect("source-read", add_downloads)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", make_accessible, priority=900)  # after the theme

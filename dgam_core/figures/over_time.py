@@ -117,7 +117,7 @@ def of_detections(
         below.broken_barh(spans, (y + 0.35, 0.12), color=KINDS["action"])
     below.set_yticks(range(len(labels)), labels)
     below.set(ylim=(max(len(labels), 1) - 0.45, -0.5), xlim=(0, video.duration_s))
-    below.set_xlabel("time (s); blue: detected, the surer the darker; green line: annotated")
+    below.set_xlabel("time (s); blue: detected, darker means more confident; green line: annotated")
     figure.suptitle(f"{video.name} ({provenance})")
     return figure
 

@@ -220,6 +220,13 @@ def test_equations_fit_a_page_and_paper(opened):
     opened.emulate_media(media="screen")
 
 
+def test_a_page_says_what_made_it(opened):
+    if "/book/" in opened.url:
+        footer = opened.locator(".bd-footer-content").inner_text()
+        made = r"Version \d+\.\d+\.\d+(, commit \w+)?\. MIT licence\. Built on \d{4}-\d\d-\d\d\."
+        assert re.search(made, footer)
+
+
 def test_what_stands_around_a_page_leads_nowhere_else(opened, address):
     """Links to other hosts are those of the text, or to the repository that the configuration names."""
     links = "all => all.filter(a => !a.closest('article')).map(a => a.href)"
