@@ -207,8 +207,7 @@ def propose(outputs: Outputs, other: Outputs, settings: LocalizationSettings) ->
 
     Args:
         outputs: outputs of the stream.
-        other: outputs of the other stream, or of the same one where there is none; only the released code's
-            score depends on them.
+        other: those of the other stream, or again the same, which the released code's score depends on.
         settings: settings, resolved for the stream.
     """
     lam = outputs.attention.astype(np.float64)

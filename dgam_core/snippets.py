@@ -64,10 +64,8 @@ class DataSet:
         videos: all videos; `subset` is "train" or "test".
         features: stream → video name → array (T, D), in memory or read when asked for.
         kinds: video name → what each snippet shows, (T,) of `Kind`; empty for real data.
-        snippet_classes: video name → class of its action or context, an index into `classes`, −1 in the
-            background, (T,) int16; empty for real data.
-        networks: stream → digest of the weights of the network that made its features; without the streams
-            of which that is unknown.
+        snippet_classes: video name → index into `classes`, −1 in the background, (T,); empty for real data.
+        networks: stream → digest of the network that made its features, where it is known.
         digest: SHA-256 of the contents where they are stored; "" for a data set in memory.
     """
 

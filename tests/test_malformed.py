@@ -124,9 +124,9 @@ CASES = [
     (link_out, B, "b/features/train/rgb/v0.npy: the video 'v0' leads out of b/features; keep its file inside"),
     # Lists of videos.
     (lambda: Path("b/split_test.txt").unlink(), B, "b/split_test.txt: cannot be read: No such file or directory"),
-    (lambda: np.save("b/split_test.txt", 1) or Path("b/split_test.txt.npy").rename("b/split_test.txt"), B, "b/split_test.txt: cannot be read: not a text file"),
-    (text("b/split_test.txt", "v2 v1"), B, "b: the video 'v1' is listed twice; keep it once, in one subset"),
-    (text("b/split_test.txt", "v2 v9"), B, "b: the annotations lack the video 'v9'"),
+    (lambda: np.save("b/split_test.txt", 1) or Path("b/split_test.txt.npy").rename("b/split_test.txt"), B, "b/split_test.txt: cannot be read: not text in UTF-8"),
+    (text("b/split_test.txt", "v2\nv1"), B, "b: the video 'v1' is listed twice; keep it once, in one subset"),
+    (text("b/split_test.txt", "v2\nv9"), B, "b: the annotations lack the video 'v9'"),
     (text("b/split_test.txt", "../../v2"), B, "b: the annotations lack the video '../../v2'"),
     # Annotations.
     (cut("b/gt.json", 0.5), B, "b/gt.json: is not valid JSON in database, 'v1': parse error: premature EOF"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,16 +66,45 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
     return annotations
 
 
-def train_and_test(annotations: Mapping[str, Annotation]) -> dict[str, Annotation]:
+TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation"), ("test", "testing")
+
+
+def train_and_test(annotations: Mapping[str, Annotation], origin: Path) -> dict[str, Annotation]:
     """Call the subset that is tested on "test", and all others "train".
 
-    It is the one called test, or validation where there is none.
+    It is the one called test or testing, or the validation videos where there is none. Testing videos that
+    nobody has annotated, such as ActivityNet's, are left out where there are validation videos; a warning
+    says how many, and another one where no video is tested on.
+
+    Args:
+        annotations: video → annotation, its subset as a file calls it.
+        origin: that file, for messages.
+    Raises:
+        InputError: a video has no subset, or one of another name.
     """
-    present = {annotation.subset for annotation in annotations.values()}
-    tested = "test" if "test" in present else "validation"
+    subsets = {name: annotation.subset.strip().casefold() for name, annotation in annotations.items()}
+    for name, subset in subsets.items():
+        if subset not in (*TRAIN, *VALIDATION, *TEST):
+            called = f"the subset {annotations[name].subset!r}" if subset else "no subset"
+            known = ", ".join((*TRAIN, *VALIDATION, *TEST))
+            raise InputError(f"{origin}: video {name!r} has {called}; it should be one of {known}")
+    bare = [name for name, subset in subsets.items() if subset in TEST and not annotations[name].labels]
+    if any(subset in VALIDATION for subset in subsets.values()) and len(bare) == sum(
+        subset in TEST for subset in subsets.values()
+    ):
+        subsets = {name: subset for name, subset in subsets.items() if subset not in TEST}
+        if bare:
+            warnings.warn(
+                f"{origin}: {len(bare)} testing videos without annotations are left out, such as "
+                f"{min(bare)!r}",
+                stacklevel=2,
+            )
+    tested = TEST if any(subset in TEST for subset in subsets.values()) else VALIDATION
+    if not any(subset in tested for subset in subsets.values()):
+        warnings.warn(f"{origin}: no video is in a test or validation subset; all train", stacklevel=2)
     return {
-        name: replace(annotation, subset="test" if annotation.subset == tested else "train")
-        for name, annotation in annotations.items()
+        name: replace(annotations[name], subset="test" if subset in tested else "train")
+        for name, subset in subsets.items()
     }
 
 
@@ -98,7 +128,8 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
 
     Args:
         path: the file; segments may be numbers or strings of numbers, in seconds.
-        subset: which subset; without it "test" if there is one, else "validation", else the only one.
+        subset: which subset; without it test (or testing) if it has annotations, else validation (or val),
+            else the only one. The case of letters does not matter.
     Raises:
         InputError: the file cannot be read, an entry is wrong, the subset has no segment, or none is
             named and the file has several but neither "test" nor "validation".
@@ -109,13 +140,18 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
         name = entry.get("subset")
         if not isinstance(name, str):
             raise InputError(f"{path}: video {video!r} has no subset")
-        subsets.setdefault(name, {})[video] = entry
+        subsets.setdefault(name.strip().casefold(), {})[video] = entry
     present = ", ".join(map(repr, subsets)) or "no video"
     if subset is None:
-        usual = [name for name in ("test", "validation") if name in subsets]
+        usual = [
+            name
+            for name in (*TEST, *VALIDATION)
+            if any(entry.get("annotations") for entry in subsets.get(name, {}).values())
+        ]
         if not usual and len(subsets) > 1:
             raise InputError(f"{path}: has several subsets, {present}; say which one to evaluate against")
         subset = next(iter(usual or subsets), "test")
+    subset = subset.strip().casefold()
     if subset not in subsets:
         raise InputError(f"{path}: has no subset {subset!r}; it has {present}")
     segments = SegmentTable.from_rows(
@@ -166,7 +202,7 @@ def read_ambiguous(path: Path) -> SegmentTable:
     """
     rows: list[Row] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
-        words, at = line.split(), f"{path}: line {number}"
+        words, at = line.strip().rsplit(maxsplit=2), f"{path}: line {number}"
         if len(words) != 3:
             raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
         rows.append((words[0], AMBIGUOUS, *_ordered_segment(words[1:], at), 0.0))

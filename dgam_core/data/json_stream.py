@@ -1,12 +1,15 @@
 """JSON files of any size, read piece by piece."""
 
+import codecs
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ijson
 
 from dgam_core.errors import InputError
+from dgam_core.system.files import UTF16_MARKS
 
 MAX_DEPTH = 100  # levels of nesting; detections and annotations have five
 
@@ -23,15 +26,28 @@ def stream_object(path: Path, name: str) -> Iterator[tuple[str, Any]]:
     builder = _Builder(path, name)
     try:
         with Path(path).open("rb") as file:
+            _skip_mark(path, file)
             for event, value in ijson.basic_parse(file, use_float=True):
                 if (done := builder.take(event, value)) is not None:
                     yield done
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except ijson.JSONError as error:
-        raise InputError(f"{path}: is not valid JSON{builder.place()}: {_reason(error)}") from None
+        reason = _reason(error)
+        if re.search(rb"[:,\[]\s*-?(NaN|Infinity)\b", Path(path).read_bytes()):
+            reason = "it holds NaN or Infinity, which are not numbers of JSON; leave them out"
+        raise InputError(f"{path}: is not valid JSON{builder.place()}: {reason}") from None
     if not builder.seen:
         raise InputError(f'{path}: "{name}" should be an object {{…}}, not missing')
+
+
+def _skip_mark(path: Path, file: BinaryIO) -> None:
+    """Skip the mark that Windows puts before UTF-8; refuse UTF-16 by its own."""
+    start = file.read(len(codecs.BOM_UTF8))
+    if start.startswith(UTF16_MARKS):
+        raise InputError(f"{path}: is text in UTF-16; save it as UTF-8")
+    if start != codecs.BOM_UTF8:
+        file.seek(0)
 
 
 def _reason(error: Exception) -> str:

@@ -190,8 +190,7 @@ def _annotations(path: Path | None, videos: Mapping[str, VideoFile]) -> dict[str
     annotations = read_annotations(path)
     if missing := [name for name in videos if name not in annotations]:
         raise InputError(f"{path}: lacks the video {missing[0]!r}")
-    annotations = train_and_test(annotations)
-    return {name: annotations[name] for name in videos}
+    return train_and_test({name: annotations[name] for name in videos}, path)
 
 
 def _data_set(

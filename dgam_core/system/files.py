@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import codecs
 import errno
 import os
 import re
@@ -11,18 +12,32 @@ from pathlib import Path
 
 from dgam_core.errors import InputError
 
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
 
 def read_text(path: Path) -> str:
-    """Read a text file.
+    """Read a text file, with or without the mark that Windows puts before UTF-8.
 
     Raises:
         InputError: the file cannot be read, or is not text in UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        if content.startswith(UTF16_MARKS):
+            raise InputError(f"{path}: cannot be read: is text in UTF-16; save it as UTF-8")
+        return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
+        reason = getattr(error, "strerror", None) or "not text in UTF-8"
         raise InputError(f"{path}: cannot be read: {reason}") from None
+
+
+def read_names(path: Path) -> list[str]:
+    """Read a list of names, one per line, which may have blanks within; blank lines are skipped.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -53,15 +54,15 @@ def test_subset_is_test_or_validation_or_the_only_one(tmp_path, subsets, chosen)
 def test_a_subset_is_not_guessed_among_several(tmp_path):
     row = {"label": "jump", "segment": [0, 1]}
     path = write(
-        tmp_path / "gt.json", {"database": {"a": video(row, subset="train"), "b": video(row, subset="val")}}
+        tmp_path / "gt.json", {"database": {"a": video(row, subset="train"), "b": video(row, subset="dev")}}
     )
     with pytest.raises(InputError) as error:
         read_ground_truth(path)
     assert (
-        str(error.value) == f"{path}: has several subsets, 'train', 'val'; say which one to evaluate against"
+        str(error.value) == f"{path}: has several subsets, 'train', 'dev'; say which one to evaluate against"
     )
-    assert read_ground_truth(path, "val").videos == ("b",)
-    with pytest.raises(InputError, match="has no subset ''; it has 'train', 'val'"):
+    assert read_ground_truth(path, "dev").videos == ("b",)
+    with pytest.raises(InputError, match="has no subset ''; it has 'train', 'dev'"):
         read_ground_truth(path, "")
 
 
@@ -110,7 +111,7 @@ def one(**changes):
         ),
         (
             one(score=float("nan")),
-            "d.json: is not valid JSON in results, 'v1', entry 1: lexical error: invalid char in json text.",
+            "d.json: is not valid JSON in results, 'v1', entry 1: it holds NaN or Infinity, which are",
         ),
         (
             one(score=10**400),
@@ -167,7 +168,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"none.json: cannot be read: No such file"):
         read_detections(tmp_path / "none.json")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="is not valid JSON: lexical error: invalid"):
+    with pytest.raises(InputError, match="is text in UTF-16; save it as UTF-8"):
         read_detections(tmp_path / "bytes.json")
     path = write(tmp_path / "gt.json", {"database": {"a": video({"label": "x", "segment": [0, 1]})}})
     with pytest.raises(InputError, match="has no subset 'val'; it has 'test'"):
@@ -226,12 +227,57 @@ def test_annotations_that_cannot_be_read_get_a_sentence(tmp_path, entry, sentenc
 
 
 def test_the_test_subset_is_called_test_or_else_validation():
-    def renamed(*subsets):
-        annotations = {subset: Annotation(subset, (), (), None, None) for subset in subsets}
-        return [annotation.subset for annotation in train_and_test(annotations).values()]
-
     assert renamed("validation", "test") == ["train", "test"]
-    assert renamed("training", "validation", "") == ["train", "test", "train"]
+    assert renamed("training", "validation", "training") == ["train", "test", "train"]
+    assert renamed("Train", "Test") == ["train", "test"]
+    assert renamed("TRAINING", "Val", "Testing ") == ["train", "train", "test"]
+    with pytest.warns(UserWarning, match="gt.json: no video is in a test or validation subset; all train"):
+        assert renamed("train") == ["train"]
+
+
+def test_testing_videos_without_annotations_are_left_out_and_counted():
+    with pytest.warns(UserWarning, match="gt.json: 2 testing videos without annotations are left out"):
+        assert renamed("training", "testing", "testing", "validation", labels=(("a",), (), (), ("a",))) == [
+            *("train", "test")
+        ]
+    # One that is annotated among them makes them test videos.
+    assert renamed("training", "testing", "testing", "validation", labels=(("a",), (), ("a",), ("a",))) == [
+        *("train", "test", "test", "train")
+    ]
+
+
+def renamed(*subsets, labels=None):
+    labels = labels or (("a",),) * len(subsets)
+    annotations = {
+        str(i): Annotation(subset, names, (), None, None)
+        for i, (subset, names) in enumerate(zip(subsets, labels, strict=True))
+    }
+    return [annotation.subset for annotation in train_and_test(annotations, Path("gt.json")).values()]
+
+
+@pytest.mark.parametrize(
+    ("subset", "sentence"),
+    [
+        ("", "gt.json: video '1' has no subset; it should be one of train, "),
+        ("dev", "has the subset 'dev'; it"),
+    ],
+)
+def test_other_subsets_are_refused(subset, sentence):
+    with pytest.raises(InputError, match=sentence):
+        renamed("train", subset)
+
+
+def test_the_subset_of_the_ground_truth_is_found_in_any_case(tmp_path):
+    segment = [{"label": "x", "segment": [0, 1]}]
+    path = gt(
+        tmp_path,
+        a={"subset": "Testing", "annotations": []},
+        b={"subset": "VALIDATION", "annotations": segment},
+        c={"subset": "Training", "annotations": segment},
+    )
+    assert read_ground_truth(path).videos == ("b",)  # nobody has annotated the testing video
+    assert read_ground_truth(path, "training").videos == ("c",)
+    assert read_ground_truth(path, "Training").videos == ("c",)
 
 
 def test_real_annotations(shared_data):

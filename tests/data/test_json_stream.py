@@ -59,3 +59,19 @@ def test_what_cannot_be_trusted_is_refused_in_a_sentence(tmp_path, text, sentenc
 def test_ten_levels_are_not_too_many(tmp_path):
     content = {"external_data": json.loads('{"x": ' * 10 + "1" + "}" * 10), "results": {"a": []}}
     assert list(stream_object(write(tmp_path / "x.json", content), "results")) == [("a", [])]
+
+
+def test_the_mark_of_windows_is_skipped(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"results": {"a": 1}}', encoding="utf-8-sig")
+    assert list(stream_object(path, "results")) == [("a", 1)]
+    path.write_text('{"results": {"a": 1}}', encoding="utf-16")
+    with pytest.raises(InputError, match=r"x.json: is text in UTF-16; save it as UTF-8"):
+        list(stream_object(path, "results"))
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "[1, NaN]"])
+def test_what_json_has_no_number_for_is_named(tmp_path, value):
+    path = write(tmp_path / "x.json", f'{{"results": {{"a": {value}}}}}')
+    with pytest.raises(InputError, match="it holds NaN or Infinity, which are not numbers of JSON"):
+        list(stream_object(path, "results"))

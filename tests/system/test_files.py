@@ -1,9 +1,10 @@
+import codecs
 import stat
 
 import pytest
 
 from dgam_core.errors import InputError
-from dgam_core.system.files import whole_file, whole_folder
+from dgam_core.system.files import read_names, read_text, whole_file, whole_folder
 
 
 def test_a_file_appears_when_the_block_succeeds(tmp_path):
@@ -44,3 +45,20 @@ def test_of_two_folders_of_one_name_the_first_stays(tmp_path):
             (theirs / "x").write_text("theirs")
     assert (tmp_path / "run" / "x").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_a_list_has_a_name_per_line(tmp_path, mark):
+    path = tmp_path / "names.txt"
+    path.write_bytes(mark + "bench press_0\r\n\n  é \nlast".encode())
+    assert read_names(path) == ["bench press_0", "é", "last"]
+
+
+def test_text_in_another_encoding_gets_a_sentence(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("a", encoding="utf-16")
+    with pytest.raises(InputError, match=r"names.txt: cannot be read: is text in UTF-16; save it as UTF-8"):
+        read_text(path)
+    path.write_bytes("é".encode("latin-1"))
+    with pytest.raises(InputError, match=r"names.txt: cannot be read: not text in UTF-8"):
+        read_text(path)

@@ -13,7 +13,7 @@ from dgam_core.data.layouts.common import (
 )
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
-from dgam_core.system.files import read_text
+from dgam_core.system.files import read_names
 
 USUAL_STRIDE_FRAMES = 4  # of the THUMOS14 features in circulation
 
@@ -35,9 +35,11 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     folder = only_match(root, "*features*")
     files = [file for file in folder.iterdir() if file.suffix in (".npy", ".npz", ".pt")]
     missing_files = root / "missing_files.txt"
-    left_out = set(read_text(missing_files).split()) if missing_files.is_file() else set()
+    left_out = set(read_names(missing_files)) if missing_files.is_file() else set()
     annotated = read_annotations(annotation_file)
-    of_videos = train_and_test({name: annotated[name] for name in annotated if name not in left_out})
+    of_videos = train_and_test(
+        {name: annotated[name] for name in annotated if name not in left_out}, annotation_file
+    )
     # Training videos come first, and the digest covers the order.
     annotations = dict(sorted(of_videos.items(), key=lambda item: item[1].subset == "test"))
     paths = {name: file_of_video(folder, _file_of(name, files, folder), name) for name in annotations}

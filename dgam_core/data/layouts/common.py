@@ -17,7 +17,7 @@ from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.pickles import read_torch
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video
-from dgam_core.system.files import read_text
+from dgam_core.system.files import read_names
 
 # What nearly every THUMOS14 and ActivityNet feature set in circulation was extracted with.
 USUAL_FPS, USUAL_SNIPPET_FRAMES = 25.0, 16
@@ -48,7 +48,7 @@ def read_splits(root: Path, features: Iterable[Path]) -> dict[str, Annotation]:
         InputError: a file cannot be read, or a video is listed twice or not annotated.
     """
     annotations = read_annotations(root / "gt.json")
-    listed = {subset: read_text(root / f"split_{subset}.txt").split() for subset in ("train", "test")}
+    listed = {subset: read_names(root / f"split_{subset}.txt") for subset in ("train", "test")}
     names = [*listed["train"], *listed["test"]]
     check_names(root, names, annotations)
     warn_left_over(root, "features", {path.stem for path in features} - set(names))

@@ -20,7 +20,7 @@ from dgam_core.data.layouts.common import (
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
-from dgam_core.system.files import read_text
+from dgam_core.system.files import read_names
 
 
 def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None = None) -> DataSet:
@@ -39,7 +39,7 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
     """
     annotations = read_annotations(only_match(root / "test_data", "gt*.json"))
     hot = {subset: _labels(root / f"{subset}_data" / f"{subset}_labels.npy") for subset in ("train", "test")}
-    test_names = read_text(only_match(root / "test_data", "*_test_vid_list.txt")).split()
+    test_names = read_names(only_match(root / "test_data", "*_test_vid_list.txt"))
     names = {"train": [f"train_{i + 1:04d}" for i in range(len(hot["train"]))], "test": test_names}
     annotations |= dict.fromkeys(names["train"], Annotation("train", (), (), None, None))
     check_names(root, [*names["train"], *test_names], annotations)

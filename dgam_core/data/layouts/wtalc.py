@@ -66,4 +66,4 @@ def read_wtalc_annotations(folder: Path) -> dict[str, Annotation]:
         duration_s = float(np.asarray(values["duration"][i]).reshape(-1)[0])
         annotations[name] = Annotation(text_of(values["subset"][i]), video_labels, segments, duration_s, None)
     check_names(folder, names, annotations)
-    return train_and_test(annotations)
+    return train_and_test(annotations, folder)

@@ -19,7 +19,7 @@ def test_features_of_another_width_are_one_stream(tmp_path, tiny):
 def test_a_listed_video_needs_annotations(tmp_path, wide):
     root = export_acmnet(wide, tmp_path)
     np.save(root / "test/v9.npy", np.zeros((3, 2048)))
-    (root / "split_test.txt").write_text("v2 v9")
+    (root / "split_test.txt").write_text("v2\nv9")
     with pytest.raises(InputError, match="the annotations lack the video 'v9'"):
         read_acmnet(root)
 

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 
 from dgam_core.data.layouts.actionformer import read_actionformer
@@ -51,3 +53,13 @@ def test_what_is_wrong_gets_a_sentence(tmp_path, wide, change, sentence):
     change(root)
     with pytest.raises(InputError, match=sentence):
         read_actionformer(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"), [("af_small", (6, 6)), ("a_TT", (8, 4)), ("a_val", (8, 4)), ("a_TrVaTe", (8, 4))]
+)
+def test_no_test_video_of_the_reported_folders_trains(shared_data, name, counts):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = read_actionformer(shared_data / "reports" / name)
+    assert tuple(len(data.subset(subset)) for subset in ("train", "test")) == counts

@@ -94,3 +94,12 @@ def test_what_exists_is_not_overwritten_and_nothing_is_half_written(tmp_path, ti
     with pytest.raises(KeyError):
         write_basnet(tmp_path / "other", broken)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", ["b_spaces", "b_bomjson", "b_bomsplit"])
+def test_reported_folders_with_blanks_and_marks_are_read_and_go_round(shared_data, tmp_path, name):
+    data = read_basnet(shared_data / "reports" / name)
+    assert len(data.subset("train")) == 8
+    write_basnet(tmp_path / "again", data)
+    again = read_basnet(tmp_path / "again")
+    assert [video.name for video in again.videos] == [video.name for video in data.videos]
