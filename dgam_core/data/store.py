@@ -93,7 +93,7 @@ def _rounded(values: NDArray[Any], what: str) -> NDArray[np.float16]:
 
 def float16_error(path: Path) -> float | None:
     """Return the largest difference that rounding to float16 made in a store; None if it was not done."""
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         value = file.attrs.get("float16_error")
     return None if value is None else float(value)
 
@@ -123,7 +123,10 @@ def read(path: Path) -> DataSet:
     if not path.is_file():
         raise InputError(f"{path}: no such file; make a store with `dgam import` or `dgam simulate`")
     try:
-        file = h5py.File(path, "r")
+        # A store is renamed whole and then only read; some network file systems refuse locks.
+        file = h5py.File(path, "r", locking=False)
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; ask its owner to allow it") from None
     except OSError:
         raise InputError(f"{path}: is not a readable HDF5 file; make it again with `dgam import`") from None
     with file:
@@ -177,7 +180,7 @@ class _StoreFile:
 
     @cached_property
     def _file(self) -> h5py.File:
-        return h5py.File(self._path, "r")
+        return h5py.File(self._path, "r", locking=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _StoreFile, (self._path,)  # an open file stays where it is

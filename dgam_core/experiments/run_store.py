@@ -153,8 +153,9 @@ def _write(
     settings = yaml.safe_dump(spec.settings.model_dump(), sort_keys=False)
     (folder / "settings.yaml").write_text(settings, encoding="utf-8")
     (folder / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    safetensors.torch.save_file(trained.weights, folder / "weights.safetensors")
-    safetensors.torch.save_file(trained.checkpoints.weights, folder / f"{CHECKPOINTS}.safetensors")
+    for name, tensors in (("weights", trained.weights), (CHECKPOINTS, trained.checkpoints.weights)):
+        # safetensors' own files are for nobody else to read, whatever the umask.
+        (folder / f"{name}.safetensors").write_bytes(safetensors.torch.save(dict(tensors)))
     with h5py.File(folder / "curves.h5", "w") as file:
         losses = file.create_group("losses")
         for name, values in trained.curves.items():
@@ -174,10 +175,18 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def is_sound(folder: Path) -> bool:
-    """Return whether a run exists and all its files are as they were written."""
+    """Return whether a run exists and all its files are as they were written.
+
+    Raises:
+        InputError: it may not be read, which does not say that it is damaged.
+    """
     try:
         known = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         return bool(known == _checksums(folder))
+    except PermissionError as error:
+        raise InputError(
+            f"{error.filename}: cannot be read: {error.strerror}; its owner can allow it with `chmod -R a+rX`"
+        ) from None
     except (OSError, ValueError):
         return False
 
@@ -196,7 +205,7 @@ def read(folder: Path) -> Run:
     weights = safetensors.torch.load_file(folder / "weights.safetensors")
     name = CHECKPOINTS if (folder / f"{CHECKPOINTS}.safetensors").is_file() else OLD_CHECKPOINTS
     snapshots = safetensors.torch.load_file(folder / f"{name}.safetensors")
-    with h5py.File(folder / "curves.h5", "r") as file:
+    with h5py.File(folder / "curves.h5", "r", locking=False) as file:
         curves = {loss: values[:] for loss, values in file["losses"].items()}
         checkpoints = Checkpoints(file[f"{name}/epochs"][:], file[f"{name}/held_out"][:], snapshots)
         features = None

@@ -282,17 +282,23 @@ def test_an_imported_checkpoint_says_which_features_it_expects(tmp_path, tiny, p
 
 
 def test_a_terminated_import_leaves_nothing(tmp_path):
-    process = subprocess.Popen(
-        [DGAM, "simulate", "thumos14", "x.h5", "--scale", "paper"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    until = time.monotonic() + 60
-    while not list(tmp_path.iterdir()) and time.monotonic() < until:
-        time.sleep(0.01)
-    process.terminate()
-    message = process.communicate(timeout=60)[1]
+    for _ in range(3):
+        process = subprocess.Popen(
+            [DGAM, "simulate", "thumos14", "x.h5", "--scale", "paper"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.terminate()
+        message = process.communicate(timeout=60)[1]
+        if process.returncode:
+            break
+        # Python drops an interrupt that comes while it finalizes an object: the work went on, to its end.
+        assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+        (tmp_path / "x.h5").unlink()
     assert process.returncode == 1
     assert "dgam: interrupted" in message
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,9 @@
 import ast
+import errno
 import json
+import os
 import shutil
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +213,24 @@ def test_the_record_is_plain_json(tmp_path, tiny, specs):
     obtain.obtain(tmp_path, tiny, specs[:1])
     content = json.loads((tmp_path / specs[0].digest / "record.json").read_text())
     assert content["digest"] == specs[0].digest
+
+
+def test_other_users_can_read_a_run_where_the_umask_lets_them(tmp_path, tiny, settings):
+    before = os.umask(0o022)
+    try:
+        spec = run_store.specify(tiny, "rgb", 0, settings, torch.device("cpu"))
+        (trained,) = train.train(train.Job(tiny, "rgb", [spec.settings], [0], torch.device("cpu")))
+        run_store.write(tmp_path, tiny, [(spec, trained)], 1.0)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / spec.digest).iterdir()}
+    assert set(modes.values()) == {0o644}, modes
+
+
+def test_a_run_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def forbidden(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.read_text", forbidden)
+    with pytest.raises(InputError, match=r"checksums.json: cannot be read: Permission denied; its owner"):
+        run_store.is_sound(tmp_path)

@@ -157,10 +157,12 @@ def check_shape(shape: tuple[int, ...], what: object) -> tuple[int, int]:
     """Return the shape (T, D) of features; `what` names them in the error.
 
     Raises:
-        InputError: the shape is another.
+        InputError: the shape is another, or there is no snippet.
     """
     if len(shape) != 2:
         raise InputError(f"{what}: has the shape {shape}; it should be (snippets, dimensions)")
+    if not shape[0]:
+        raise InputError(f"{what}: has no snippet; extract it again, or leave the video out")
     return shape[0], shape[1]
 
 

@@ -103,3 +103,11 @@ def test_reported_folders_with_blanks_and_marks_are_read_and_go_round(shared_dat
     write_basnet(tmp_path / "again", data)
     again = read_basnet(tmp_path / "again")
     assert [video.name for video in again.videos] == [video.name for video in data.videos]
+
+
+def test_a_video_without_snippets_is_named(root, tiny):
+    name = tiny.videos[0].name
+    np.save(root / f"features/train/rgb/{name}.npy", np.zeros((0, 5), dtype=np.float32))
+    np.save(root / f"features/train/flow/{name}.npy", np.zeros((0, 4), dtype=np.float32))
+    with pytest.raises(InputError, match=rf"{name}.npy: has no snippet; extract it again"):
+        read_basnet(root)
