@@ -105,7 +105,7 @@ if config.get("layout"):
         log:
             f"{RESULTS}/logs/import.log",
         shell:
-            "dgam import {config[layout]} {input} {output} 2> >(tee {log} >&2)"
+            "dgam import {config[layout]:q} {input:q} {output:q} 2> >(tee {log:q} >&2)"
 
 
 checkpoint plan:
@@ -122,7 +122,7 @@ checkpoint plan:
     log:
         f"{RESULTS}/logs/plan.log",
     shell:
-        "dgam batch plan {input.files} --parameters {params.parameters:q} --out {output} 2> >(tee {log} >&2)"
+        "dgam batch plan {input.files:q} --parameters {params.parameters:q} --out {output:q} 2> >(tee {log:q} >&2)"
 
 
 def planned():
@@ -160,7 +160,7 @@ rule train:
         runtime=needs("minutes"),
         gpu=needs("gpus"),
     shell:
-        "dgam batch train {input} {wildcards.job} --threads {threads} --out {output} 2> >(tee {log} >&2)"
+        "dgam batch train {input:q} {wildcards.job} --threads {threads} --out {output:q} 2> >(tee {log:q} >&2)"
 
 
 rule notebook:
@@ -187,8 +187,8 @@ rule notebook:
         runtime=120,
         gpu=int(config.get("device") == "cuda"),
     shell:
-        "dgam batch run {input.notebook} {output} --params {input.params} --parameters {params.parameters:q}"
-        " --cell-timeout {CELL_S} 2> >(tee {log} >&2)"
+        "dgam batch run {input.notebook:q} {output:q} --params {input.params:q} --parameters {params.parameters:q}"
+        " --cell-timeout {CELL_S} 2> >(tee {log:q} >&2)"
 
 
 if SWEEP:
@@ -203,7 +203,7 @@ if SWEEP:
         message:
             f"sweep {SWEEP}"
         params:
-            given=" ".join(f"--{name} {PARAMETERS[name]}" for name in ("dataset", "device") if name in PARAMETERS),
+            given=[f"--{name}={PARAMETERS[name]}" for name in ("dataset", "device") if name in PARAMETERS],
             code=CODE,
         log:
             f"{RESULTS}/logs/sweep_{SWEEP}.log",
@@ -212,7 +212,7 @@ if SWEEP:
             runtime=120,
             gpu=int(config.get("device") == "cuda"),
         shell:
-            "dgam sweep {input.params} {params.given} 2> >(tee {log} >&2)"
+            "dgam sweep {input.params:q} {params.given:q} 2> >(tee {log:q} >&2)"
 
 
 rule site:
@@ -233,4 +233,4 @@ rule site:
     log:
         f"{RESULTS}/logs/site.log",
     shell:
-        "dgam batch site {input.notebooks} 2> >(tee {log} >&2)"
+        "dgam batch site {input.notebooks:q} 2> >(tee {log:q} >&2)"

@@ -37,9 +37,9 @@ def test_features_are_imported_first_and_parameters_are_those_of_all_notebooks(p
     from tests.data.layouts.exports import export_basnet
 
     (project / "tiny.h5").unlink()
-    (project / "features").mkdir()
-    export_basnet(tiny, project / "features")
-    status, said = finish(project, "layout=basnet", "source=features", "seeds=[3]")
+    (project / "my features").mkdir()
+    export_basnet(tiny, project / "my features")
+    status, said = finish(project, "layout=basnet", "source=my features", "seeds=[3]")
     assert status == 0, said
     assert set(tables(project)) == {f"{name}.csv" for name in NAMES}
     assert {run_store.read(path).record["spec"]["seed"] for path in store_of(project).values()} == {3}
