@@ -37,7 +37,7 @@ def test_right_values_pass():
     ("content", "sentence"),
     [
         (None, "cannot be read: No such file or directory"),
-        (b"\xff", "cannot be read: not a text file"),
+        (b"\xff", "cannot be read: not text in UTF-8"),
         (b"a: [", "is not valid YAML"),
         (b"- a", "should hold names and values"),
         (b"1: a", "should hold names and values"),
