@@ -3,6 +3,7 @@
 Exit status 0 on success, 2 on bad input or usage with one sentence on stderr, 1 otherwise.
 """
 
+import io
 import json
 import os
 import signal
@@ -281,6 +282,9 @@ def _warn(message: Warning | str, *_: Any) -> None:
 def main() -> None:
     """Run the command and exit with its status."""
     warnings.showwarning = _warn  # type: ignore[assignment]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a name
+            stream.reconfigure(errors="backslashreplace")
     # A batch system ends a job by SIGTERM: clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -281,6 +281,15 @@ def test_an_imported_checkpoint_says_which_features_it_expects(tmp_path, tiny, p
     assert "theirs/rgb.pth: takes 5 dimensions, tiny has 4 in flow" in refused(*wrong, cwd=tmp_path)
 
 
+def test_names_that_a_terminal_cannot_show_are_escaped(tmp_path, tiny):
+    videos = tuple(replace(video, labels=("跳",), segments=()) for video in tiny.videos)
+    store.write(tmp_path / "x.h5", replace(tiny, classes=("跳",), videos=videos))
+    environment = os.environ | {"PYTHONIOENCODING": "iso-8859-1"}
+    done = subprocess.run([DGAM, "inspect", "x.h5"], cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"classes   1: \\u8df3" in done.stdout
+
+
 def test_a_terminated_import_leaves_nothing(tmp_path):
     for _ in range(3):
         process = subprocess.Popen(
