@@ -111,6 +111,7 @@ detections = {
 }
 figure = over_time.of_video(
     video,
+    study.data.snippet_s,
     module_analysis.snippet_kinds(study.data, video, len(logits)),
     attention,
     tcam,

@@ -20,6 +20,7 @@ from dgam_core.system.files import whole_file
 
 def of_video(
     video: Video,
+    snippet_s: float,
     kinds: NDArray[np.str_],
     attention: Mapping[str, Mapping[str, NDArray[np.floating]]],
     class_score: Mapping[str, NDArray[np.floating]],
@@ -30,6 +31,7 @@ def of_video(
 
     Args:
         video: the video.
+        snippet_s: length of a snippet in seconds, which tells where each snippet lies.
         kinds: what each snippet shows, as `module_analysis.snippet_kinds` returns it.
         attention: stream → model ("without" or "with") → λ, (N,).
         class_score: stream → probability of the video's class by the model "with", (N,).
@@ -41,11 +43,12 @@ def of_video(
     figure, axes = plt.subplots(
         len(heights), 1, figsize=(WIDTH_IN, 1.5 * sum(heights)), sharex=True, height_ratios=heights
     )
-    _kinds(axes[0], video.duration_s, kinds)
+    extent_s = video.num_snippets * snippet_s
+    _kinds(axes[0], extent_s, kinds)
     for panel, (stream, models) in zip(axes[1:], attention.items(), strict=False):
         for model, values in models.items():
-            _steps(panel, video.duration_s, values, MODELS[model], f"attention {model}")
-        _steps(panel, video.duration_s, class_score[stream], "black", "class score (with)", linestyle=":")
+            _steps(panel, extent_s, values, MODELS[model], f"attention {model}")
+        _steps(panel, extent_s, class_score[stream], "black", "class score (with)", linestyle=":")
         panel.set(ylim=(-0.05, 1.05), ylabel=stream)
     axes[1].legend(fontsize="x-small", ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     _detections(axes[-1], detections)
@@ -54,8 +57,8 @@ def of_video(
     return figure
 
 
-def _kinds(axes: Axes, duration_s: float, kinds: NDArray[np.str_]) -> None:
-    edges_s = np.linspace(0, duration_s, len(kinds) + 1)
+def _kinds(axes: Axes, extent_s: float, kinds: NDArray[np.str_]) -> None:
+    edges_s = np.linspace(0, extent_s, len(kinds) + 1)
     first, end = runs(kinds).T
     spans = np.stack([edges_s[first], edges_s[end] - edges_s[first]], axis=1)
     for kind in np.unique(kinds).tolist():
@@ -65,9 +68,10 @@ def _kinds(axes: Axes, duration_s: float, kinds: NDArray[np.str_]) -> None:
 
 
 def _steps(
-    axes: Axes, duration_s: float, values: NDArray[np.floating], colour: str, label: str, linestyle: str = "-"
+    axes: Axes, extent_s: float, values: NDArray[np.floating], colour: str, label: str, linestyle: str = "-"
 ) -> None:
-    edges_s = np.linspace(0, duration_s, len(values) + 1)
+    """Draw values of all snippets, which cover `extent_s` seconds, in steps; a video may last longer."""
+    edges_s = np.linspace(0, extent_s, len(values) + 1)
     axes.stairs(values, edges_s, color=colour, label=label, linewidth=1.2, linestyle=linestyle, baseline=None)
 
 
@@ -89,12 +93,17 @@ def _shaded(
 
 
 def of_detections(
-    video: Video, attention: Mapping[str, NDArray[np.floating]], detections: SegmentTable, provenance: str
+    video: Video,
+    snippet_s: float,
+    attention: Mapping[str, NDArray[np.floating]],
+    detections: SegmentTable,
+    provenance: str,
 ) -> Figure:
     """Draw the time line of a video: attention, and detections above annotations, a row per class.
 
     Args:
         video: the video.
+        snippet_s: length of a snippet in seconds, which tells where each snippet lies.
         attention: stream → λ, (N,).
         detections: detections in the video.
         provenance: "simulated" or "measured on real features".
@@ -106,7 +115,7 @@ def of_detections(
         2, 1, figsize=(WIDTH_IN, 2.2 + height_in), sharex=True, height_ratios=[1.3, height_in + 0.2]
     )
     for stream, values in sorted(attention.items()):
-        _steps(above, video.duration_s, values, stream_colour(stream), stream)
+        _steps(above, video.num_snippets * snippet_s, values, stream_colour(stream), stream)
     above.set(ylim=(-0.05, 1.05), ylabel="attention λ")
     above.legend(fontsize="x-small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     highest = detections.score.max(initial=0.0)
@@ -129,7 +138,9 @@ def save_detections(
     folder.mkdir(parents=True, exist_ok=True)
     for video in data.subset("test"):
         attention = {stream: videos[video.name].attention for stream, videos in outputs.items()}
-        figure = of_detections(video, attention, detections.of_video(video.name), data.provenance)
+        figure = of_detections(
+            video, data.snippet_s, attention, detections.of_video(video.name), data.provenance
+        )
         save(folder / f"{video.name}.png", figure)
 
 
@@ -154,7 +165,7 @@ def of_norms(data: DataSet, count: int = 4) -> Figure:
     for axes, video in zip(rows[:, 0], videos, strict=True):
         for stream in data.streams:
             norms = np.linalg.norm(data.load(stream, video.name).astype(np.float32), axis=1)
-            _steps(axes, video.duration_s, norms, stream_colour(stream), stream)
+            _steps(axes, video.num_snippets * data.snippet_s, norms, stream_colour(stream), stream)
         for segment in video.segments:
             axes.axvspan(segment.start_s, segment.end_s, color=KINDS["action"], alpha=0.2, linewidth=0)
         axes.set_title(f"{video.name} ({video.subset})", fontsize="small")

@@ -17,7 +17,7 @@ def test_a_video_has_its_truth_its_attention_and_its_detections(tiny):
     table = SegmentTable.from_rows([("v2", "jump", 2, 4, 0.8), ("v2", "jump", 5, 6, 0.4)])
     detections = {"without": SegmentTable.from_rows([]), "with": table}
     class_score = {"flow": np.full(8, 0.5), "rgb": np.full(8, 0.6)}
-    figure = over_time.of_video(video, kinds, attention, class_score, detections, "simulated")
+    figure = over_time.of_video(video, 1.0, kinds, attention, class_score, detections, "simulated")
     truth, flow, rgb, detected = figure.axes
     assert [t.get_text() for t in truth.get_legend().get_texts()] == ["action", "background", "context"]
     spans = [path.get_extents() for path in truth.collections[0].get_paths()]
@@ -31,6 +31,21 @@ def test_a_video_has_its_truth_its_attention_and_its_detections(tiny):
     assert detected.get_xlabel() == "time (s)"
     assert "jump" in figure.get_suptitle()
     assert "simulated" in figure.get_suptitle()
+
+
+def test_features_shorter_than_the_video_end_where_their_snippets_do(tiny):
+    video = replace(tiny.videos[2], duration_s=16.0)  # 8 snippets of 1 s
+    kinds, values = np.array(["background"] * 7 + ["action"]), np.linspace(0, 1, 8)
+    models = {"rgb": {"with": values}}
+    nothing = SegmentTable.from_rows([])
+    figure = over_time.of_video(video, 1.0, kinds, models, {"rgb": values}, {"with": nothing}, "simulated")
+    truth, rgb, _ = figure.axes
+    (action,) = (path.get_extents() for path in truth.collections[0].get_paths())
+    assert (action.x0, action.x1) == (7, 8)
+    assert rgb.patches[0].get_data().edges.tolist() == list(range(9))
+    assert rgb.get_xlim() == (0, 16)
+    below = over_time.of_detections(video, 1.0, {"rgb": values}, nothing, "simulated")
+    assert below.axes[0].patches[0].get_data().edges.tolist() == list(range(9))
 
 
 @pytest.mark.parametrize("models", [["without", "with"], ["with"]])
@@ -70,7 +85,7 @@ def test_detections_stand_above_the_annotations(tiny):
     video = tiny.videos[2]  # jump from 2 s to 4 s, of 8 s
     rows = [("v2", "jump", 2, 4, 0.8), ("v2", "jump", 5, 6, 0.4), ("v2", "throw", 0, 1, 0.1)]
     attention = {"flow": np.linspace(0, 1, 8), "rgb": np.full(8, 0.5)}
-    figure = over_time.of_detections(video, attention, SegmentTable.from_rows(rows), "simulated")
+    figure = over_time.of_detections(video, 1.0, attention, SegmentTable.from_rows(rows), "simulated")
     above, below = figure.axes
     assert [patch.get_label() for patch in above.patches] == ["flow", "rgb"]
     assert [label.get_text() for label in below.get_yticklabels()] == ["jump", "throw"]
@@ -84,7 +99,9 @@ def test_detections_stand_above_the_annotations(tiny):
 
 def test_nothing_detected_is_a_picture_too(tiny):
     video = replace(tiny.videos[2], segments=(), labels=())
-    figure = over_time.of_detections(video, {"rgb": np.zeros(8)}, SegmentTable.from_rows([]), "simulated")
+    figure = over_time.of_detections(
+        video, 1.0, {"rgb": np.zeros(8)}, SegmentTable.from_rows([]), "simulated"
+    )
     assert figure.axes[1].get_yticklabels() == []
 
 
