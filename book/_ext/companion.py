@@ -28,6 +28,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from dgam_core import __version__
 from dgam_core.experiments.claims import verdicts
+from dgam_core.experiments.places import subfolder_of
 from dgam_core.experiments.records import glued
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,8 +204,12 @@ class Claims(SphinxDirective):
         text = "\n".join(
             [*head, "|---|---|---|---|---|", *rows] if rows else ["*This build has no such results.*"]
         )
-        text = re.sub(r"(?<=[ |])-(?=\d)", "−", text)
-        return self.parse_text_to_nodes(text)
+        return self.parse_text_to_nodes(with_minus(text))
+
+
+def with_minus(text: str) -> str:
+    """Return a table's text with minus signs before its numbers, in place of hyphens."""
+    return re.sub(r"(?<=[ |(])-(?=\d)", "−", text)
 
 
 def claims_of_build(env: BuildEnvironment) -> list[tuple[str, dict[str, Any]]]:
@@ -222,12 +227,18 @@ def claims_of_build(env: BuildEnvironment) -> list[tuple[str, dict[str, Any]]]:
 def claiming_notebooks() -> list[str]:
     """Return the notebooks of the paper's figures and tables, figures first, by number."""
     stems = [path.stem for path in (ROOT / "notebooks").glob("*[0-9]_*.ipynb")]
-    return sorted(stems, key=lambda stem: re.findall(r"[a-z]+|\d+", stem)[:2])
+    return sorted(stems, key=kind_and_number)
+
+
+def kind_and_number(stem: str) -> tuple[str, str]:
+    """Return what a notebook is named after: table4_ablation → ("table", "4")."""
+    kind, number, *_ = re.findall(r"[a-z]+|\d+", stem)
+    return kind, number
 
 
 def in_paper(stem: str) -> str:
     """Return what the paper calls a notebook's figure or table: table4_ablation → Table 4."""
-    kind, number = re.findall(r"[a-z]+|\d+", stem)[:2]
+    kind, number = kind_and_number(stem)
     return f"{kind.capitalize()} {number}"
 
 
@@ -237,11 +248,7 @@ def results_of(notebook: dict[str, Any]) -> Path | None:
     if parameters is None:
         return None
     folder: Path = ROOT / "results" / parameters["profile"] / "figures"
-    return (
-        folder
-        if parameters["dataset"].startswith("simulated:")
-        else folder / Path(parameters["dataset"]).stem
-    )
+    return folder / subfolder_of(parameters["dataset"])
 
 
 def add_downloads(app: Sphinx, docname: str, content: list[str]) -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from companion import ROOT, claiming_notebooks, claims_of_build, in_paper, results_of
+from companion import (
+    ROOT,
+    claiming_notebooks,
+    claims_of_build,
+    in_paper,
+    kind_and_number,
+    results_of,
+    with_minus,
+)
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -20,17 +28,15 @@ from dgam_core.evaluation.intervals import Summary, summarize
 from dgam_core.experiments.claims import NOT_COMPARABLE, verdicts
 from dgam_core.experiments.grid import ranking
 from dgam_core.experiments.published import read_published
-from dgam_core.experiments.records import Recipe, Record, read_record, recipes
+from dgam_core.experiments.records import Recipe, Record, read_record, recipe_of, recipes
 from dgam_core.experiments.variants import CEILING
 from dgam_core.figures import forest
 
 RECIPES = ROOT / "params" / "records.yaml"
 FIGURES = Path("book/_build/figures")
 # Columns of a table: those that are columns here too, and those that are measured; all others make its rows.
-COLUMNS, MEASURED = (
-    ("preset", "model", "epoch"),
-    {"seed", "choice", "tiou", "map", "main", "collapsed", "value"},
-)
+COLUMNS = ("preset", "model", "epoch")
+MEASURED = ("seed", "choice", "tiou", "map", "main", "collapsed", "value")
 EPOCHS_SHOWN = 4  # beside the first
 TABLE4, LEVELS = "table4_ablation", ("+ L_guide", CEILING)  # how well models do at all
 Key = tuple[str, str, str]  # notebook, preset, claim
@@ -74,21 +80,29 @@ class Source:
         return f"{mean} ({low} to {high})<br>**{verdict}**"
 
 
-def all_records(env: BuildEnvironment) -> dict[str, tuple[Recipe, Record | None]]:
-    """Return name → recipe and record, of which the page then depends."""
-    env.note_dependency(str(RECIPES))
-    found = {}
-    for name, recipe in recipes().items():
-        found[name] = recipe, read_record(name)
-        for path in sorted((ROOT / "params" / "records" / name).glob("*")):
-            env.note_dependency(str(path))
-    return found
+def note_records(env: BuildEnvironment) -> None:
+    """Let a page depend on all records."""
+    for path in (RECIPES, *sorted(RECIPES.with_suffix("").glob("*/*"))):
+        env.note_dependency(str(path))
 
 
-def columns(env: BuildEnvironment) -> dict[str, tuple[Recipe, Record | None]]:
-    """Return those of `all_records` that check claims."""
+def columns() -> dict[str, tuple[Recipe, Record | None]]:
+    """Return name → recipe and record, of those that check claims."""
     claiming = {*claiming_notebooks()}
-    return {name: pair for name, pair in all_records(env).items() if not claiming.isdisjoint(pair[0].files())}
+    return {
+        name: (recipe, read_record(name))
+        for name, recipe in recipes().items()
+        if not claiming.isdisjoint(recipe.files())
+    }
+
+
+def records_of(notebook: str) -> dict[str, tuple[Recipe, Record]]:
+    """Return name → recipe and record, of those that have a notebook."""
+    return {
+        name: (recipe, record)
+        for name, recipe in recipes().items()
+        if (record := read_record(name)) and notebook in record.content["parameters"]
+    }
 
 
 def sentence(name: str, recipe: Recipe, record: Record | None) -> str:
@@ -148,10 +162,11 @@ class Forest(SphinxDirective):
 
 def all_sources(env: BuildEnvironment) -> list[Source]:
     """Return this build and the records that check claims, each with its verdicts."""
+    note_records(env)
     built, sources = claims_of_build(env), []
     if built:
         sources.append(Source.of(f"{_data(built)}, this build", built, _table4_of_build()))
-    for recipe, record in columns(env).values():
+    for recipe, record in columns().values():
         claims = record.claims if record else {}
         found = [(name, claim) for name, of_notebook in claims.items() for claim in of_notebook]
         table4 = record.table(TABLE4) if record else None
@@ -171,7 +186,8 @@ class Columns(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the list."""
-        lines = [f"- {sentence(name, *pair)}" for name, pair in columns(self.env).items()]
+        note_records(self.env)
+        lines = [f"- {sentence(name, *pair)}" for name, pair in columns().items()]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
@@ -192,13 +208,13 @@ def _table(sources: list[Source]) -> list[str]:
         cells = [first, f"{printed[row]:.1f}" if row in printed else "–"]
         cells += [source.levels.get((preset, row), "–") for source in sources]
         lines.append(f"| {' | '.join(cells)} |")
-    keys.sort(key=lambda key: (_place(key[0]), key[0]))
+    keys.sort(key=lambda key: kind_and_number(key[0]))
     for key in keys:
         name, preset, text = key
         claim = next(source.claims[key][0] for source in sources if key in source.claims)
         where = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb), `{preset}`"
         cells = [f"{where}<br>{text}", claim["published"], *(source.cell(key) for source in sources)]
-        lines.append(re.sub(r"(?<=[ |(])-(?=\d)", "−", f"| {' | '.join(cells)} |"))
+        lines.append(with_minus(f"| {' | '.join(cells)} |"))
     return lines
 
 
@@ -213,10 +229,6 @@ def _levels(table4: pd.DataFrame) -> dict[tuple[str, str], str]:
     }
 
 
-def _place(name: str) -> list[str]:
-    return re.findall(r"[a-z]+|\d+", name)[:2]
-
-
 def _effects(sources: list[Source], notebook: str = "") -> list[forest.Effect]:
     """Return the claims about differences of mAP, in the paper's order, of all notebooks or of one."""
     found = []
@@ -226,7 +238,7 @@ def _effects(sources: list[Source], notebook: str = "") -> list[forest.Effect]:
                 printed = re.fullmatch(r"[+-]\d+\.\d+", claim["published"])
                 published = float(printed[0]) if printed else None
                 effect = preset, f"{in_paper(name)}: {text}", source.about, *claim["effect"], published
-                found.append((_place(name), forest.Effect(*effect)))
+                found.append((kind_and_number(name), forest.Effect(*effect)))
     found.sort(key=lambda pair: pair[0])
     return [effect for _, effect in found]
 
@@ -239,14 +251,10 @@ class Recorded(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the list and the tables."""
         name = self.arguments[0]
-        records = {
-            key: (recipe, record)
-            for key, (recipe, record) in all_records(self.env).items()
-            if record and name in record.content["parameters"]
-        }
+        note_records(self.env)
+        records = records_of(name)
         lines = [f"- {sentence(key, *pair)}" for key, pair in records.items()]
         for key, (recipe, record) in records.items():
-            assert record is not None
             lines += ["", f"**{recipe.about}**, {record.content['data']['provenance']}, recorded:", ""]
             lines += [":::{div} full-width", *means(record.table(name)), ":::", ""]
             lines += [f"{{download}}`{key}/{name}.csv </params/records/{key}/{name}.csv>`", ""]
@@ -265,7 +273,7 @@ def means(table: pd.DataFrame) -> list[str]:
         table = table[table["epoch"].isin(epochs[:: len(epochs) // EPOCHS_SHOWN])]
     if is_map := "map" in table:
         table = table.assign(value=100 * table["main" if "main" in table else "map"])
-    index = [name for name in table.columns.astype(str) if name not in {*COLUMNS, *MEASURED}]
+    index = [name for name in table.columns.astype(str) if name not in (*COLUMNS, *MEASURED)]
     columns = [name for name in COLUMNS if name in table]
     digits, unit = (1, "mAP (%)") if is_map else (3, "value")
     summaries = table.groupby([*index, *columns], sort=False)["value"].agg(summarize)
@@ -297,8 +305,9 @@ class Ranking(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the table."""
         name = self.arguments[0]
-        recipe, record = all_records(self.env)[name]
-        lines = [sentence(name, recipe, record)]
+        note_records(self.env)
+        record = read_record(name)
+        lines = [sentence(name, recipe_of(name), record)]
         if record:
             experiment = record.content["parameters"][name]
             names = [setting for setting, _ in experiment["sweep"]]
@@ -317,9 +326,7 @@ class Ranking(SphinxDirective):
 def add_recorded(app: Sphinx, docname: str, content: list[str]) -> None:
     """Let the page of a notebook that has been recorded say so, before its downloads."""
     stem = docname.removeprefix("book/notebooks/")
-    if stem == docname or not any(
-        (record := read_record(name)) and stem in record.content["parameters"] for name in recipes()
-    ):
+    if stem == docname or not records_of(stem):
         return
     notebook = json.loads(content[0])
     text = f"## Recorded runs\n\n```{{recorded}} {stem}\n```"

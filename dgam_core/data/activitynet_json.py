@@ -66,7 +66,15 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
     return annotations
 
 
-TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation"), ("test", "testing")
+# What files call a subset, in any case → what it is.
+SUBSETS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def train_and_test(annotations: Mapping[str, Annotation], origin: Path) -> dict[str, Annotation]:
@@ -82,28 +90,27 @@ def train_and_test(annotations: Mapping[str, Annotation], origin: Path) -> dict[
     Raises:
         InputError: a video has no subset, or one of another name.
     """
-    subsets = {name: annotation.subset.strip().casefold() for name, annotation in annotations.items()}
-    for name, subset in subsets.items():
-        if subset not in (*TRAIN, *VALIDATION, *TEST):
-            called = f"the subset {annotations[name].subset!r}" if subset else "no subset"
-            known = ", ".join((*TRAIN, *VALIDATION, *TEST))
-            raise InputError(f"{origin}: video {name!r} has {called}; it should be one of {known}")
-    bare = [name for name, subset in subsets.items() if subset in TEST and not annotations[name].labels]
-    if any(subset in VALIDATION for subset in subsets.values()) and len(bare) == sum(
-        subset in TEST for subset in subsets.values()
-    ):
-        subsets = {name: subset for name, subset in subsets.items() if subset not in TEST}
-        if bare:
-            warnings.warn(
-                f"{origin}: {len(bare)} testing videos without annotations are left out, such as "
-                f"{min(bare)!r}",
-                stacklevel=2,
+    subsets = {}
+    for name, annotation in annotations.items():
+        word = annotation.subset.strip().casefold()
+        if word not in SUBSETS:
+            called = f"the subset {annotation.subset!r}" if word else "no subset"
+            raise InputError(
+                f"{origin}: video {name!r} has {called}; it should be one of {', '.join(SUBSETS)}"
             )
-    tested = TEST if any(subset in TEST for subset in subsets.values()) else VALIDATION
-    if not any(subset in tested for subset in subsets.values()):
+        subsets[name] = SUBSETS[word]
+    test = [name for name, subset in subsets.items() if subset == "test"]
+    if test and "validation" in subsets.values() and not any(annotations[name].labels for name in test):
+        warnings.warn(
+            f"{origin}: {len(test)} testing videos without annotations are left out, such as {min(test)!r}",
+            stacklevel=2,
+        )
+        subsets = {name: subset for name, subset in subsets.items() if subset != "test"}
+    tested = "test" if "test" in subsets.values() else "validation"
+    if tested not in subsets.values():
         warnings.warn(f"{origin}: no video is in a test or validation subset; all train", stacklevel=2)
     return {
-        name: replace(annotations[name], subset="test" if subset in tested else "train")
+        name: replace(annotations[name], subset="test" if subset == tested else "train")
         for name, subset in subsets.items()
     }
 
@@ -145,8 +152,10 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     if subset is None:
         usual = [
             name
-            for name in (*TEST, *VALIDATION)
-            if any(entry.get("annotations") for entry in subsets.get(name, {}).values())
+            for wanted in ("test", "validation")
+            for name in subsets
+            if SUBSETS.get(name) == wanted
+            and any(entry.get("annotations") for entry in subsets[name].values())
         ]
         if not usual and len(subsets) > 1:
             raise InputError(f"{path}: has several subsets, {present}; say which one to evaluate against")

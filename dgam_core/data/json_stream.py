@@ -11,6 +11,7 @@ import ijson
 from dgam_core.errors import InputError
 from dgam_core.system.files import UTF16_MARKS
 
+BUFFER = 2**16  # bytes that are read at a time
 MAX_DEPTH = 100  # levels of nesting; detections and annotations have five
 
 
@@ -27,16 +28,15 @@ def stream_object(path: Path, name: str) -> Iterator[tuple[str, Any]]:
     try:
         with Path(path).open("rb") as file:
             _skip_mark(path, file)
-            for event, value in ijson.basic_parse(file, use_float=True):
-                if (done := builder.take(event, value)) is not None:
-                    yield done
+            try:
+                for event, value in ijson.basic_parse(file, use_float=True, buf_size=BUFFER):
+                    if (done := builder.take(event, value)) is not None:
+                        yield done
+            except ijson.JSONError as error:
+                reason = _reason(error, file)
+                raise InputError(f"{path}: is not valid JSON{builder.place()}: {reason}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ijson.JSONError as error:
-        reason = _reason(error)
-        if re.search(rb"[:,\[]\s*-?(NaN|Infinity)\b", Path(path).read_bytes()):
-            reason = "it holds NaN or Infinity, which are not numbers of JSON; leave them out"
-        raise InputError(f"{path}: is not valid JSON{builder.place()}: {reason}") from None
     if not builder.seen:
         raise InputError(f'{path}: "{name}" should be an object {{…}}, not missing')
 
@@ -50,8 +50,11 @@ def _skip_mark(path: Path, file: BinaryIO) -> None:
         file.seek(0)
 
 
-def _reason(error: Exception) -> str:
-    """Return the first line of the parser's message; its other lines quote the file."""
+def _reason(error: Exception, file: BinaryIO) -> str:
+    """Return the first line of the parser's message, whose other lines quote the file, or what says more."""
+    file.seek(max(0, file.tell() - 2 * BUFFER))  # what the parser has just read
+    if re.search(rb"[:,\[]\s*-?(NaN|Infinity)\b", file.read(2 * BUFFER)):
+        return "it holds NaN or Infinity, which are not numbers of JSON; leave them out"
     message = error.args[0] if error.args else ""
     text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
     return text.partition("\n")[0].strip() or "it ends too early"

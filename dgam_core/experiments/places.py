@@ -22,6 +22,11 @@ def project_root() -> Path:
     raise InputError(f"{working}: is not inside a checkout of this project; run notebooks from within it")
 
 
+def subfolder_of(dataset: str) -> str:
+    """Return the subfolder of `figures` and `sweeps` for a data set; "" for a simulated one."""
+    return "" if dataset.startswith("simulated:") else Path(dataset).stem
+
+
 @dataclass(frozen=True)
 class Results:
     """The places of an experiment's results: `results/<profile>` in the project.
@@ -43,7 +48,7 @@ class Results:
     def of(cls, experiment: Experiment) -> Self:
         """Return the places of an experiment's results, made where they are missing."""
         root = project_root() / "results" / experiment.profile
-        subfolder = "" if experiment.dataset.startswith("simulated:") else Path(experiment.dataset).stem
+        subfolder = subfolder_of(experiment.dataset)
         folders = (root / "runs", root / "scores", root / "figures" / subfolder, root / "sweeps" / subfolder)
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)

@@ -150,30 +150,49 @@ def write_record(name: str) -> Record:
     Raises:
         InputError: there is no such recipe, or something has not been run with its parameters.
     """
-    recipe, root = recipe_of(name), project_root()
+    recipe = recipe_of(name)
     experiments = recipe.experiments()
-    files: dict[str, bytes] = {}
-    claims: dict[str, Any] = {}
+    again = f"run `make record RECORD={name}`"
+    files = _tables_and_claims(recipe, experiments, again)
+    content = _how(name, recipe, experiments, again) | {
+        "files": {file: _sha256(text) for file, text in sorted(files.items())}
+    }
+    about = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    folder = project_root() / "params" / "records" / name
+    folder.parent.mkdir(exist_ok=True)
+    with whole_folder(folder, replace=True) as temporary:
+        for file, text in (files | {"record.json": about.encode()}).items():
+            (temporary / file).write_bytes(text)
+    return Record(folder, content)
+
+
+def _tables_and_claims(recipe: Recipe, experiments: Mapping[str, Experiment], again: str) -> dict[str, bytes]:
+    """Return file → contents; `again` says what to do where something has not been run."""
+    files, claims = {}, {}
     for what, experiment in experiments.items():
         results = Results.of(experiment)
         if not recipe.sweep:
-            executed = root / "results" / experiment.profile / "notebooks" / f"{what}.ipynb"
-            claims[what] = _claims_of(executed, experiment, name)
+            notebooks = project_root() / "results" / experiment.profile / "notebooks"
+            claims[what] = _claims_of(notebooks / f"{what}.ipynb", experiment, again)
         folder = results.sweeps if recipe.sweep else results.figures
-        files[f"{what}.csv"] = _table(folder / f"{what}.csv", name)
-    files["claims.json"] = json.dumps(claims, ensure_ascii=False, indent=1).encode()
+        files[f"{what}.csv"] = _table(folder / f"{what}.csv", again)
+    return files | {"claims.json": json.dumps(claims, ensure_ascii=False, indent=1).encode()}
+
+
+def _how(name: str, recipe: Recipe, experiments: Mapping[str, Experiment], again: str) -> dict[str, Any]:
+    """Return what `record.json` says of how a record came about."""
     first = next(iter(experiments.values()))
-    data = store.open_data_set(first.dataset)
-    run_records = [
-        _read_json(Results.of(first).runs / digest / "record.json", f"run `make record RECORD={name}`")
+    data, runs = store.open_data_set(first.dataset), Results.of(first).runs
+    train_s = [
+        _read_json(runs / digest / "record.json", again)["train_s"]
         for digest in sorted(digests_of(experiments))
     ]
-    content = {
+    return {
         "command": f"make record RECORD={name}",
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine.describe(),
-        "training_s": round(sum(run["train_s"] for run in run_records)),
-        "runs": len(run_records),
+        "training_s": round(sum(train_s)),
+        "runs": len(train_s),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -190,15 +209,7 @@ def write_record(name: str) -> Record:
         "parameters": {
             what: experiment.model_dump(mode="json", exclude=HOW) for what, experiment in experiments.items()
         },
-        "files": {file: _sha256(text) for file, text in sorted(files.items())},
     }
-    folder = root / "params" / "records" / name
-    folder.parent.mkdir(exist_ok=True)
-    with whole_folder(folder, replace=True) as temporary:
-        about = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        for file, text in (files | {"record.json": about.encode()}).items():
-            (temporary / file).write_bytes(text)
-    return Record(folder, content)
 
 
 def glued(notebook: Mapping[str, Any], name: str) -> str | None:
@@ -223,9 +234,8 @@ def _read_json(path: Path, advice: str) -> Any:
         raise InputError(f"{path}: is missing or damaged; {advice}") from None
 
 
-def _claims_of(path: Path, experiment: Experiment, name: str) -> Any:
+def _claims_of(path: Path, experiment: Experiment, again: str) -> Any:
     """Return the claims of an executed notebook, once it is sure that it ran with these parameters."""
-    again = f"run `make record RECORD={name}`"
     if not path.is_file():
         raise InputError(f"{path}: no such file; {again}")
     notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
@@ -235,10 +245,10 @@ def _claims_of(path: Path, experiment: Experiment, name: str) -> Any:
     return json.loads(glued(notebook, "claims") or "[]")
 
 
-def _table(path: Path, name: str) -> bytes:
+def _table(path: Path, again: str) -> bytes:
     """Return a table of results without what `record.json` says of all its lines, its provenance."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; run `make record RECORD={name}`")
+        raise InputError(f"{path}: no such file; {again}")
     table = pd.read_csv(path).drop(columns="provenance")
     if "epoch" in table:
         kept = np.linspace(1, table["epoch"].max(), NUM_EPOCHS).round()

@@ -88,7 +88,6 @@ def import_checkpoints(
         classes = len(trained.weights["classifier.fc1.weight"]) - 1
         if classes != len(data.classes):
             raise InputError(f"{paths[stream]}: knows {classes} classes, {data.name} has {len(data.classes)}")
-    for stream, (trained, _) in checkpoints.items():
         dim = trained.weights["attention.fc1.weight"].shape[1]
         if stream in data.streams and (size := data.dim(stream)) != dim:
             raise InputError(
