@@ -17,6 +17,9 @@ Features are D rectified views of this point, x_d = scale_d·softplus(offset + w
 with orthonormal columns of Q: distances are the same at every D. Offset, width and the log-normal scales fit
 the percentiles of the I3D network's RGB features in a real clip (22 snippets of 1024 values). Flow gets the
 same: the two networks are alike up to their input.
+
+All is computed in float64, and features are rounded to multiples of `GRID`: the last digits of a product
+depend on the processor and on the number of threads, and the same seed is to give the same data everywhere.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,6 +46,8 @@ from dgam_core.snippets import DataSet, Kind, Segment, Video
 LATENT_DIM = 64
 # Of the softplus; the width is that of a standard normal argument.
 OFFSET, WIDTH, SCALE, SCALE_LOG_SD = 1.0, 1.275, 0.169, 0.4
+# Of the features, whose standard deviation is 0.2: far below the noise, far above an error of float64.
+GRID = 2.0**-12
 
 
 @dataclass(frozen=True)
@@ -245,38 +250,37 @@ class _StreamSimulator:
         self._any_action, self._any_context = _patterns(random, 2)
         views, _ = np.linalg.qr(random.standard_normal((dim, LATENT_DIM)))
         slope = WIDTH / self._gains.spread(appearance, shares) * np.sqrt(dim / LATENT_DIM)
-        self._views = (slope * views.T).astype(np.float32)  # (LATENT_DIM, D)
+        self._views = slope * views.T  # (LATENT_DIM, D)
         quantiles = norm.ppf((random.permutation(dim) + 0.5) / dim)
-        self._scale = (SCALE * np.exp(SCALE_LOG_SD * quantiles)).astype(np.float32)
+        self._scale = SCALE * np.exp(SCALE_LOG_SD * quantiles)
 
     def features(self, numbered_schedule: tuple[int, Schedule]) -> NDArray[np.float32]:
         """Return the features of a video, (T, D), given its number in the data set and its schedule."""
-        x: NDArray[np.float32] = self._latent(*numbered_schedule) @ self._views
-        x += np.float32(OFFSET)
+        x: NDArray[np.float64] = self._latent(*numbered_schedule) @ self._views
+        x += OFFSET
         np.exp(x, out=x)
         np.log1p(x, out=x)
-        x *= self._scale
-        return x
+        x *= self._scale / GRID
+        return (np.rint(x, out=x) * GRID).astype(np.float32)
 
-    def _latent(self, number: int, schedule: Schedule) -> NDArray[np.float32]:
+    def _latent(self, number: int, schedule: Schedule) -> NDArray[np.float64]:
         """Return u of each snippet, (T, LATENT_DIM)."""
         a, gains = self._appearance, self._gains
         random = np.random.default_rng([*self._seed, 1 + number])
         kinds, class_idx = schedule.kinds, schedule.class_idx
         action, context, background = (
-            (kinds == kind)[:, None].astype(np.float32)
+            (kinds == kind)[:, None].astype(np.float64)
             for kind in (Kind.ACTION, Kind.CONTEXT, Kind.BACKGROUND)
         )
         # The background has the class of the first action.
         class_idx = np.where(class_idx < 0, schedule.actions[0].class_idx, class_idx)
-        strength = np.exp(a.strength * random.standard_normal(4) - a.strength**2 / 2).astype(np.float32)
+        strength = np.exp(a.strength * random.standard_normal(4) - a.strength**2 / 2)
         scene, *deviations = _patterns(random, 5)
         looks = (self._class_scenes[class_idx], self._motions[class_idx], self._any_action, self._any_context)
         class_scene, motion, any_action, any_context = (
-            m * (look + np.float32(a.deviation) * o)
-            for m, look, o in zip(strength, looks, deviations, strict=True)
+            m * (look + a.deviation * o) for m, look, o in zip(strength, looks, deviations, strict=True)
         )
-        u: NDArray[np.float32] = a.scene * gains.scene * scene + a.drift * _drift(random, len(kinds))
+        u: NDArray[np.float64] = a.scene * gains.scene * scene + a.drift * _drift(random, len(kinds))
         evidence = action + a.confusion * context + a.venue * background
         u += a.evidence * gains.class_scene * evidence * class_scene
         u += a.motion * gains.motion * action * motion
@@ -285,17 +289,19 @@ class _StreamSimulator:
         return u
 
 
-def _patterns(random: np.random.Generator, count: int) -> NDArray[np.float32]:
+def _patterns(random: np.random.Generator, count: int) -> NDArray[np.float64]:
     """Return Gaussian directions of about unit length, (count, LATENT_DIM)."""
-    return random.standard_normal((count, LATENT_DIM), dtype=np.float32) / np.float32(np.sqrt(LATENT_DIM))
+    drawn = random.standard_normal((count, LATENT_DIM), dtype=np.float32)
+    patterns: NDArray[np.float64] = drawn.astype(np.float64) / np.sqrt(LATENT_DIM)
+    return patterns
 
 
-def _drift(random: np.random.Generator, length: int) -> NDArray[np.float32]:
+def _drift(random: np.random.Generator, length: int) -> NDArray[np.float64]:
     """Return slow drift of about unit length, (length, LATENT_DIM), through points 20 snippets apart."""
     knots = _patterns(random, length // 20 + 2)
     position = np.arange(length) / 20
-    left, share = position.astype(int), (position % 1)[:, None].astype(np.float32)
+    left, share = position.astype(int), (position % 1)[:, None]
     length_of_mix = np.sqrt((1 - share) ** 2 + share**2)
-    values: NDArray[np.float32] = (1 - share) / length_of_mix * knots[left]
+    values: NDArray[np.float64] = (1 - share) / length_of_mix * knots[left]
     values += share / length_of_mix * knots[left + 1]
     return values
