@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import ArrayLike
-from scipy.stats import sem
+from scipy.stats import sem, t
 
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.places import project_root
@@ -29,9 +29,9 @@ def compare(
 ) -> list[str]:
     """Compare numbers with the reference; one line each, the same on every machine.
 
-    The tolerance is twice the standard error of the mean over seeds. On another processor, the same
-    seeds give numbers that differ by rounding, which training amplifies, but by far less than those of
-    other seeds; a change of the mathematics makes a larger difference.
+    On another processor, the same seeds give numbers that differ by rounding, which training amplifies. At
+    most they become as different as those of other seeds. So the tolerance is the distance within which
+    the mean of as many other seeds lies in 95 % of cases, by Student's t; that of the same seeds is closer.
 
     Args:
         notebook: name of the notebook, whose parameters and data set follow.
@@ -57,9 +57,10 @@ HEADER = (
 def _measure(values: ArrayLike) -> dict[str, float]:
     """Mean and tolerance, to four digits."""
     numbers = np.asarray(values, dtype=np.float64)
-    error = sem(numbers) if len(numbers) > 1 else 0.0
+    count = len(numbers)
+    apart = t.ppf(0.975, count - 1) * np.sqrt(2) * sem(numbers) if count > 1 else 0.0
     # Not below the rounding of the mean, of which four digits are kept.
-    tolerance = max(2 * error, 1e-3 * abs(numbers.mean()), 1e-6)
+    tolerance = max(apart, 1e-3 * abs(numbers.mean()), 1e-6)
     return {"mean": float(f"{numbers.mean():.4g}"), "tolerance": float(f"{tolerance:.2g}")}
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import yaml
 from pytest import approx
@@ -27,15 +28,26 @@ def write(monkeypatch, *arguments):
     return lines
 
 
-def test_a_number_is_compared_within_twice_its_standard_error(checkout, monkeypatch, experiment, tiny):
-    # sd 2, standard error 2 / √3 = 1.155, tolerance 2.309, kept as 2.3
+def test_a_number_is_compared_within_what_seeds_differ_by(checkout, monkeypatch, experiment, tiny):
+    # sd 2, the same in both sets of 3, so their means differ with standard error √(4/3 + 4/3) = 1.633;
+    # t with 2 degrees of freedom has its 97.5 % point at 4.303; 4.303 · 1.633 = 7.027, kept as 7.0
     assert write(monkeypatch, "x", experiment, tiny, {"mAP": [8, 10, 12]}) == ["mAP: as the reference"]
     written = yaml.safe_load((checkout / "params/reference.yaml").read_text())
-    assert written["x"]["mAP"] == {"mean": 10.0, "tolerance": approx(2.3)}
-    for shift, result in ((2.2, "as the reference"), (2.4, "12.4 is not within 2.3 of the reference, 10")):
+    assert written["x"]["mAP"] == {"mean": 10.0, "tolerance": approx(7.0)}
+    for shift, result in ((6.9, "as the reference"), (7.1, "17.1 is not within 7 of the reference, 10")):
         values = {"mAP": [8 + shift, 10 + shift, 12 + shift]}
         assert regression.compare("x", experiment, tiny, values) == [f"mAP: {result}"]
     assert regression.compare("x", experiment, tiny, {"loss": [1]}) == ["loss: has no reference"]
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_means_of_other_seeds_lie_within_the_tolerance_as_often_as_it_claims(count):
+    pairs = np.random.default_rng(0).standard_normal((4000, 2, count))
+    within = []
+    for first, second in pairs:
+        expected = regression._measure(first)
+        within.append(abs(second.mean() - expected["mean"]) <= expected["tolerance"])
+    assert np.mean(within) == approx(0.95, abs=0.01)  # standard error 0.0034, tolerances have two digits
 
 
 def test_the_result_is_the_same_on_every_machine_and_void_for_other_parameters(
