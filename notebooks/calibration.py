@@ -25,7 +25,7 @@
 # Parameters are read from params/<profile>/calibration.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from dataclasses import astuple, replace
 
 import numpy as np
@@ -36,16 +36,8 @@ from dgam_core.experiments import calibration, variants
 from dgam_core.experiments.study import open_study
 
 study = open_study(globals(), "calibration")
-study.summary
 
-# %% [markdown]
-# ## THUMOS14
-#
-# The rows of Table 4 without $\mathcal{L}_{re}$, as the released code trains them and chooses their checkpoint, for so the
-# published numbers were made; and a model that is told when the actions of the training videos happen, a ceiling,
-# beside the best fully supervised method on I3D features.
-
-# %%
+# %% tags=["hide-cell"]
 thresholds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 models = study.train()
 scores = study.score(models, thresholds)
@@ -63,10 +55,7 @@ measured |= {
     f"Ceiling, mAP@{tiou:g} (P-GCN)": told[tiou] for tiou in thresholds[:5]
 }
 
-# %% [markdown]
-# The statistics of Table 2, of the last epoch, mean over streams and seeds:
-
-# %%
+# %% tags=["hide-cell"]
 statistics = list(study.published("table2").values.index)
 shares = [
     [
@@ -81,14 +70,7 @@ measured |= {
     for name, by_seed in zip(statistics, np.mean(shares, axis=1).T, strict=True)
 }
 
-# %% [markdown]
-# ## ActivityNet1.2
-#
-# The same in the shape of ActivityNet1.2, by the average mAP over tIoU 0.5 to 0.95, at the last epoch. The target is the best
-# weakly supervised method before DGAM. $\mathcal{L}_{bg}$ weighs 0.03, as the paper says: with the released code's weight
-# of 1 all models [collapse](../experiments/collapse.md) on this data.
-
-# %%
+# %% tags=["hide-cell"]
 activitynet = open_study({"profile": profile}, "table5_activitynet12")
 released = activitynet.variants["released", "DGAM"]
 baseline = {
@@ -126,9 +108,25 @@ table
 # which published attention is better than chance.
 
 # %% [markdown]
+# ## How it was made
+#
+# Trained are the rows of Table 4 without $\mathcal{L}_{re}$, as the released code trains them and chooses their checkpoint, for so the
+# published numbers were made; and a model that is told when the actions of the training videos happen, a ceiling,
+# beside the best fully supervised method on I3D features.
+#
+# The statistics of Table 2 are those of the last epoch, mean over streams and seeds.
+#
+# Table 5 is the same in the shape of ActivityNet1.2, by the average mAP over tIoU 0.5 to 0.95, at the last epoch. The target is the best
+# weakly supervised method before DGAM. $\mathcal{L}_{bg}$ weighs 0.03, as the paper says: with the released code's weight
+# of 1 all models [collapse](../experiments/collapse.md) on this data.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 print("targets:", len(measured), "of", len(calibration.targets()))
 study.check(measured)

@@ -27,7 +27,7 @@
 # Parameters are read from params/<profile>/confusion_phase.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from dataclasses import asdict
 
 import pandas as pd
@@ -36,16 +36,8 @@ from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, tables
 
 study = open_study(globals(), "confusion_phase")
-study.summary
 
-# %% [markdown]
-# ## Training, localization and evaluation
-#
-# At each point of the grid, two models per seed, without and with $\mathcal{L}_{re}$, from the same initial weights and on
-# the same snippets. The other properties of the simulator keep their defaults, and the schedule of actions and context stays
-# the same.
-
-# %%
+# %% tags=["hide-cell"]
 parts = []
 for appearance, data in study.data_sets.items():
     at_point = study.on(data)
@@ -58,11 +50,12 @@ study.save_table(scores[[*axes, "row", "seed", "map", "provenance"]])
 # %% [markdown]
 # ## Result
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Heat map of what L_re changes in mAP, over confusion and separation"}}
+# %% tags=["hide-input"]
 points = tables.phase(scores, axes, ("without", "with"))
 title = r"With $\mathcal{L}_{re}$ less without"
 figure = curves.phase(points["step"], study.provenance, title, "points of mAP@0.5")
-study.save_figure(figure)
+lines = tables.phase_lines(points, "`L_re`")
+study.save_figure(figure, f"Heat map, {study.provenance}. " + "; ".join(lines))
 
 # %% [markdown]
 # With the few seeds of the demo most points stay undecided, and are left blank. `make record RECORD=confusion_phase` tries
@@ -75,16 +68,25 @@ tables.phase_text(points, study.provenance, "mAP@0.5 (%)")
 # ## What to conclude
 
 # %% tags=["hide-input"]
-lines = tables.phase_lines(points, "`L_re`")
 (preset_name,) = study.presets
 study.conclude(
     tables.seed_by_seed({preset_name: lines}, study.provenance, study.seeds)
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# At each point of the grid, two models per seed, without and with $\mathcal{L}_{re}$, from the same initial weights and on
+# the same snippets. The other properties of the simulator keep their defaults, and the schedule of actions and context stays
+# the same.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 count = 2 * len(study.data_sets) * study.seeds[preset_name]
 print("every point, model and seed has a value:", len(scores) == count)

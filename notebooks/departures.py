@@ -25,34 +25,21 @@
 # Parameters are read from params/<profile>/departures.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 import pandas as pd
 
 from dgam_core import departures
 from dgam_core.evaluation.intervals import paired_difference
 from dgam_core.experiments import claims
-from dgam_core.experiments.study import map_by_seed, open_study
-from dgam_core.figures import bars, tables
+from dgam_core.experiments.study import Differences, map_by_seed, open_study
+from dgam_core.figures import differences, tables
 
 study = open_study(globals(), "departures")
-study.summary
 
-# %% [markdown]
-# ## Training
-#
-# Sizes, the number of epochs and the evaluation interval stay as they are in this run.
-
-# %%
+# %% tags=["hide-cell"]
 models = study.train()
 
-# %% [markdown]
-# ## Localization and evaluation
-#
-# The number is the mAP of the last epoch, at tIoU 0.5. Departure 14, the [choice on the test set](../model_choice.md), trains
-# nothing else: it is the difference between the chosen checkpoint and the last, of the unchanged preset. The paper has no
-# such table; no number on this page is to be compared with a published one.
-
-# %%
+# %% tags=["hide-cell"]
 scores = study.score(models, choices=["last"])
 unchanged = {key: model for key, model in models.items() if key[0][1] == "base"}
 chosen = study.score(unchanged, choices=["last", "test_oracle"])
@@ -90,15 +77,18 @@ collapsed = {preset_name: frame[order] for preset_name, frame in collapsed.items
 # which random initial weights a class gets: what it does is chance, and the grey band shows how much that is. All rows of
 # a panel are differences from the same runs, so chance moves them together.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "What each departure changes in mAP, with the seeds as points, in released and in paper"}}
+# %% tags=["hide-input"]
 chance = "2 background's place"
 untrained = {
     row
     for (preset_name, row), settings in study.variants.items()
     if settings.training == study.variants[preset_name, "base"].training
 } | {"14 choice on the test set"}
-figure = bars.effects(changes, collapsed, study.provenance, chance)
-study.save_figure(figure)
+found = {
+    tables.SWITCHED[name]: Differences(changes[name], collapsed[name]) for name in changes
+}
+figure = differences.by_change(found, study.provenance, chance=chance)
+study.save_figure(figure, differences.in_words(found, study.provenance))
 
 # %% [markdown]
 # ## The departures one by one
@@ -170,9 +160,21 @@ study.conclude(
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# Sizes, the number of epochs and the evaluation interval stay as they are in this run.
+#
+# The number is the mAP of the last epoch, at tIoU 0.5. Departure 14, the [choice on the test set](../model_choice.md), trains
+# nothing else: it is the difference between the chosen checkpoint and the last, of the unchanged preset. The paper has no
+# such table; no number on this page is to be compared with a published one.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 count = sum(len(settings.seeds) for settings in study.variants.values())
 print(

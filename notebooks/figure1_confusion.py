@@ -25,7 +25,7 @@
 # Parameters are read from params/<profile>/figure1_confusion.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from itertools import product
 
 import numpy as np
@@ -45,15 +45,8 @@ from dgam_core.localize import detect
 from dgam_core.model import restore
 
 study = open_study(globals(), "figure1_confusion")
-study.summary
 
-# %% [markdown]
-# ## Training
-#
-# The models without and with generative attention modeling are rows of [Table 4](table4_ablation.ipynb), at the last
-# epoch.
-
-# %%
+# %% tags=["hide-cell"]
 models = study.train()
 outputs = {
     (variant, seed): study.outputs(model, variant)
@@ -66,7 +59,7 @@ outputs = {
 # Mean attention over all test snippets of a kind. Simulated data knows its context; on real features, where only the action
 # is annotated, everything else is one kind.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: mean attention on action, context and background, without and with L_re"}}
+# %% tags=["hide-input"]
 records = []
 for (variant, seed), streams in outputs.items():
     for stream, videos in streams.items():
@@ -80,7 +73,14 @@ study.save_table(values)
 figure = over_time.by_kind(
     values, study.provenance, "mean attention λ", "Attention"
 )
-study.save_figure(figure, "by_kind")
+means = values.groupby(["kind", "model"], sort=False)["value"].mean().unstack()
+alt = "; ".join(
+    f"on {kind} {row['without']:.2f} without, {row['with']:.2f} with"
+    for kind, row in means.iterrows()
+)
+study.save_figure(
+    figure, f"Mean attention, {study.provenance}: {alt} generative modeling.", "by_kind"
+)
 
 # %% [markdown]
 # ## A video over time
@@ -89,7 +89,7 @@ study.save_figure(figure, "by_kind")
 # that outside; generative modeling changes the contrast, on average over the streams. Of the videos with at least two
 # actions, the one of the median change is shown, by the models of the first seed.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A test video over time: truth, attention, class score and detections"}}
+# %% tags=["hide-input"]
 shown = {
     variant: outputs[variant, study.experiment.seeds[0]]
     for variant in study.variants
@@ -118,7 +118,15 @@ figure = over_time.of_video(
     {variant: table.of_video(video.name) for variant, table in detections.items()},
     study.provenance,
 )
-study.save_figure(figure)
+counts = ", ".join(
+    f"{len(table.of_video(video.name))} {variant}"
+    for variant, table in detections.items()
+)
+alt = (
+    f"{video.name} over time, {study.provenance}: {len(video.segments)} actions, the attention of two models, "
+    f"and their detections, {counts} generative modeling."
+)
+study.save_figure(figure, alt)
 
 # %% [markdown]
 # From top to bottom: what the snippets show; for each stream the attention of both models, and the probability of the
@@ -144,7 +152,7 @@ HTML(explorer.as_html(explorer.time_line(study.data, shown, detections, threshol
 # falls draws attention up, one that rises draws it down. Below: where attention lies, without (dashed) and with
 # (solid) generative modeling.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Reconstruction error over attention by kind of snippet, and densities of attention, by stream"}}
+# %% tags=["hide-input"]
 levels = np.linspace(0, 1, 11)
 errors, divergence = [], {stream: [] for stream in study.data.streams}
 features = {
@@ -176,7 +184,16 @@ lying = [
     for kind, value in attention_by_kind(study.data, videos)
 ]
 lying = study.table(lying, ["stream", "kind", "model", "value"])
-study.save_figure(over_time.mechanism(errors, lying, study.provenance), "mechanism")
+least = (
+    errors.groupby(["stream", "kind", "lam"])["value"].mean().unstack().idxmin(axis=1)
+)
+alt = ", ".join(
+    f"{stream}, {kind} at {lam:.1f}" for (stream, kind), lam in least.items()
+)
+figure = over_time.mechanism(errors, lying, study.provenance)
+study.save_figure(
+    figure, f"The error is least, {study.provenance}: {alt}.", "mechanism"
+)
 
 # %% tags=["hide-input"]
 lines = []
@@ -215,9 +232,18 @@ study.conclude(
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# The models without and with generative attention modeling are rows of [Table 4](table4_ablation.ipynb), at the last
+# epoch.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 count = len(kinds) * 2 * len(study.data.streams) * len(study.experiment.seeds)
 print("attention lies in [0, 1]:", bool(values["value"].between(0, 1).all()))

@@ -26,7 +26,7 @@
 # Parameters are read from params/<profile>/figure3_training.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 import numpy as np
 import pandas as pd
 
@@ -37,15 +37,10 @@ from dgam_core.figures import over_time
 from dgam_core.model import restore
 
 study = open_study(globals(), "figure3_training")
-study.summary
 
-# %% [markdown]
-# ## Training
-#
-# The whole method; the last row of [Table 4](table4_ablation.ipynb).
-
-# %%
+# %% tags=["hide-cell"]
 models = study.train()
+whole = {seed: model for (row, seed), model in models.items() if row == "with"}
 
 # %% [markdown]
 # ## Losses and attention over the epochs
@@ -54,7 +49,7 @@ models = study.train()
 # the snippets and features of a video, whatever its weight in the loss; it contains a constant, so it may be large, or
 # negative.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "The losses of both stages over the epochs, and a histogram of attention"}}
+# %% tags=["hide-input"]
 stages = {
     "log_likelihood": "b",
     "kl": "b",
@@ -65,7 +60,7 @@ stages = {
     "re": "a",
 }
 records = []
-for (_, seed), model in models.items():
+for seed, model in whole.items():
     for stream, run in model.items():
         for loss, means in run.trained.curves.items():
             records += [
@@ -76,7 +71,7 @@ curves = study.table(records, ["loss", "stage", "stream", "seed", "epoch", "valu
 curves["loss"] = pd.Categorical(curves["loss"], list(stages))
 study.save_table(curves)
 
-first = models["DGAM", study.experiment.seeds[0]]
+first = whole[study.experiment.seeds[0]]
 checkpoints = next(iter(first.values())).trained.checkpoints
 attention_at = []
 for index, epoch in enumerate(checkpoints.epochs):
@@ -89,7 +84,29 @@ for index, epoch in enumerate(checkpoints.epochs):
 warmup = study.experiment.warmup_epochs
 by_loss = curves.sort_values("loss")
 figure = over_time.of_training(by_loss, attention_at, warmup, study.provenance)
-study.save_figure(figure)
+by_epoch = curves.groupby(["epoch", "loss"], observed=True)["value"].mean()
+start, end = by_epoch[1], by_epoch[study.experiment.epochs]
+alt = ", ".join(f"{loss} from {start[loss]:.2f} to {end[loss]:.2f}" for loss in stages)
+study.save_figure(
+    figure, f"From the first epoch to the last, {study.provenance}: {alt}."
+)
+
+# %% [markdown]
+# ## Localization over the epochs
+#
+# mAP on the test videos at each checkpoint, of the method without and with $\mathcal{L}_{re}$. Nothing is chosen by it.
+
+# %% tags=["hide-input"]
+maps = study.over_epochs(models)
+figure = over_time.of_map(maps, warmup, study.provenance)
+means = maps.groupby(["row", "epoch"])["value"].mean().unstack()
+alt = "; ".join(
+    f"{row} " + ", ".join(f"{value:.1f} at {epoch}" for epoch, value in of_row.items())
+    for row, of_row in means.iterrows()
+)
+study.save_figure(
+    figure, f"mAP@0.5 in percent by epoch, {study.provenance}: {alt}.", "map"
+)
 
 # %% [markdown]
 # ## What the CVAE reconstructs
@@ -98,9 +115,9 @@ study.save_figure(figure)
 # by what the snippet shows. A model that tells the kinds apart reconstructs them alike; one that knows only the most
 # frequent leaves the others with larger errors.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: error of reconstruction by kind of snippet"}}
+# %% tags=["hide-input"]
 records = []
-for (_, seed), model in models.items():
+for seed, model in whole.items():
     for stream, run in model.items():
         network = restore(run.trained.weights, run.settings).to(study.device)
         features = load_test_features(
@@ -115,16 +132,18 @@ errors = study.table(records, ["kind", "model", "stream", "seed", "value"])
 figure = over_time.by_kind(
     errors, study.provenance, "squared error per feature", "Reconstruction"
 )
-study.save_figure(figure, "reconstruction")
+error_of = errors.groupby("kind")["value"].mean()
+per_kind = ", ".join(f"{value:.3f} on {kind}" for kind, value in error_of.items())
+study.save_figure(
+    figure,
+    f"Error of reconstruction, {study.provenance}: {per_kind}.",
+    "reconstruction",
+)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_epoch = curves.groupby(["epoch", "loss"], observed=True)["value"].mean()
-start, end = by_epoch[1], by_epoch[study.experiment.epochs]
-error_of = errors.groupby("kind")["value"].mean()
-per_kind = ", ".join(f"{value:.3f} on {kind}" for kind, value in error_of.items())
 undecided = [
     100 * float(((lam > 0.1) & (lam < 0.9)).mean()) for _, lam in attention_at
 ]
@@ -136,9 +155,17 @@ study.conclude(
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# The whole method, the last row of [Table 4](table4_ablation.ipynb), and the same without $\mathcal{L}_{re}$.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 kl = curves[curves["loss"] == "kl"]["value"]
 print("losses:", ", ".join(stages))

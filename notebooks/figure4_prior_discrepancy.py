@@ -24,20 +24,14 @@
 # Parameters are read from params/<profile>/figure4_prior_discrepancy.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from dgam_core.experiments import claims
 from dgam_core.experiments.study import map_by_seed, open_study
-from dgam_core.figures import curves, tables
+from dgam_core.figures import differences, tables
 
 study = open_study(globals(), "figure4_prior_discrepancy")
-study.summary
 
-# %% [markdown]
-# ## Training, localization and evaluation
-#
-# A model per stream, value and seed; everything else stays as it is.
-
-# %%
+# %% tags=["hide-cell"]
 scores = study.score_and_save(study.train())
 
 # %% [markdown]
@@ -50,19 +44,30 @@ tables.sweep(scores, "r", None)
 # Mean ± standard deviation over the seeds. The paper draws its values, measured on THUMOS14, and prints none; its axis
 # has r from 0 to 1.5 in steps of 0.25.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over r, with the seeds as points"}}
-last = scores[scores["choice"] == "last"]
-xlabel = "r, discrepancy between the priors"
-figure = curves.sweep(last, study.provenance, None, xlabel, log=False)
-study.save_figure(figure)
+# %% tags=["hide-input"]
+base = study.experiment.prior_shift
+by_seed = map_by_seed(scores)
+found = study.differences(
+    scores, {value: (value, base) for value in by_seed if value != base}
+)
+(preset_name,) = study.presets
+figure = differences.over_setting(
+    found[preset_name],
+    base,
+    study.provenance,
+    None,
+    None,
+    "r, discrepancy between the priors",
+    log=False,
+)
+study.save_figure(
+    figure, differences.in_words(found, f"against {base:g}, {study.provenance}")
+)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_seed = map_by_seed(scores)
-(preset_name,) = study.presets
-base = study.experiment.prior_shift
 lines = [
     tables.compare(f"r {r:g}", by_seed[r], by_seed[base], "points of mAP@0.5")
     for r in by_seed
@@ -85,9 +90,17 @@ study.conclude(
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# A model per stream, value and seed; everything else stays as it is.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 print("values:", ", ".join(f"{r:g}" for r in by_seed))
 print("every value, seed and choice has a number:", len(scores) == study.num_scores)

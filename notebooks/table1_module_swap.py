@@ -25,36 +25,20 @@
 # Parameters are read from params/<profile>/table1_module_swap.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from itertools import product
 
 from dgam_core.evaluation import collapse, module_analysis
 from dgam_core.experiments import claims
 from dgam_core.experiments.study import map_by_seed, open_study
-from dgam_core.figures import bars, tables
+from dgam_core.figures import differences, tables
 
 study = open_study(globals(), "table1_module_swap")
-study.summary
 
-# %% [markdown]
-# ## Training
-#
-# The old and the new model are rows of [Table 4](table4_ablation.ipynb): the run store trains them once.
-
-# %%
+# %% tags=["hide-cell"]
 models = study.train()
 
-# %% [markdown]
-# ## Assembly and evaluation
-#
-# Both modules look at the features alone, so an assembled model has the attention of one model and the class
-# scores of the other. Streams are assembled one by one and fused as always. Each of the two models is that of the
-# last epoch, or [chosen otherwise](../model_choice.md) by itself.
-#
-# `paper` is the text of the paper; `released` is what the authors ran, and the published numbers were made with it, their
-# models chosen on the test set.
-
-# %%
+# %% tags=["hide-cell"]
 published = study.published("table1")
 thresholds = list(published.values)
 records = []
@@ -95,27 +79,27 @@ study.save_table(scores)
 # %% tags=["hide-input"]
 tables.map_table(scores, published, "mAP@0.5")
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: mAP of the assembled models, this run and published"}}
+# %% tags=["hide-input"]
 printed = published.values[0.5]
-figure = bars.bars_beside_published(
-    scores[(scores["tiou"] == 0.5) & (scores["choice"] == "last")],
+swaps = {
+    "new attention, old classifier": ("N / O", "O / O"),
+    "new attention, new classifier": ("N / N", "O / N"),
+    "new classifier, old attention": ("O / N", "O / O"),
+    "new classifier, new attention": ("N / N", "N / O"),
+}
+found = study.differences(scores, swaps)
+figure = differences.by_change(
+    found,
     study.provenance,
-    printed.to_dict(),
-    "THUMOS14, I3D features",
-    "attention / classifier, old (O) or new (N)",
+    {swap: printed[after] - printed[before] for swap, (after, before) in swaps.items()},
+    published.data,
 )
-study.save_figure(figure)
+study.save_figure(figure, differences.in_words(found, study.provenance))
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-swaps = (
-    ("New attention with the old classifier", "N / O", "O / O"),
-    ("New attention with the new classifier", "N / N", "O / N"),
-    ("The new classifier with old attention", "O / N", "O / O"),
-    ("The new classifier with new attention", "N / N", "N / O"),
-)
 paper = (
     ("New attention helps the old classifier", "N / O", "O / O"),
     ("New attention helps the new classifier", "N / N", "O / N"),
@@ -127,9 +111,9 @@ for preset_name in study.presets:
     by_seed = map_by_seed(scores, preset=preset_name)
     numbers |= {f"mAP@0.5, {preset_name}, {row}": by_seed[row] for row in by_seed}
     lines[preset_name] = [
-        tables.compare(swap, by_seed[after], by_seed[before], unit, digits=2)
+        tables.compare(f"{swap}:", by_seed[after], by_seed[before], unit, digits=2)
         + f"; published {printed[after] - printed[before]:+.1f}"
-        for swap, after, before in swaps
+        for swap, (after, before) in swaps.items()
     ]
     checked[preset_name] = [
         claims.differs(
@@ -148,9 +132,24 @@ study.conclude(
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# The old and the new model are rows of [Table 4](table4_ablation.ipynb): the run store trains them once.
+#
+# Both modules look at the features alone, so an assembled model has the attention of one model and the class
+# scores of the other. Streams are assembled one by one and fused as always. Each of the two models is that of the
+# last epoch, or [chosen otherwise](../model_choice.md) by itself.
+#
+# `paper` is the text of the paper; `released` is what the authors ran, and the published numbers were made with it, their
+# models chosen on the test set.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 count = 4 * study.num_scores // 2 * len(thresholds)
 print("rows:", ", ".join(scores["row"].unique()))

@@ -26,7 +26,7 @@
 # Parameters are read from params/<profile>/table2_attention_statistics.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from dataclasses import astuple
 from itertools import product
 
@@ -38,24 +38,11 @@ from dgam_core.experiments.study import open_study
 from dgam_core.figures import bars, tables
 
 study = open_study(globals(), "table2_attention_statistics")
-study.summary
 
-# %% [markdown]
-# ## Training
-#
-# The models without and with generative attention modeling are rows of [Table 4](table4_ablation.ipynb).
-
-# %%
+# %% tags=["hide-cell"]
 models = study.train()
 
-# %% [markdown]
-# ## Statistics
-#
-# The paper does not say how it treats its two streams; here each has its own numbers, and the mean of the streams
-# stands for both. *cls* takes the probability of a class that the video has. The models are those of the last
-# epoch, or [chosen otherwise](../model_choice.md).
-
-# %%
+# %% tags=["hide-cell"]
 published = study.published("table2").values
 statistics = list(published.index)
 tested = study.data.without(study.experiment.test_without)
@@ -90,7 +77,7 @@ parts["published"] = published.map("{:.3f}".format)
 arrows = zip(statistics, "↓↓↑↑", strict=True)
 pd.concat(parts, axis=1).set_axis([f"{name} {arrow}" for name, arrow in arrows])
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: the set statistics without and with L_re, this run and published"}}
+# %% tags=["hide-input"]
 printed = published.rename_axis("row").reset_index().melt("row", var_name="model")
 figure = bars.set_statistics(
     last.set_index("row").loc[statistics].reset_index(),
@@ -98,7 +85,12 @@ figure = bars.set_statistics(
     printed,
     "THUMOS14, I3D features",
 )
-study.save_figure(figure)
+means = last.groupby(["row", "model"])["value"].mean()
+shown = "; ".join(
+    f"{name}: {means[name, 'without']:.3f} without, {means[name, 'with']:.3f} with"
+    for name in statistics
+)
+study.save_figure(figure, f"Generative modeling, {study.provenance}. {shown}.")
 
 # %% [markdown]
 # ## What to conclude
@@ -135,9 +127,21 @@ study.conclude(
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# The models without and with generative attention modeling are rows of [Table 4](table4_ablation.ipynb).
+#
+# The paper does not say how it treats its two streams; here each has its own numbers, and the mean of the streams
+# stands for both. *cls* takes the probability of a class that the video has. The models are those of the last
+# epoch, or [chosen otherwise](../model_choice.md).
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 count = 4 * study.num_scores * len(study.data.streams)
 missed = values[values["row"] == "|gt − att| / |gt|"]["value"]

@@ -24,20 +24,14 @@
 # Parameters are read from params/<profile>/table3_thumos14.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from dgam_core.evaluation import module_analysis
 from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, errors, tables
 
 study = open_study(globals(), "table3_thumos14")
-study.summary
 
-# %% [markdown]
-# ## Training, localization and evaluation
-#
-# The whole method, a model per stream and seed.
-
-# %%
+# %% tags=["hide-cell"]
 published = study.published("table3")
 models = study.train()
 scores = study.score_and_save(models, published.thresholds)
@@ -52,10 +46,10 @@ scores = study.score_and_save(models, published.thresholds)
 # %% tags=["hide-input"]
 tables.methods(scores, published)
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over tIoU: this run, and the published methods"}}
+# %% tags=["hide-input"]
 last = scores[scores["choice"] == "last"]
 figure = curves.over_tiou(last, study.provenance, published, "Nguyen et al.")
-study.save_figure(figure)
+study.save_figure(figure, curves.in_words(last, study.provenance))
 
 # %% [markdown]
 # ## What is wrong, and what is missed
@@ -63,7 +57,7 @@ study.save_figure(figure)
 # The detections of each class in slices, each as large as the class has actions (G), and the actions by length, with
 # `released`, at the last epoch.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, by how sure they are; bars: recall by the length of an action"}}
+# %% tags=["hide-input"]
 preset_name = study.presets[-1]
 diagnoses = [
     module_analysis.diagnose_detections(
@@ -73,14 +67,17 @@ diagnoses = [
     if row == (preset_name, "DGAM")
 ]
 figure = errors.causes_and_recall(diagnoses, study.provenance)
-study.save_figure(figure, "causes")
+study.save_figure(
+    figure, errors.in_words({"DGAM": diagnoses}, study.provenance), "causes"
+)
 
 # %% [markdown]
 # Precision over recall of the first seed: each grey line is a class, the blue one their mean.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Curves of precision over recall, one for each class, and their mean"}}
+# %% tags=["hide-input"]
 figure = errors.precision_over_recall(diagnoses[0], study.provenance)
-study.save_figure(figure, "curves")
+alt = f"Precision over recall of {len(diagnoses[0].curves)} classes, {study.provenance}"
+study.save_figure(figure, alt, "curves")
 
 # %% [markdown]
 # ## What to conclude
@@ -99,8 +96,16 @@ text, checked = tables.comparison(
 study.conclude(f"{text} These were measured on THUMOS14.", checked)
 
 # %% [markdown]
+# ## How it was made
+#
+# The whole method, a model per stream and seed.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 study.check_methods(scores, published.thresholds)

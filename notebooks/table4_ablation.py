@@ -31,7 +31,7 @@
 # Parameters are read from params/<profile>/table4_ablation.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from itertools import pairwise
 
 from IPython.display import Markdown
@@ -39,29 +39,14 @@ from IPython.display import Markdown
 from dgam_core.evaluation import module_analysis
 from dgam_core.experiments import claims
 from dgam_core.experiments.study import map_by_seed, open_study
-from dgam_core.figures import bars, errors, tables
+from dgam_core.figures import differences, errors, tables
 
 study = open_study(globals(), "table4_ablation")
-study.summary
 
-# %% [markdown]
-# ## Training
-#
-# Four settings of each preset, each with a model per stream and seed: `paper` is the text of the paper, its silences filled
-# as stated; `released` is what the authors ran. A fifth model is told when the actions of the training videos happen, and shows
-# what there is to be gained on these features. Runs that are in the run store are read from it.
-
-# %%
+# %% tags=["hide-cell"]
 models = study.train()
 
-# %% [markdown]
-# ## Localization and evaluation
-#
-# Attention above the threshold $t_{att}$ gives segments, Eq. (17) their scores, and non-maximum suppression
-# merges the streams. mAP follows the ActivityNet protocol, at tIoU 0.1 to 0.7. The result is the model of the
-# last epoch; [how else it could be chosen](../model_choice.md) stands beside it.
-
-# %%
+# %% tags=["hide-cell"]
 thresholds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 scores = study.score_and_save(models, thresholds)
 
@@ -77,17 +62,17 @@ tables.map_table(scores, published, study.experiment.main)
 # `released`, chosen on the test set, and carries the [bug of class 0](departures.ipynb), which `released` does not. It is
 # not a target for this run.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Bars: mAP as losses are added, this run and published"}}
-at_half = scores[(scores["tiou"] == 0.5) & (scores["choice"] == "last")]
+# %% tags=["hide-input"]
 printed = published.values[0.5]
-figure = bars.bars_beside_published(
-    at_half,
-    study.provenance,
-    printed.to_dict(),
-    "THUMOS14, I3D features",
-    "losses, added from left to right",
+steps = {after: (after, before) for before, after in pairwise(printed.index)}
+found = study.differences(scores, steps)
+figure = differences.by_change(
+    found, study.provenance, printed.diff(), published.data
 )
-study.save_figure(figure)
+study.save_figure(figure, differences.in_words(found, study.provenance))
+
+# %% [markdown]
+# Each loss against the row above it, seed by seed.
 
 # %% [markdown]
 # ## What the detections are
@@ -96,7 +81,7 @@ study.save_figure(figure)
 # class with G actions, its G surest detections count, and its 10 G surest. Where context is not annotated, it is what lies
 # within an action's length before or after the action. With `released`, at the last epoch.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Stacked bars: what detections are, right, or why wrong, as losses are added"}}
+# %% tags=["hide-input"]
 diagnoses = {row: [] for row in published.values.index}
 for ((preset_name, row), _), model in models.items():
     if preset_name == study.presets[-1] and row in diagnoses:
@@ -106,7 +91,7 @@ for ((preset_name, row), _), model in models.items():
         )
         diagnoses[row].append(diagnosis)
 figure = errors.causes_by_row(diagnoses, study.provenance)
-study.save_figure(figure, "causes")
+study.save_figure(figure, errors.in_words(diagnoses, study.provenance), "causes")
 without = [100 * diagnosis.share("context") for diagnosis in diagnoses["+ L_guide"]]
 with_it = [100 * diagnosis.share("context") for diagnosis in diagnoses["+ L_re"]]
 subject = "Among the surest G detections of each class, on context: `+ L_re`"
@@ -122,12 +107,11 @@ lines, checked, numbers = {}, {}, {}
 for preset_name in study.presets:
     by_seed = map_by_seed(scores, preset=preset_name)[list(printed.index)]
     numbers |= {f"mAP@0.5, {preset_name}, {row}": by_seed[row] for row in by_seed}
-    steps = list(pairwise(by_seed))
     lines[preset_name] = [
         tables.compare(
             f"`{row}`", by_seed[row], by_seed[above], "points of mAP@0.5"
         )
-        for above, row in steps
+        for row, above in steps.values()
     ]
     checked[preset_name] = [
         claims.differs(
@@ -137,7 +121,7 @@ for preset_name in study.presets:
             "points",
             f"{printed[row] - printed[above]:+.1f}",
         )
-        for (above, row), term in zip(steps, terms, strict=True)
+        for (row, above), term in zip(steps.values(), terms, strict=True)
     ]
 printed_steps = ", ".join(f"{step:+.1f}" for step in printed.diff().dropna())
 study.conclude(
@@ -152,9 +136,23 @@ study.conclude(
 # released code. [The departures](departures.ipynb) show what a plain sum gives, and what else the released code does otherwise.
 
 # %% [markdown]
+# ## How it was made
+#
+# Four settings of each preset, each with a model per stream and seed: `paper` is the text of the paper, its silences filled
+# as stated; `released` is what the authors ran. A fifth model is told when the actions of the training videos happen, and shows
+# what there is to be gained on these features. Runs that are in the run store are read from it.
+#
+# Attention above the threshold $t_{att}$ gives segments, Eq. (17) their scores, and non-maximum suppression
+# merges the streams. mAP follows the ActivityNet protocol, at tIoU 0.1 to 0.7. The result is the model of the
+# last epoch; [how else it could be chosen](../model_choice.md) stands beside it.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 count = study.num_scores * len(thresholds)
 with_cvae = {

@@ -24,19 +24,13 @@
 # Parameters are read from params/<profile>/table5_activitynet12.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
 from dgam_core.experiments.study import open_study
 from dgam_core.figures import curves, tables
 
 study = open_study(globals(), "table5_activitynet12")
-study.summary
 
-# %% [markdown]
-# ## Training, localization and evaluation
-#
-# The whole method, a model per stream and seed.
-
-# %%
+# %% tags=["hide-cell"]
 published = study.published("table5")
 scores = study.score_and_save(study.train(), published.thresholds)
 
@@ -53,10 +47,10 @@ scores = study.score_and_save(study.train(), published.thresholds)
 # %% tags=["hide-input"]
 tables.methods(scores, published)
 
-# %% mystnb={"image": {"alt": "mAP over tIoU: this run, and the published methods"}} tags=["hide-input"]
+# %% tags=["hide-input"]
 last = scores[scores["choice"] == "last"]
 figure = curves.over_tiou(last, study.provenance, published, "Liu et al.")
-study.save_figure(figure)
+study.save_figure(figure, curves.in_words(last, study.provenance))
 
 # %% [markdown]
 # ## What to conclude
@@ -75,8 +69,16 @@ text, checked = tables.comparison(
 study.conclude(f"{text} These were measured on ActivityNet1.2.", checked)
 
 # %% [markdown]
+# ## How it was made
+#
+# The whole method, a model per stream and seed.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 study.check_methods(scores, published.thresholds)

@@ -24,20 +24,15 @@
 # Parameters are read from params/<profile>/table6_latent_dimension.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
+from dgam_core import departures
 from dgam_core.experiments import claims
 from dgam_core.experiments.study import map_by_seed, open_study
-from dgam_core.figures import curves, tables
+from dgam_core.figures import differences, tables
 
 study = open_study(globals(), "table6_latent_dimension")
-study.summary
 
-# %% [markdown]
-# ## Training, localization and evaluation
-#
-# A model per stream, value and seed; everything else stays as it is.
-
-# %%
+# %% tags=["hide-cell"]
 scores = study.score_and_save(study.train())
 
 # %% [markdown]
@@ -51,19 +46,30 @@ tables.sweep(scores, "dimension", published)
 # Mean ± standard deviation over the seeds. The published column was measured on THUMOS14, with features of D 1024;
 # simulated features have a smaller D, and the dimensions tried on them are smaller as well.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over the latent dimension, this run and published"}}
-last = scores[scores["choice"] == "last"]
-xlabel = "dimension of the latent code"
-figure = curves.sweep(last, study.provenance, published, xlabel, log=True)
-study.save_figure(figure)
+# %% tags=["hide-input"]
+base = study.experiment.latent_dim
+by_seed = map_by_seed(scores)
+found = study.differences(
+    scores, {value: (value, base) for value in by_seed if value != base}
+)
+(preset_name,) = study.presets
+figure = differences.over_setting(
+    found[preset_name],
+    base,
+    study.provenance,
+    published,
+    departures.preset("paper", study.experiment.benchmark).latent_dim,
+    "dimension of the latent code",
+    log=True,
+)
+study.save_figure(
+    figure, differences.in_words(found, f"against {base:g}, {study.provenance}")
+)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_seed = map_by_seed(scores)
-(preset_name,) = study.presets
-base = study.experiment.latent_dim
 lines = [
     tables.compare(f"dimension {z}", by_seed[z], by_seed[base], "points of mAP@0.5")
     for z in by_seed
@@ -96,9 +102,17 @@ study.conclude(
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# A model per stream, value and seed; everything else stays as it is.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 print("values:", ", ".join(f"{z}" for z in by_seed))
 print("every value, seed and choice has a number:", len(scores) == study.num_scores)

@@ -24,20 +24,15 @@
 # Parameters are read from params/<profile>/table7_beta.yaml; each can also be set here, or by papermill
 profile = "demo"
 
-# %%
+# %% tags=["hide-cell"]
+from dgam_core import departures
 from dgam_core.experiments import claims
 from dgam_core.experiments.study import map_by_seed, open_study
-from dgam_core.figures import curves, tables
+from dgam_core.figures import differences, tables
 
 study = open_study(globals(), "table7_beta")
-study.summary
 
-# %% [markdown]
-# ## Training, localization and evaluation
-#
-# A model per stream, value and seed; everything else stays as it is.
-
-# %%
+# %% tags=["hide-cell"]
 scores = study.score_and_save(study.train())
 
 # %% [markdown]
@@ -50,19 +45,30 @@ tables.sweep(scores, "β", published)
 # %% [markdown]
 # Mean ± standard deviation over the seeds. The published column was measured on THUMOS14.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "mAP over beta, this run and published"}}
-last = scores[scores["choice"] == "last"]
-xlabel = "β, weight of the KL divergence"
-figure = curves.sweep(last, study.provenance, published, xlabel, log=True)
-study.save_figure(figure)
+# %% tags=["hide-input"]
+base = study.experiment.beta
+by_seed = map_by_seed(scores)
+found = study.differences(
+    scores, {value: (value, base) for value in by_seed if value != base}
+)
+(preset_name,) = study.presets
+figure = differences.over_setting(
+    found[preset_name],
+    base,
+    study.provenance,
+    published,
+    departures.preset("paper", study.experiment.benchmark).beta,
+    "β, weight of the KL divergence",
+    log=True,
+)
+study.save_figure(
+    figure, differences.in_words(found, f"against {base:g}, {study.provenance}")
+)
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
-by_seed = map_by_seed(scores)
-(preset_name,) = study.presets
-base = study.experiment.beta
 lines = [
     tables.compare(
         f"β {value:g}", by_seed[value], by_seed[base], "points of mAP@0.5"
@@ -86,9 +92,17 @@ study.conclude(
 )
 
 # %% [markdown]
+# ## How it was made
+#
+# A model per stream, value and seed; everything else stays as it is.
+
+# %% tags=["hide-input"]
+study.summary
+
+# %% [markdown]
 # ## Checks
 
-# %% tags=["keep_output"]
+# %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
 print("values:", ", ".join(f"{value:g}" for value in by_seed))
 print("every value, seed and choice has a number:", len(scores) == study.num_scores)

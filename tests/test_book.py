@@ -11,6 +11,7 @@ import pytest
 import records_page
 import rooms
 import settings_page
+import sources
 import yaml
 from sphinx.errors import ExtensionError
 
@@ -41,8 +42,8 @@ def test_every_equation_of_the_paper_has_its_place(equations):
 @pytest.mark.parametrize("number", range(4, 18))
 def test_every_equation_has_code_and_a_test_of_that_code(equations, number):
     assert equations[number]
-    functions = {companion.find(name)[1].name for name in equations[number]}
-    tests = companion.tests_of_equations()[number]
+    functions = {sources.find(name)[1].name for name in equations[number]}
+    tests = sources.tests_of_equations()[number]
     called = {
         node.attr if isinstance(node, ast.Attribute) else node.id
         for _, test in tests
@@ -53,29 +54,29 @@ def test_every_equation_has_code_and_a_test_of_that_code(equations, number):
 
 
 def test_tests_are_marked_with_equations_of_the_paper():
-    assert set(companion.tests_of_equations()) <= set(range(4, 18))
+    assert set(sources.tests_of_equations()) <= set(range(4, 18))
 
 
 def test_source_is_taken_without_its_docstring():
-    path, node = companion.find("attention.pool_background")
-    assert companion.source(path, node, docstring=False).splitlines() == [
+    path, node = sources.find("attention.pool_background")
+    assert sources.source(path, node, docstring=False).splitlines() == [
         "def pool_background(x: Tensor, lam: Tensor, offset: float = 0.0) -> Tensor:",
         "    return pool_foreground(x, 1 - lam, offset)",
     ]
-    assert '"""Temporal mean weighted by 1 − attention' in companion.source(path, node)
-    method = companion.source(*companion.find("cvae.CVAE.decode"), docstring=False)
+    assert '"""Temporal mean weighted by 1 − attention' in sources.source(path, node)
+    method = sources.source(*sources.find("cvae.CVAE.decode"), docstring=False)
     assert method.startswith("def decode(self")
 
 
 @pytest.mark.parametrize("name", ["attention.pool", "nowhere.pool", "attention"])
 def test_code_that_is_not_there_stops_the_build(name):
     with pytest.raises(ExtensionError, match=rf"dgam_core has no {name}: "):
-        companion.find(name)
+        sources.find(name)
 
 
 def test_a_tests_name_reads_as_a_sentence():
     (test,) = ast.parse("def test_the_mean_is_weighted_eq_13_and_14(): pass").body
-    assert companion.in_words(test) == "the mean is weighted"
+    assert sources.in_words(test) == "the mean is weighted"
 
 
 def test_what_is_glued_is_found():

@@ -121,7 +121,7 @@ SIZES = {
     # departures by the last epoch, and the choice on the test set.
     "departures": (2 * (1 + 9), 2 * (1 + 18 + 1)),
     "figure1_confusion": (2, 2 * 2 * 2),  # kinds, models, streams
-    "figure3_training": (1, 7 * 2 * 2),  # losses, streams, epochs
+    "figure3_training": (2, 7 * 2 * 2),  # losses, streams, epochs
     "figure4_prior_discrepancy": (4, 4 * 2),  # values, choices
     "table1_module_swap": (2 * 2, 4 * 5 * (1 + 2)),  # pairs of modules, thresholds, choices of each preset
     "table2_attention_statistics": (2, 4 * 2 * 2 * 2),  # statistics, models, streams, choices

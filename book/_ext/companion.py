@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import textwrap
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
@@ -20,78 +19,20 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from pylatexenc.latex2text import LatexNodes2Text
 from settings_page import settings_of
+from sources import find, in_words, numbers, source, tests_of_equations
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
-from sphinx.errors import ExtensionError
+from sphinx.search.en import SearchEnglish
 from sphinx.util.docutils import SphinxDirective
 
 from dgam_core import __version__
 from dgam_core.experiments.claims import verdicts
 from dgam_core.experiments.places import subfolder_of
 from dgam_core.experiments.records import glued
+from dgam_core.experiments.study import ALT
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS_PAGE = "book/equation_tests"
-Definition = ast.FunctionDef | ast.ClassDef
-
-
-@cache
-def parsed(path: Path) -> tuple[str, ast.Module]:
-    """Return a Python file's text and syntax tree."""
-    text = path.read_text(encoding="utf-8")
-    return text, ast.parse(text)
-
-
-def find(name: str) -> tuple[Path, Definition]:
-    """Find a function, class or method of the package by its name, such as cvae.CVAE.decode.
-
-    Raises:
-        ExtensionError: the package has nothing of that name.
-    """
-    module, *parts = name.split(".")
-    path = ROOT / "dgam_core" / f"{module}.py"
-    node: ast.Module | Definition | None = parsed(path)[1] if path.is_file() else None
-    for part in parts:
-        inside = node.body if node is not None else []
-        node = next((n for n in inside if isinstance(n, Definition) and n.name == part), None)
-    if not isinstance(node, Definition):
-        raise ExtensionError(f"dgam_core has no {name}: name a function as module.function")
-    return path, node
-
-
-def source(path: Path, node: Definition, docstring: bool = True) -> str:
-    """Return the source of a function or class, with its decorators."""
-    lines = parsed(path)[0].splitlines()
-    first = min(part.lineno for part in (node, *node.decorator_list))
-    indices = list(range(first - 1, node.end_lineno or first))
-    if not docstring and ast.get_docstring(node):
-        text = node.body[0]
-        indices = [i for i in indices if not text.lineno <= i + 1 <= (text.end_lineno or 0)]
-    return textwrap.dedent("\n".join(lines[i] for i in indices))
-
-
-@cache
-def tests_of_equations() -> dict[int, list[tuple[Path, ast.FunctionDef]]]:
-    """Return the tests of each equation: those marked with its number, `@pytest.mark.equation(4)`."""
-    tests: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in parsed(path)[1].body:
-            if isinstance(node, ast.FunctionDef):
-                for number in _numbers(node):
-                    tests.setdefault(number, []).append((path, node))
-    return tests
-
-
-def _numbers(node: ast.FunctionDef) -> Iterator[int]:
-    for mark in node.decorator_list:
-        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.equation":
-            yield from (ast.literal_eval(number) for number in mark.args)
-
-
-def in_words(test: ast.FunctionDef) -> str:
-    """Return a test's name as a sentence would have it."""
-    return re.sub(r" eq \d+( and \d+)*$", "", test.name.removeprefix("test_").replace("_", " "))
 
 
 class Equation(SphinxDirective):
@@ -170,7 +111,7 @@ class EquationTests(SphinxDirective):
         self.env.note_dependency(str(path))
         target = links.target(test.name)
         self.state.document.note_explicit_target(target)
-        equations = links.to_equations(_numbers(test), self.env.docname)
+        equations = links.to_equations(numbers(test), self.env.docname)
         file = nodes.literal("", path.relative_to(ROOT).as_posix())
         where = nodes.paragraph("", "", file, nodes.Text(", checks Eq. "), *equations, classes=["code-name"])
         text = source(path, test)
@@ -267,6 +208,31 @@ def add_downloads(app: Sphinx, docname: str, content: list[str]) -> None:
     content[0] = json.dumps(notebook)
 
 
+def add_alternatives(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Give the figures of a notebook's page the alternative texts that its cells have glued."""
+    if not docname.startswith("book/notebooks/"):
+        return
+    notebook = json.loads(content[0])
+    for cell in notebook["cells"]:
+        if text := glued({"cells": [cell]}, ALT):
+            cell["metadata"]["mystnb"] = {"image": {"alt": text}}
+    content[0] = json.dumps(notebook)
+
+
+class Search(SearchEnglish):
+    """Sphinx's search in English, which also finds t_att where a formula has t_{att}."""
+
+    def split(self, input: str) -> list[str]:
+        """Split text into words."""
+        return super().split(re.sub(r"_\{(\w+)\}", r"_\1", input))
+
+
+def link_equations(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make the equations that a docstring of the API reference names links."""
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r"Eq\. \((\d+)\)", r":ref:`Eq. (\1) <eq-\1>`", line)
+
+
 def describe(
     app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
@@ -338,6 +304,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("claims", Claims)
     app.connect("config-inited", sign)
     app.connect("source-read", add_downloads)
+    app.connect("source-read", add_alternatives)
+    app.connect("autodoc-process-docstring", link_equations)
+    app.add_search_language(Search)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", make_accessible, priority=900)  # after the theme
     app.connect("html-page-context", launch_sources, priority=900)

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import links
 from docutils import nodes
 from pydantic_core import PydanticUndefined
+from sources import readers, test_files
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
@@ -22,6 +23,7 @@ from dgam_core.settings import LocalizationSettings, Strict, TrainingSettings
 from dgam_core.system.checked import read_as
 
 ROOT = Path(__file__).resolve().parents[2]
+SHOWN = 2  # functions, and files of tests, beside a setting
 GROUPS: dict[str, type[Strict]] = {
     "training": TrainingSettings, "localization": LocalizationSettings, "experiment": Experiment,
 }  # fmt: skip
@@ -172,7 +174,7 @@ class SettingsTable(Table):
         paper, released, here = in_preset("paper", name), in_preset("released", name), in_demo(name)
         return [
             self._name(group, name),
-            entry.meaning,
+            [*links.with_code(entry.meaning), self._uses(name)],
             entry.unit,
             links.to_equations(entry.equations, self.env.docname),
             f"unstated: {paper}" if entry.unstated else paper,
@@ -180,6 +182,22 @@ class SettingsTable(Table):
             _marked(here, paper),
             [links.to_label(str(n), f"departure-{n}", self.env.docname) for n in entry.departures],
         ]
+
+    def _uses(self, name: str) -> nodes.Node:
+        """Say which functions read a setting, and which files test it."""
+        code: list[nodes.Node] = [
+            nodes.inline(
+                "",
+                "",
+                nodes.literal("", f"{module.rpartition('.')[2]}.{inner}"),
+                links.to_source(module, inner, self.env.docname),
+            )
+            for module, inner in readers(name)[:SHOWN]
+        ]
+        tests: list[nodes.Node] = [nodes.literal("", path) for path in test_files(name)[:SHOWN]]
+        parts = [("read by ", code), ("; tested in " if code else "tested in ", tests)]
+        said = [[nodes.Text(words), *links.separated(found, ", ")] for words, found in parts if found]
+        return nodes.inline("", "", *(node for words in said for node in words), classes=["uses"])
 
 
 def _marked(text: str, paper: str) -> links.Cell:
@@ -201,8 +219,21 @@ class DeparturesTable(Table):
         return [number, departure.title, departure.paper, departure.released, links.separated(names, ", ")]
 
 
+def link_settings(app: Sphinx, doctree: nodes.document) -> None:
+    """Make a setting's name in the text of a page a link to its row."""
+    docname = app.env.docname
+    if not docname.startswith("book/") or docname.startswith(("book/settings", "book/api/")):
+        return
+    names = {name for group in GROUPS for name in documented(group)}
+    for literal in list(doctree.findall(nodes.literal)):
+        if literal.astext() in names and isinstance(literal.parent, nodes.paragraph):
+            (link,) = links.to_settings([literal.astext()], docname)
+            literal.parent.replace(literal, link)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all with Sphinx."""
+    app.connect("doctree-read", link_settings)
     app.add_directive("settings", SettingsTable)
     app.add_directive("departures", DeparturesTable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

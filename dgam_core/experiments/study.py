@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from dgam_core.data import store
 from dgam_core.data.simulated.features import Appearance
+from dgam_core.evaluation.module_analysis import localize_and_evaluate
 from dgam_core.experiments import claims, regression
 from dgam_core.experiments.model_choice import Scorer, choices_of
 from dgam_core.experiments.obtain import obtain_models
@@ -26,6 +27,7 @@ from dgam_core.system.checked import read_yaml
 from dgam_core.system.machine import choose_device
 
 Model = Mapping[str, Run]  # one run per stream
+ALT = "alt"  # the name under which a cell glues the alternative text of its figure
 
 
 class Markdown(str):
@@ -33,6 +35,19 @@ class Markdown(str):
 
     def _repr_markdown_(self) -> str:
         return str(self)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What changes do to mAP@0.5 of the last epoch, seed by seed.
+
+    Attributes:
+        points: differences in points, a line per seed and a column per change.
+        collapsed: whether one of the two runs that a difference is of has collapsed, of the same shape.
+    """
+
+    points: pd.DataFrame
+    collapsed: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -163,6 +178,27 @@ class Study:
         self.save_table(scores)
         return scores
 
+    def differences(
+        self, scores: pd.DataFrame, pairs: Mapping[Any, tuple[Any, Any]]
+    ) -> dict[str, Differences]:
+        """Return preset → the paired differences between rows of a table of scores.
+
+        Args:
+            scores: as `score` returns them.
+            pairs: change → the row with it, and the row without it.
+        """
+        at_half = scores[(scores["choice"] == "last") & (scores["tiou"] == 0.5)]
+        found = {}
+        for name in self.presets:
+            of_preset = at_half[at_half["preset"] == name] if "preset" in at_half else at_half
+            by_seed = of_preset.pivot(index="seed", columns="row", values=["map", "collapsed"])
+            points, bad = 100 * by_seed["map"].astype(float), by_seed["collapsed"].astype(bool)
+            found[name] = Differences(
+                pd.DataFrame({change: points[a] - points[b] for change, (a, b) in pairs.items()}),
+                pd.DataFrame({change: bad[a] | bad[b] for change, (a, b) in pairs.items()}),
+            )
+        return found
+
     @cached_property
     def scorer(self) -> Scorer:
         """Return a scorer at tIoU 0.5, for the outputs of models."""
@@ -172,6 +208,20 @@ class Study:
         """Return stream → test video → outputs of the checkpoint of a row's model that a choice falls on."""
         return self.scorer.chosen_outputs(model, self.variants[row], choice)
 
+    def over_epochs(self, models: Mapping[tuple[Any, int], Model]) -> pd.DataFrame:
+        """Return mAP at tIoU 0.5 of each checkpoint: columns row, seed, epoch, value (%) and provenance.
+
+        Args:
+            models: some of what `train` returned.
+        """
+        records = []
+        for (row, seed), model in models.items():
+            for index, epoch in enumerate(next(iter(model.values())).trained.checkpoints.epochs):
+                outputs = self.scorer.outputs(model, dict.fromkeys(model, index), self.variants[row])
+                (value,) = localize_and_evaluate(self.data, outputs, self.variants[row], (0.5,)).map
+                records.append((row, seed, int(epoch), 100 * float(value)))
+        return self.table(records, ["row", "seed", "epoch", "value"])
+
     def table(self, records: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
         """Return records as a table whose last column is their provenance."""
         return pd.DataFrame(records, columns=[*columns]).assign(provenance=self.provenance)
@@ -180,8 +230,17 @@ class Study:
         """Write the table of results, <name>.csv."""
         self.results.save_table(self.name, table.to_csv(index=False))
 
-    def save_figure(self, figure: Any, part: str = "") -> None:
-        """Write a Matplotlib figure, <name>.svg and <name>.png, or <name>_<part> for one of several."""
+    def save_figure(self, figure: Any, alt: str, part: str = "") -> None:
+        """Write a Matplotlib figure, <name>.svg and <name>.png, or <name>_<part> for one of several.
+
+        Args:
+            figure: the figure, which the notebook's cell shows.
+            alt: what it shows, in words, for readers who do not see it; the site takes it from the cell.
+            part: which of several.
+        """
+        from myst_nb import glue
+
+        glue(ALT, alt, display=False)
         self.results.save_figure(f"{self.name}_{part}" if part else self.name, figure)
 
     def conclude(self, text: str, checked: Mapping[str, Sequence[claims.Claim]] | None = None) -> Markdown:

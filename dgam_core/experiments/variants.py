@@ -163,7 +163,7 @@ NOTEBOOKS = {
     ),
     "departures": Notebook(departures_one_by_one, by_preset=True),
     "figure1_confusion": Notebook(without_and_with),
-    "figure3_training": Notebook(),
+    "figure3_training": Notebook(without_and_with),
     "figure4_prior_discrepancy": Notebook(Experiment.tries, ("prior_shift",)),
     "table1_module_swap": Notebook(old_and_new, by_preset=True),
     "table2_attention_statistics": Notebook(without_and_with),

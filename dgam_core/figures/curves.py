@@ -1,4 +1,4 @@
-"""mAP over tIoU thresholds, over the values of a setting, and over a grid of several settings."""
+"""mAP over tIoU thresholds, and over a grid of several settings."""
 
 from typing import Any
 
@@ -9,12 +9,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import MARGIN, summarize
 from dgam_core.experiments.published import Published
 from dgam_core.experiments.variants import CEILING
-from dgam_core.figures.style import OURS, PRESETS, PUBLISHED, SEED, WIDTH_IN, set_style
+from dgam_core.figures.style import PRESETS, PUBLISHED, WIDTH_IN, set_style, set_ticks
 
 HEIGHT_IN = 3.2
 MIN_LOG_SPAN = 10  # highest / lowest value from which an axis is logarithmic
@@ -59,38 +58,13 @@ def over_tiou(scores: pd.DataFrame, provenance: str, published: Published, compe
     return figure
 
 
-def sweep(
-    scores: pd.DataFrame, provenance: str, published: Published | None, xlabel: str, log: bool
-) -> Figure:
-    """mAP at tIoU 0.5 over a setting: this run with its interval and seeds, beside the published values.
-
-    Args:
-        scores: columns row (value of the setting), seed and map (a fraction).
-        provenance: "simulated" or "measured on real features".
-        published: one row, a column per value of the setting; None where nothing is printed.
-        xlabel: the setting.
-        log: whether its axis is logarithmic.
-    """
-    set_style()
-    num_panels, width_in = (1, 0.7 * WIDTH_IN) if published is None else (2, WIDTH_IN)
-    figure, panels = plt.subplots(1, num_panels, figsize=(width_in, HEIGHT_IN), squeeze=False)
-    left, right = panels[0, 0], panels[0, -1]
-    values_of = {left: scores["row"].unique()}
-    percent = scores.assign(value=100 * scores["map"])
-    _line_with_interval(left, percent, "row", "mean", OURS)
-    left.plot(percent["row"], percent["value"], "o", color=SEED, markersize=3, alpha=0.8)
-    left.set_title(f"This run, {provenance}\nmean, 95 % interval, each seed")
-    if published is not None:
-        values_of[right] = published.values.columns.to_numpy()
-        right.plot(published.values.columns, published.values.iloc[0], "s-", color=PUBLISHED)
-        right.set_title(f"Published\n{published.data}")
-        right.sharey(left)
-    for axes, values in values_of.items():
-        _set_ticks(axes, values, log)
-        axes.tick_params("x", rotation=45 if log else 0)
-        axes.set(xlabel=xlabel, ylabel="mAP at tIoU 0.5 (%)")
-    left.set_ylim(bottom=0)
-    return figure
+def in_words(scores: pd.DataFrame, provenance: str) -> str:
+    """Say what `over_tiou` shows of this run, for readers who do not see it."""
+    lines = []
+    for (preset, row), of_row in scores.groupby(["preset", "row"], sort=False):
+        means = 100 * of_row.groupby("tiou")["map"].mean()
+        lines.append(f"{preset}, {row}: " + ", ".join(f"{value:.1f} at {t:g}" for t, value in means.items()))
+    return f"mAP in percent over the tIoU threshold, {provenance}, mean over the seeds. {'; '.join(lines)}."
 
 
 def _line_with_interval(axes: Axes, scores: pd.DataFrame, x: str, label: str, colour: str) -> None:
@@ -133,7 +107,7 @@ def grid(scores: pd.DataFrame, names: list[str], metric: str) -> Figure:
             )
             values = np.sort(last[x].unique())
             for axes in panels.axes.flat:
-                _set_ticks(axes, values, log=values[0] > 0 and values[-1] / values[0] >= MIN_LOG_SPAN)
+                set_ticks(axes, values, log=values[0] > 0 and values[-1] / values[0] >= MIN_LOG_SPAN)
         else:
             panels = sns.catplot(kind="point", linestyle="none", dodge=0.3 if hue else False, **layout)
     panels.set(ylim=(0, None))
@@ -145,14 +119,6 @@ def grid(scores: pd.DataFrame, names: list[str], metric: str) -> Figure:
     figure.suptitle(f"{seeds}, {provenance}")
     figure.subplots_adjust(top=1 - (0.65 if column else 0.4) / figure.get_figheight())
     return figure
-
-
-def _set_ticks(axes: Axes, values: NDArray[Any], log: bool) -> None:
-    """A tick for each value that was tried, on a linear or a logarithmic axis."""
-    if log:
-        axes.set_xscale("log")
-        axes.minorticks_off()
-    axes.set_xticks(values, [f"{value:g}" for value in values])
 
 
 def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:

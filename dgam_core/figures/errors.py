@@ -45,6 +45,17 @@ def causes_by_row(diagnoses: Mapping[str, Sequence[Diagnosis]], provenance: str)
     return figure
 
 
+def in_words(diagnoses: Mapping[str, Sequence[Diagnosis]], provenance: str) -> str:
+    """Say what the surest detections of each row are, G of each class, for readers who do not see it."""
+    rows = []
+    for row, of_row in diagnoses.items():
+        counts = np.sum([diagnosis.causes[0] for diagnosis in of_row], axis=0)
+        shares = 100 * counts / max(counts.sum(), 1)
+        parts = ", ".join(f"{share:.0f} % {cause}" for cause, share in zip(CAUSES, shares, strict=True))
+        rows.append(f"{row}: {parts if counts.sum() else 'no detections'}")
+    return f"What the surest detections are, {provenance}. {'; '.join(rows)}."
+
+
 def causes_and_recall(diagnoses: Sequence[Diagnosis], provenance: str) -> Figure:
     """Causes of detections, by the rank of their scores, and recall of actions, by their length.
 

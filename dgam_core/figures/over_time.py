@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dgam_core.evaluation.intervals import summarize
 from dgam_core.figures.style import KINDS, MODELS, OURS, WIDTH_IN, set_style, stream_colour
 from dgam_core.localize import Outputs
 from dgam_core.segments import SegmentTable, runs
@@ -214,6 +215,18 @@ def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> F
     return figure
 
 
+# Loss → its title, and its unit.
+LOSSES = {
+    "log_likelihood": ("log-likelihood", "nats per snippet"),
+    "kl": ("KL divergence", "nats per snippet"),
+    "cvae": (r"$\mathcal{L}_{CVAE}$", "loss"),
+    "fg": (r"$\mathcal{L}_{fg}$", "nats per video"),
+    "bg": (r"$\mathcal{L}_{bg}$", "nats per video"),
+    "guide": (r"$\mathcal{L}_{guide}$", "per snippet"),
+    "re": (r"$\mathcal{L}_{re}$", "nats per video"),
+}
+
+
 def of_training(
     losses: pd.DataFrame, attention: Sequence[tuple[int, NDArray[np.floating]]], warmup: int, provenance: str
 ) -> Figure:
@@ -233,19 +246,47 @@ def of_training(
         curve = losses[losses["loss"] == name]
         sns.lineplot(curve, x="epoch", y="value", errorbar="sd", color=OURS, ax=axes)
         axes.axvspan(0, warmup, color="black", alpha=0.07, linewidth=0)
-        axes.set_title(f"stage ({curve['stage'].iloc[0]}): {name}", fontsize="small")
-        axes.set_ylabel("")
+        title, unit = LOSSES[str(name)]
+        axes.set_title(f"({curve['stage'].iloc[0]}) {title}", fontsize="small")
+        axes.set_ylabel(unit, fontsize="small")
     last = panels.flat[len(names)]
     shades = sns.color_palette("mako_r", len(attention))
     for shade, (epoch, lam) in zip(shades, attention, strict=True):
         last.hist(lam, bins=20, range=(0, 1), histtype="step", density=True, color=shade, label=f"{epoch}")
-    last.set_title("attention", fontsize="small")
+    last.set_title("attention at an epoch", fontsize="small")
     last.set(xlabel="λ of a test snippet", yscale="log")
-    last.legend(title="epoch", ncols=2, fontsize="xx-small", title_fontsize="xx-small")
+    last.set_ylabel("density", fontsize="small")
+    figure.legend(*last.get_legend_handles_labels(), loc="outside lower center", ncols=10, title="epoch")
     for axes in panels.flat[len(names) + 1 :]:
         axes.set_visible(False)
     title = f"Losses, {provenance}: mean and ±1 sd over seeds, warm-up shaded; attention of one seed"
     figure.suptitle(title)
+    return figure
+
+
+def of_map(values: pd.DataFrame, warmup: int, provenance: str) -> Figure:
+    """mAP over the epochs, without and with generative attention modeling.
+
+    Args:
+        values: columns row ("without" or "with"), seed, epoch and value, mAP at tIoU 0.5 in percent.
+        warmup: epochs of the warm-up, shaded.
+        provenance: "simulated" or "measured on real features".
+    """
+    set_style()
+    figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 3.2))
+    for row, of_row in values.groupby("row", sort=False):
+        summaries = of_row.groupby("epoch")["value"].agg(summarize)
+        low, high = ([getattr(summary, end) for summary in summaries] for end in ("low", "high"))
+        means, colour = [summary.mean for summary in summaries], MODELS[str(row)]
+        axes.plot(summaries.index, means, "o-", color=colour, label=f"{row} generative modeling")
+        axes.fill_between(summaries.index, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.axvspan(0, warmup, color="black", alpha=0.07, linewidth=0)
+    axes.set(xlabel="epoch", ylabel="mAP at tIoU 0.5 (%)", ylim=(0, None), xlim=(0, None))
+    count = values["seed"].nunique()
+    axes.set_title(
+        f"{provenance}, mean and 95 % interval over {count} seeds, warm-up shaded", fontsize="small"
+    )
+    axes.legend(fontsize="small")
     return figure
 
 

@@ -1,6 +1,10 @@
 """The style of all figures: the same thing has the same colour everywhere."""
 
+from typing import Any
+
 import seaborn as sns
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 # The palette of Okabe and Ito, which readers of any colour vision can tell apart.
 OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
@@ -32,3 +36,11 @@ def set_style() -> None:
         "svg.hashsalt": "dgam",  # the same figure gives the same file
     }
     sns.set_theme(context="paper", style="ticks", font_scale=1.2, rc=parameters)
+
+
+def set_ticks(axes: Axes, values: NDArray[Any], log: bool) -> None:
+    """Set a tick for each value that was tried, on a linear or a logarithmic axis."""
+    if log:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(values, [f"{value:g}" for value in values])

@@ -154,7 +154,7 @@ def test_the_ceiling_is_a_row_where_all_training_videos_are_annotated(experiment
     without = replace(tiny, videos=tuple(replace(video, segments=()) for video in tiny.videos))
     assert variants.CEILING not in {row for _, row in notebook.variants(experiment, without)}
     # and no row of a notebook that does not show it
-    assert list(variants.NOTEBOOKS["figure3_training"].variants(experiment, tiny)) == ["DGAM"]
+    assert list(variants.NOTEBOOKS["figure3_training"].variants(experiment, tiny)) == ["without", "with"]
 
 
 def test_a_departure_takes_the_value_that_is_given_for_the_other_preset():

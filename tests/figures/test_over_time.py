@@ -74,11 +74,30 @@ def test_a_training_has_a_panel_per_loss_and_one_for_the_attention():
     )  # fmt: skip
     attention = [(1, np.full(10, 0.5)), (3, np.full(10, 0.9))]
     figure = over_time.of_training(losses, attention, 2, "simulated")
-    kl, _, _, histogram = figure.axes
-    assert kl.get_title() == "stage (b): kl"
+    kl, *_ = figure.axes
+    assert kl.get_title() == "(b) KL divergence"
     assert kl.lines[0].get_ydata().tolist() == [2, 3, 4]  # the mean of both seeds
-    assert [text.get_text() for text in histogram.get_legend().get_texts()] == ["1", "3"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1", "3"]
     assert "simulated" in figure.get_suptitle()
+
+
+def test_map_over_the_epochs_has_a_line_and_an_interval_per_model():
+    values = pd.DataFrame(
+        [(row, seed, epoch, base + epoch + 2 * seed) for row, base in (("without", 10), ("with", 20))
+         for epoch in (1, 3) for seed in (0, 1)],
+        columns=["row", "seed", "epoch", "value"],
+    )  # fmt: skip
+    (axes,) = over_time.of_map(values, 2, "simulated").axes
+    without, with_it = axes.lines
+    assert without.get_xydata().tolist() == [[1, 12], [3, 14]]  # the mean of both seeds
+    assert with_it.get_xydata().tolist() == [[1, 22], [3, 24]]
+    assert [line.get_label() for line in axes.lines] == [
+        "without generative modeling", "with generative modeling",
+    ]  # fmt: skip
+    band = axes.collections[0].get_paths()[0].get_extents()
+    # sd √2 of two seeds, t 12.706: ± 12.706
+    assert [band.y0, band.y1] == pytest.approx([12 - 12.706, 14 + 12.706], abs=1e-3)
+    assert "simulated" in axes.get_title()
 
 
 def test_detections_stand_above_the_annotations(tiny):

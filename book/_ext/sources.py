@@ -1,0 +1,108 @@
+"""The source of the package and its tests: what computes an equation, checks it, or reads a setting."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+
+ROOT = Path(__file__).resolve().parents[2]
+Definition = ast.FunctionDef | ast.ClassDef
+
+
+@cache
+def parsed(path: Path) -> tuple[str, ast.Module]:
+    """Return a Python file's text and syntax tree."""
+    text = path.read_text(encoding="utf-8")
+    return text, ast.parse(text)
+
+
+def find(name: str) -> tuple[Path, Definition]:
+    """Find a function, class or method of the package by its name, such as cvae.CVAE.decode.
+
+    Raises:
+        ExtensionError: the package has nothing of that name.
+    """
+    module, *parts = name.split(".")
+    path = ROOT / "dgam_core" / f"{module}.py"
+    node: ast.Module | Definition | None = parsed(path)[1] if path.is_file() else None
+    for part in parts:
+        inside = node.body if node is not None else []
+        node = next((n for n in inside if isinstance(n, Definition) and n.name == part), None)
+    if not isinstance(node, Definition):
+        raise ExtensionError(f"dgam_core has no {name}: name a function as module.function")
+    return path, node
+
+
+def source(path: Path, node: Definition, docstring: bool = True) -> str:
+    """Return the source of a function or class, with its decorators."""
+    lines = parsed(path)[0].splitlines()
+    first = min(part.lineno for part in (node, *node.decorator_list))
+    indices = list(range(first - 1, node.end_lineno or first))
+    if not docstring and ast.get_docstring(node):
+        text = node.body[0]
+        indices = [i for i in indices if not text.lineno <= i + 1 <= (text.end_lineno or 0)]
+    return textwrap.dedent("\n".join(lines[i] for i in indices))
+
+
+@cache
+def tests_of_equations() -> dict[int, list[tuple[Path, ast.FunctionDef]]]:
+    """Return the tests of each equation: those marked with its number, `@pytest.mark.equation(4)`."""
+    tests: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in parsed(path)[1].body:
+            if isinstance(node, ast.FunctionDef):
+                for number in numbers(node):
+                    tests.setdefault(number, []).append((path, node))
+    return tests
+
+
+def numbers(node: ast.FunctionDef) -> Iterator[int]:
+    """Yield the equations that a test is marked with."""
+    for mark in node.decorator_list:
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.equation":
+            yield from (ast.literal_eval(number) for number in mark.args)
+
+
+def in_words(test: ast.FunctionDef) -> str:
+    """Return a test's name as a sentence would have it."""
+    return re.sub(r" eq \d+( and \d+)*$", "", test.name.removeprefix("test_").replace("_", " "))
+
+
+@cache
+def readers(attribute: str) -> list[tuple[str, str]]:
+    """Return the functions of the package that read an attribute: module and name within it."""
+    found = []
+    for path in sorted((ROOT / "dgam_core").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if f".{attribute}" in parsed(path)[0]:
+            found += [(module, name) for name, node in functions(parsed(path)[1]) if _reads(node, attribute)]
+    return found
+
+
+def functions(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Yield the functions and methods of a module or class with their names."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef):
+            yield within + child.name, child
+        elif isinstance(child, ast.ClassDef):
+            yield from functions(child, f"{within}{child.name}.")
+
+
+def _reads(function: ast.FunctionDef, attribute: str) -> bool:
+    return any(isinstance(node, ast.Attribute) and node.attr == attribute for node in ast.walk(function))
+
+
+@cache
+def test_files(word: str) -> list[str]:
+    """Return the files of tests that name something, those that name it most first."""
+    counts = {
+        path.relative_to(ROOT).as_posix(): len(re.findall(rf"\b{word}\b", parsed(path)[0]))
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+    }
+    return sorted((path for path, count in counts.items() if count), key=lambda path: -counts[path])
