@@ -130,13 +130,13 @@ study.save_figure(figure, alt)
 
 # %% [markdown]
 # From top to bottom: what the snippets show; for each stream the attention of both models, and the probability of the
-# video's first class; and the detections, of any class; darker means more confident.
+# video's first class; and the detections, of any class; a stronger colour means more confident.
 
 # %% [markdown]
 # ## Explore
 #
 # Choose a test video and a stream, and drag the threshold: attention above it makes segments, of the model without and of
-# the one with $\mathcal{L}_{re}$, where darker means a better match with an action (tIoU). Below them stand the detections
+# the one with $\mathcal{L}_{re}$, where a stronger colour means a better match with an action (tIoU). Below them stand the detections
 # from both streams at the threshold of this run. Point at a bar to read it.
 
 # %% tags=["hide-input"]

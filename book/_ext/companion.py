@@ -10,6 +10,7 @@ import textwrap
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from dgam_core.experiments.records import glued
 from dgam_core.experiments.study import ALT
 
 ROOT = Path(__file__).resolve().parents[2]
+MADE = "## How it was made"
 
 
 class Equation(SphinxDirective):
@@ -208,6 +210,21 @@ def add_downloads(app: Sphinx, docname: str, content: list[str]) -> None:
     content[0] = json.dumps(notebook)
 
 
+def open_with_the_result(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Let a notebook's page begin with its result: code that comes before it moves to how it was made."""
+    if not docname.startswith("book/notebooks/"):
+        return
+    notebook = json.loads(content[0])
+    title, *cells = notebook["cells"]
+    folded = list(takewhile(lambda cell: cell["cell_type"] == "code", cells))
+    for cell in folded:
+        cell["metadata"]["tags"] = ["hide-cell"]
+    rest = cells[len(folded) :]
+    place = next(i for i, cell in enumerate(rest) if "".join(cell["source"]).startswith(MADE)) + 1
+    notebook["cells"] = [title, *rest[:place], *folded, *rest[place:]]
+    content[0] = json.dumps(notebook)
+
+
 def add_alternatives(app: Sphinx, docname: str, content: list[str]) -> None:
     """Give the figures of a notebook's page the alternative texts that its cells have glued."""
     if not docname.startswith("book/notebooks/"):
@@ -216,6 +233,10 @@ def add_alternatives(app: Sphinx, docname: str, content: list[str]) -> None:
     for cell in notebook["cells"]:
         if text := glued({"cells": [cell]}, ALT):
             cell["metadata"]["mystnb"] = {"image": {"alt": text}}
+            # What is glued must have a name of its own on a page.
+            cell["outputs"] = [
+                output for output in cell["outputs"] if not glued({"cells": [{"outputs": [output]}]}, ALT)
+            ]
     content[0] = json.dumps(notebook)
 
 
@@ -305,6 +326,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", sign)
     app.connect("source-read", add_downloads)
     app.connect("source-read", add_alternatives)
+    app.connect("source-read", open_with_the_result)
     app.connect("autodoc-process-docstring", link_equations)
     app.add_search_language(Search)
     app.connect("html-page-context", describe)

@@ -23,7 +23,6 @@ from dgam_core.settings import LocalizationSettings, Strict, TrainingSettings
 from dgam_core.system.checked import read_as
 
 ROOT = Path(__file__).resolve().parents[2]
-SHOWN = 2  # functions, and files of tests, beside a setting
 GROUPS: dict[str, type[Strict]] = {
     "training": TrainingSettings, "localization": LocalizationSettings, "experiment": Experiment,
 }  # fmt: skip
@@ -184,20 +183,14 @@ class SettingsTable(Table):
         ]
 
     def _uses(self, name: str) -> nodes.Node:
-        """Say which functions read a setting, and which files test it."""
-        code: list[nodes.Node] = [
-            nodes.inline(
-                "",
-                "",
-                nodes.literal("", f"{module.rpartition('.')[2]}.{inner}"),
-                links.to_source(module, inner, self.env.docname),
-            )
-            for module, inner in readers(name)[:SHOWN]
-        ]
-        tests: list[nodes.Node] = [nodes.literal("", path) for path in test_files(name)[:SHOWN]]
-        parts = [("read by ", code), ("; tested in " if code else "tested in ", tests)]
-        said = [[nodes.Text(words), *links.separated(found, ", ")] for words, found in parts if found]
-        return nodes.inline("", "", *(node for words in said for node in words), classes=["uses"])
+        """Say where a setting is read first, and which file names it most among the tests."""
+        said: list[nodes.Node] = []
+        for module, inner in readers(name)[:1]:
+            code = nodes.literal("", f"{module.rpartition('.')[2]}.{inner}")
+            said += [nodes.Text("read by "), code, links.to_source(module, inner, self.env.docname)]
+        for path in test_files(name)[:1]:
+            said += [nodes.Text(", tested in "), nodes.literal("", Path(path).name)]
+        return nodes.inline("", "", *said, classes=["uses"])
 
 
 def _marked(text: str, paper: str) -> links.Cell:

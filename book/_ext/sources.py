@@ -76,9 +76,14 @@ def in_words(test: ast.FunctionDef) -> str:
 
 @cache
 def readers(attribute: str) -> list[tuple[str, str]]:
-    """Return the functions of the package that read an attribute: module and name within it."""
+    """Return the public functions that read an attribute, module and name within it, of the method first."""
     found = []
-    for path in sorted((ROOT / "dgam_core").rglob("*.py")):
+    package = ROOT / "dgam_core"
+    paths = sorted(package.rglob("*.py"), key=lambda path: (path.parent != package, path))
+    for path in paths:
+        # These hold settings and compute nothing, and the reference shows commands in another way.
+        if path.stem in ("settings", "departures") or path.parent.name == "cli":
+            continue
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         if f".{attribute}" in parsed(path)[0]:
             found += [(module, name) for name, node in functions(parsed(path)[1]) if _reads(node, attribute)]
@@ -86,9 +91,11 @@ def readers(attribute: str) -> list[tuple[str, str]]:
 
 
 def functions(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Yield the functions and methods of a module or class with their names."""
+    """Yield the public functions and methods of a module or class, without properties, with their names."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef):
+        if getattr(child, "name", "_").startswith("_"):
+            continue
+        if isinstance(child, ast.FunctionDef) and not child.decorator_list:
             yield within + child.name, child
         elif isinstance(child, ast.ClassDef):
             yield from functions(child, f"{within}{child.name}.")

@@ -17,7 +17,6 @@ SWITCHED = {"released": "in released, against the text's way", "paper": "in pape
 # The preset and the model choice nearest to how the published numbers were made, and what is said of each.
 NEAREST = ("released", "test_oracle")
 NEAREST_IS = "nearest to the published DGAM, which has the bug of class 0 as well"
-PUBLISHED_IS = "made like released, chosen on the test set, with the bug of class 0"
 # What a paired difference means, by `Summary.effect`, its sign turned where lower is better.
 EFFECTS = {1: "helps", -1: "harms", 0: "is practically equal", None: "is undecided"}
 
@@ -66,7 +65,7 @@ def map_table(scores: pd.DataFrame, published: Published, metric: str) -> pd.Dat
     beside = pd.concat({"released": printed}).reindex(by_choice.index).fillna("–")
     parts = {
         f"{metric} (%) by model choice, {provenance}": by_choice,
-        f"published, {published.data}, {PUBLISHED_IS}": beside,
+        f"published, {published.data}": beside,
         f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(
             scores[scores["choice"] == "last"], "tiou", "map"
         ),
@@ -323,7 +322,8 @@ def compare(
 
 
 def _difference(step: Summary, digits: int = 1, unit: str = "") -> str:
-    mean, low, high = (f"{value:+.{digits}f}" for value in (step.mean, step.low, step.high))
+    numbers = (f"{value:+.{digits}f}" for value in (step.mean, step.low, step.high))
+    mean, low, high = (number.replace("-", "−") for number in numbers)
     return f"{mean}{unit}, 95 % interval {low} to {high}"
 
 

@@ -245,6 +245,33 @@ def test_the_search_finds_a_phrase(page, address):
         assert any("Figure 4" in title for title in found)
 
 
+def test_the_search_finds_a_symbol_of_a_formula(page, address):
+    page.goto(address + "search.html?q=t_att")
+    page.wait_for_selector("#search-results li a")
+    found = page.locator("#search-results li a").all_inner_texts()
+    assert any("Action prediction" in title for title in found)
+
+
+@pytest.mark.parametrize("name", [Path(page).stem for page in NOTEBOOKS])
+def test_a_notebooks_page_opens_with_its_result(page, address, name):
+    """No code stands before its first section, and what every figure shows is said with a number."""
+    page.goto(f"{address}book/notebooks/{name}.html")
+    assert page.locator("article h1").count() == 1
+    first = page.locator("article > section > *:is(section, div.cell)").first
+    assert first.evaluate("element => element.localName") == "section"
+    for image in page.locator("article .cell_output img").all():
+        assert re.search(r"\d", image.get_attribute("alt"))
+
+
+def test_settings_are_linked_from_the_text_and_say_where_they_are_read(page, address):
+    page.goto(address + "book/settings.html")
+    row = page.locator("tr", has=page.locator("#setting-sigma-tcam"))
+    assert "stages.stage_a" in row.inner_text()
+    assert row.locator("a[href*='_modules/dgam_core/stages.html#stage_a']").count() == 1
+    page.goto(address + "book/notebooks/table6_latent_dimension.html")
+    assert page.locator("article p a[href*='settings.html#setting-latent-dim']").count() >= 1
+
+
 def test_every_setting_and_every_test_leads_to_its_equation(page, address):
     page.goto(address + "book/settings.html")
     row = page.locator("tr", has=page.locator("#setting-sigma-tcam"))
@@ -265,6 +292,8 @@ def test_code_leads_to_its_source(page, address):
     assert page.url.endswith("_modules/dgam_core/attention.html#pool_foreground")
     page.locator("#pool_foreground .viewcode-back").click()
     assert page.url.endswith("book/api/method.html#dgam_core.attention.pool_foreground")
+    entry = page.locator("dl", has=page.locator("[id='dgam_core.attention.pool_foreground']")).last
+    assert entry.locator("a[href*='discriminative.html#eq-4']").count() >= 1
 
 
 def test_every_equation_stands_under_its_number(page, address):
