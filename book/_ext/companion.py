@@ -308,6 +308,11 @@ def launch_sources(
                 button["url"] = f"{hub}?urlpath=lab/tree/{notebook}"
 
 
+def take_mathjax_in_parts(app: Sphinx, config: Config) -> None:
+    """Load of MathJax what `mathjax3_config` names; its extension would load all in one file."""
+    config.mathjax_path = "mathjax/startup.js"
+
+
 def sign(app: Sphinx, config: Config) -> None:
     """Let every page end with what made it: version, commit, licence and date."""
     commit = subprocess.run(
@@ -318,12 +323,21 @@ def sign(app: Sphinx, config: Config) -> None:
     config.html_theme_options["extra_footer"] = f"<p>{version}. MIT licence. Built on {built}.</p>"
 
 
+def lighten(app: Sphinx, exception: Exception | None) -> None:
+    """Empty the theme's script of 1.5 MB that draws icons: its style sheet has them as a font."""
+    script = app.outdir / "_static" / "scripts" / "fontawesome.js"
+    if script.is_file():
+        script.write_text("// The icons are those of the font.\n", encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all with Sphinx."""
     app.add_directive("equation", Equation)
     app.add_directive("equation-tests", EquationTests)
     app.add_directive("claims", Claims)
     app.connect("config-inited", sign)
+    app.connect("config-inited", take_mathjax_in_parts)
+    app.connect("build-finished", lighten)
     app.connect("source-read", add_downloads)
     app.connect("source-read", add_alternatives)
     app.connect("source-read", open_with_the_result)
