@@ -22,6 +22,7 @@ from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.leases import Leases
 from dgam_core.system.machine import choose_device
+from dgam_core.system.progress import progress
 from dgam_core.system.workers import side_by_side
 from dgam_core.training.fused import stack_key
 from dgam_core.training.processes import ALONE, Group
@@ -48,7 +49,7 @@ def obtain(
 ) -> list[Run]:
     """Return the runs of `specs`, reading those in the run store `folder` and training the others on `data`.
 
-    Shows a line of progress on a terminal. Finished runs stay when this is interrupted or killed, and an
+    Shows its progress, see `system.progress`. Finished runs stay when this is interrupted or killed, and an
     unfinished one resumes at the next call. Processes that obtain the same runs share the work.
 
     Args:
@@ -62,7 +63,7 @@ def obtain(
     stacked = partial(put_together, data, workers=workers, group=group)
     epochs = sum(stack[0].settings.total_epochs for stack in stacked(missing))
     with (
-        tqdm(total=epochs, unit="epoch", desc="training", disable=None if missing else True) as line,
+        progress(total=epochs, unit="epoch", desc="training", disable=not missing) as line,
         Leases(folder / LEASES) as waiting,
     ):
         if missing:
@@ -71,8 +72,8 @@ def obtain(
             stacks = stacked(missing)
             # Other processes do not report epochs; there a stack counts when it is finished.
             in_this_process = workers == 1 or len(stacks) < 2
-            progress = partial(_show, line) if in_this_process else report_nothing
-            for stack, _ in side_by_side(_train_and_write, (folder, data, progress, group), stacks, workers):
+            report = partial(_show, line) if in_this_process else report_nothing
+            for stack, _ in side_by_side(_train_and_write, (folder, data, report, group), stacks, workers):
                 if not in_this_process:
                     line.update(stack[0].settings.total_epochs)
             before, missing = missing, _missing(folder, missing)
