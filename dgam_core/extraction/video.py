@@ -1,6 +1,7 @@
 """Frames of a video file, decoded by PyAV at an even rate."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,9 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgam_core.errors import InputError
+from dgam_core.system.files import read_names
 
 SHORTER_SIDE, CROP_SIDE = 256, 224  # pixels of a scaled frame, and of the square in its middle that I3D sees
 MAX_MISSING_SHARE = 0.1  # of the duration in the header
+# How files are called that a folder is searched for.
+ENDINGS = (
+    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"),
+    *(".ogv", ".ts", ".vob", ".webm", ".wmv"),
+)
 
 Frame = NDArray[np.uint8]
 
@@ -26,12 +33,58 @@ class VideoFile:
 
     Attributes:
         fps: frames per second on average.
-        duration_s: its length, 0 where the header has none.
+        duration_s: its length, as the header says, or else its packets.
     """
 
     path: Path
     fps: Fraction
     duration_s: float
+
+
+def find_videos(paths: Iterable[Path]) -> list[Path]:
+    """Return video files: those given, those in folders, and those that lists name.
+
+    Args:
+        paths: videos; folders, searched to any depth for files that are called as videos are; lists, text
+            files that end in .txt, which name a video or a folder per line, as seen from the list's folder or
+            from the working directory.
+    Raises:
+        InputError: a folder or a list has no video, or a list cannot be read.
+    """
+    videos: list[Path] = []
+    for path in paths:
+        if path.suffix.lower() == ".txt":
+            named = [_listed(path, name) for name in read_names(path)]
+            if not named:
+                raise InputError(f"{path}: names no video; write one per line")
+        else:
+            named = [path]
+        for each in named:
+            videos += _in_folder(each) if each.is_dir() else [each]
+    return list({video.absolute(): video for video in videos}.values())
+
+
+def _listed(path: Path, name: str) -> Path:
+    beside = path.parent / name
+    return beside if beside.exists() else Path(name)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    visible = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    videos = [path for path in visible if path.suffix.lower() in ENDINGS]
+    if not videos:
+        raise InputError(f"{folder}: has no file that is called as videos are, such as a.mp4")
+    if others := [path.name for path in visible if path not in videos]:
+        warnings.warn(
+            f"{folder}: {len(others)} files that are not called as videos are, such as {others[0]!r}, are "
+            "left out",
+            stacklevel=2,
+        )
+    return videos
 
 
 def open_video(path: Path) -> VideoFile:
@@ -45,11 +98,24 @@ def open_video(path: Path) -> VideoFile:
         fps = stream.average_rate or stream.guessed_rate
         if not fps:
             raise InputError(f"{path}: does not say its frames per second; convert it, for instance to .mp4")
-        if stream.duration is not None and stream.time_base is not None:
+        if stream.duration and stream.time_base is not None:
             duration_s = float(stream.duration * stream.time_base)
         else:
             duration_s = (container.duration or 0) / av.time_base
-        return VideoFile(Path(path), Fraction(fps), max(duration_s, 0.0))
+        if duration_s <= 0:  # as in the files of a live stream or a browser's recorder
+            duration_s = _length_of_packets(container, stream, Fraction(fps))
+        return VideoFile(Path(path), Fraction(fps), duration_s)
+
+
+def _length_of_packets(container: Any, stream: Any, fps: Fraction) -> float:
+    """Return how long a video lasts, in seconds, by the times of its packets, which are not decoded."""
+    times = [
+        None if packet.pts is None else packet.pts * packet.time_base
+        for packet in container.demux(stream)
+        if packet.size
+    ]
+    known = [time for time in times if time is not None]
+    return float(max(known) - min(known) + 1 / fps if known else len(times) / fps)
 
 
 def frames(video: VideoFile, fps: Fraction) -> Iterator[Frame]:

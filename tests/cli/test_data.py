@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import h5py
 import numpy as np
+import pytest
 
 from dgam_core.data import store
 from dgam_core.data.layouts.basnet import read_basnet
@@ -43,6 +44,20 @@ def test_what_is_odd_is_listed(tmp_path, tiny):
     assert "  odd       v00: lasts 9 s, its 6 snippets 6 s\n" in told
     assert "  odd       1 test videos have no segment, such as v02\n" in told
     assert told.count("  odd ") == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(6.0, "13.0 s"), (53.4, "1.0 min"), (3000.0, "50.1 min"), (9000.0, "2.50 h")]
+)
+def test_lengths_are_told_in_the_unit_that_suits(tmp_path, tiny, seconds, told):
+    """Of two training videos, the second lasts 7 s."""
+    first = replace(tiny.videos[0], duration_s=seconds, num_snippets=round(seconds))
+    features = {
+        stream: {**tiny.features[stream], "v0": np.resize(tiny.load(stream, "v0"), (first.num_snippets, 5))}
+        for stream in ("rgb",)
+    }
+    store.write(tmp_path / "x.h5", replace(tiny, videos=(first, *tiny.videos[1:]), features=features))
+    assert f"  train     2 videos, {told}, " in dgam("inspect", "x.h5", cwd=tmp_path).stdout
 
 
 def test_what_is_left_over_is_said(tmp_path, tiny):

@@ -11,6 +11,7 @@ import torch
 
 from dgam_core.data import store
 from dgam_core.errors import InputError
+from dgam_core.extraction import extract
 from dgam_core.extraction.extract import Extractor, snippet_features
 from dgam_core.extraction.i3d_weights import network_digest
 from tests.cli.command import DGAM
@@ -79,6 +80,140 @@ def test_videos_that_fail_do_not_take_the_others_with_them(tmp_path, weights, mo
     monkeypatch.setattr("dgam_core.extraction.extract.frames", no_more)
     rgb.extract([good], tmp_path / "x.h5", None)
     assert [video.name for video in store.read(tmp_path / "x.h5").videos] == ["good"]
+
+
+def test_all_bad_videos_are_named_at_once_and_the_others_kept(tmp_path, weights):
+    good, short = encode(tmp_path / "good.mp4", 20), encode(tmp_path / "short.mp4", 9)
+    notes = tmp_path / "notes.mp4"
+    notes.write_text("no film")
+    with pytest.raises(InputError) as error:
+        extractor({"rgb": weights["rgb"]}).extract(
+            [notes, tmp_path / "none.mp4", good, short], tmp_path / "x.h5", None
+        )
+    assert str(error.value) == (
+        f"{notes}: cannot be decoded as a video: Invalid data found when processing input; "
+        f"{tmp_path}/none.mp4: no such file; {short}: has 0.36 s; a snippet needs 16 frames at 25 fps "
+        "(3 of 4 videos failed; the features of the others are kept)"
+    )
+    assert len(list((tmp_path / "x.h5.parts").iterdir())) == 1
+    assert sorted(tmp_path.glob(".x*")) == []  # no lease is left
+
+
+def test_names_that_the_annotations_lack_and_names_given_twice_are_all_told(tmp_path, weights):
+    paths = [encode(tmp_path / name, 20) for name in ("a.mp4", "b.mp4", "c.mp4", "a.avi", "b.avi")]
+    (tmp_path / "gt.json").write_text('{"database": {"b": {"subset": "test"}}}')
+    rgb = extractor({"rgb": weights["rgb"]})
+    with pytest.raises(InputError, match=r"gt\.json: lacks the videos 'a', 'c'$"):
+        rgb.extract(paths[:3], tmp_path / "x.h5", tmp_path / "gt.json")
+    with pytest.raises(InputError, match=r"a\.avi: another video is called 'a' too; rename one; .*b\.avi: "):
+        rgb.extract(paths, tmp_path / "x.h5", None)
+
+
+def write_labels(path, **labels):
+    """Annotations of training videos, the last of which is tested."""
+    *_, last = labels
+    database = {
+        name: {"subset": "test" if name == last else "train", "annotations": [{"label": label}]}
+        for name, label in labels.items()
+    }
+    path.write_text(json.dumps({"database": database}))
+    return path
+
+
+@pytest.fixture
+def extracted(tmp_path, weights, monkeypatch):
+    """A store of the videos a and b; from now on, decoding another than c is an error."""
+    paths = [encode(tmp_path / "a.mp4", 40), encode(tmp_path / "b.mp4", 20)]
+    labels = write_labels(tmp_path / "gt.json", a="run", b="run")
+    extractor({"rgb": weights["rgb"]}).extract(paths, tmp_path / "x.h5", labels)
+    decode = extract.frames
+
+    def only_c(video, fps):
+        assert video.path.stem == "c"
+        return decode(video, fps)
+
+    monkeypatch.setattr(extract, "frames", only_c)
+    return paths, store.read(tmp_path / "x.h5")
+
+
+def test_a_video_is_added_and_a_label_corrected_without_extracting_the_rest(tmp_path, weights, extracted):
+    paths, before = extracted
+    paths.append(encode(tmp_path / "c.mp4", 32, width=72))
+    labels = write_labels(tmp_path / "gt.json", a="run", b="jump", c="run")
+    rgb = extractor({"rgb": weights["rgb"]})
+    rgb.extract(paths, tmp_path / "x.h5", labels)
+    data = store.read(tmp_path / "x.h5")
+    store.verify(data)
+    assert [(v.name, v.subset, v.labels, v.num_snippets) for v in data.videos] == [
+        ("a", "train", ("run",), 2), ("b", "train", ("jump",), 1), ("c", "test", ("run",), 2)
+    ]  # fmt: skip
+    assert all(np.array_equal(data.load("rgb", name), before.load("rgb", name)) for name in "ab")
+    paths[0] = paths[0].rename(tmp_path / "other.mp4")  # the contents count
+    labels = write_labels(tmp_path / "gt.json", other="run", b="jump", c="run")
+    rgb.extract(paths, tmp_path / "x.h5", labels, "drop")
+    data = store.read(tmp_path / "x.h5")
+    assert np.array_equal(data.load("rgb", "other"), before.load("rgb", "a"))
+    assert not (tmp_path / "x.h5.parts").exists()
+
+
+def test_videos_of_the_store_that_are_not_named_are_never_lost_in_silence(tmp_path, weights, extracted):
+    _, before = extracted
+    new = [encode(tmp_path / "c.mp4", 32, width=72)]
+    rgb = extractor({"rgb": weights["rgb"]})
+    with pytest.raises(
+        InputError, match=r"x\.h5: has 2 videos that are not named now, such as 'a'; name them"
+    ):
+        rgb.extract(new, tmp_path / "x.h5", None)
+    with pytest.raises(InputError, match="its features are not of these weights and this rate; name"):
+        extractor({"rgb": weights["rgb"]}, fps=20).extract(new, tmp_path / "x.h5", None, "keep")
+    assert store.read(tmp_path / "x.h5").digest == before.digest
+    labels = write_labels(tmp_path / "more.json", a="swim", c="run")  # of b, the store knows
+    rgb.extract(new, tmp_path / "x.h5", labels, "keep")
+    data = store.read(tmp_path / "x.h5")
+    store.verify(data)
+    assert [(v.name, v.labels) for v in data.videos] == [("a", ("swim",)), ("b", ("run",)), ("c", ("run",))]
+    assert data.videos[1] == before.videos[1]
+    assert all(np.array_equal(data.load("rgb", name), before.load("rgb", name)) for name in "ab")
+    rgb.extract(new, tmp_path / "x.h5", None, "keep")  # what was kept can be kept again
+    rgb.extract(new, tmp_path / "x.h5", None, "drop")
+    assert [video.name for video in store.read(tmp_path / "x.h5").videos] == ["c"]
+
+
+def test_testing_videos_that_nobody_has_annotated_are_left_out(tmp_path, weights):
+    names = {"a": "training", "b": "validation", "c": "testing"}
+    rows = {"annotations": [{"label": "run"}]}
+    database = {n: {"subset": s} | (rows if n != "c" else {}) for n, s in names.items()}
+    (tmp_path / "gt.json").write_text(json.dumps({"database": database}))
+    paths = [encode(tmp_path / f"{name}.mp4", 20) for name in names]
+    with pytest.warns(UserWarning, match="1 testing videos without annotations are left out"):
+        data = extractor({"rgb": weights["rgb"]}).extract(paths, tmp_path / "x.h5", tmp_path / "gt.json")
+    assert [(video.name, video.subset) for video in data.videos] == [("a", "train"), ("b", "test")]
+
+
+def test_a_video_whose_header_has_no_duration(shared_data, tmp_path, weights):
+    folder = shared_data / "reports/videos"
+    data = extractor({"rgb": weights["rgb"]}).extract(
+        [folder / "live.webm"], tmp_path / "x.h5", folder / "live.json"
+    )
+    (video,) = data.videos  # 125 frames at 25 fps; 7 snippets of 0.64 s
+    assert (video.duration_s, video.num_snippets) == (5.0, 7)
+    assert [(s.label, s.start_s, s.end_s) for s in video.segments] == [("jump", 1, 3)]
+    store.verify(store.read(tmp_path / "x.h5"))
+
+
+def test_two_calls_for_one_store_take_turns(tmp_path, weights):
+    films = tmp_path / "films"
+    films.mkdir()
+    for i in range(3):
+        encode(films / f"v{i}.mp4", 16)
+    command = [DGAM, "extract", films, "--weights", f"rgb={weights['rgb']}", "--out", tmp_path / "x.h5"]
+    calls = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [call.communicate(timeout=300)[1] for call in calls]
+    assert [call.returncode for call in calls] == [0, 0], said
+    waiting = f"dgam: warning: {tmp_path}/x.h5: another process extracts into it; waiting until it is done\n"
+    assert sum(waiting in text for text in said) == 1
+    assert [video.name for video in store.read(tmp_path / "x.h5").videos] == ["v0", "v1", "v2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["films", "x.h5"]
 
 
 def test_wrong_annotations_show_before_the_long_work(tmp_path, weights, monkeypatch):

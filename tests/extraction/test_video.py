@@ -1,13 +1,15 @@
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
 from dgam_core.errors import InputError
-from dgam_core.extraction.video import _decoded, _scaled, crop, frames, open_video
+from dgam_core.extraction.video import _decoded, _scaled, crop, find_videos, frames, open_video
 from tests.extraction.videos import encode, picture
 
 
@@ -110,3 +112,47 @@ def test_time_stamps_that_are_missing_or_do_not_rise_are_made_even(stamps, monke
     monkeypatch.setattr("dgam_core.extraction.video._container", container)
     actual = [(seconds, frame) for seconds, frame in _decoded(tmp_path, Fraction(25))]
     assert actual == [(Fraction(i, 25), frame) for i, frame in enumerate(shown)]
+
+
+def test_a_length_that_the_header_lacks_is_that_of_the_packets(tmp_path):
+    path = tmp_path / "a.ivf.mkv"
+    with av.open(str(path), "w", format="matroska", options={"live": "1"}) as container:
+        stream = container.add_stream("mpeg4", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(30):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i), format="rgb24")))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        assert container.duration is None
+        assert container.streams.video[0].duration is None
+    assert open_video(path).duration_s == pytest.approx(30 / 20, abs=2e-3)  # times are whole milliseconds
+
+
+def test_packets_without_times_are_counted(tmp_path):
+    encode(tmp_path / "a.m4v", 30, fps=20)
+    video = open_video(tmp_path / "a.m4v")  # a bare stream of MPEG-4: no header, no times
+    assert video.duration_s == pytest.approx(30 / float(video.fps))
+
+
+def test_videos_are_found_in_folders_and_lists(tmp_path, monkeypatch):
+    (tmp_path / "films/deep").mkdir(parents=True)
+    (tmp_path / "films/.parts").mkdir()
+    for name in ("b.mp4", "a.MKV", "deep/c d.webm", "labels.json", ".hidden.mp4", ".parts/x.mp4"):
+        (tmp_path / "films" / name).touch()
+    films = tmp_path / "films"
+    with pytest.warns(
+        UserWarning, match=r"films: 1 files that are not called as videos are, such as 'labels"
+    ):
+        assert find_videos([films]) == [films / "a.MKV", films / "b.mp4", films / "deep/c d.webm"]
+    monkeypatch.chdir(films)
+    (tmp_path / "list.txt").write_text("films/b.mp4\r\n\nfilms/deep\na.MKV\n", encoding="utf-8-sig")
+    expected = [films / "b.mp4", films / "deep/c d.webm", Path("a.MKV")]
+    assert find_videos([tmp_path / "list.txt", films / "b.mp4"]) == expected  # each once
+
+
+def test_folders_and_lists_without_videos_are_refused(tmp_path):
+    (tmp_path / "list.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"list\.txt: names no video; write one per line"):
+        find_videos([tmp_path / "list.txt"])
+    with pytest.raises(InputError, match="has no file that is called as videos are"):
+        find_videos([tmp_path])
