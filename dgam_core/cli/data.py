@@ -1,6 +1,7 @@
 """The commands of `dgam` that make, show and export data sets."""
 
 import os
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -66,11 +67,14 @@ def simulate(name: str, out: Path, seed: int, scale: str) -> None:
 
 def _write_store(out: Path, data: "DataSet", task: str, float16: bool = False) -> None:
     from dgam_core.data import store
+    from dgam_core.data.feature_summary import scale_doubts
 
     total = len(data.videos) * len(data.streams)
     with progress(total=total, unit="array", desc=task) as bar:
         store.write(out, data, lambda _: bar.update(), float16=float16)
     click.echo(f"{out}: {len(data.videos)} videos; {data.source}")
+    for doubt in scale_doubts(store.read(out)):
+        warnings.warn(doubt, stacklevel=1)
     if (error := store.float16_error(out)) is not None:
         click.echo(f"{out}: {_rounding(error)}")
 
@@ -155,6 +159,7 @@ def _rate(text: str) -> Fraction | None:
 def inspect(file: Path, picture: Path | None) -> None:
     """Say what is inside a store, and whether it is sound."""
     from dgam_core.data import soundness, store
+    from dgam_core.data.feature_summary import scale_doubts
 
     data = store.read(file)
     store.verify(data)
@@ -174,7 +179,7 @@ def inspect(file: Path, picture: Path | None) -> None:
         snippets = sum(video.num_snippets for video in videos)
         _show(subset, f"{len(videos)} videos, {length}, {snippets} snippets, {segments} segments")
     _show("classes", f"{len(data.classes)}: {', '.join(data.classes)}".rstrip(": "))
-    for sentence in soundness.oddities(data):
+    for sentence in [*soundness.oddities(data), *scale_doubts(data)]:
         _show("odd", sentence)
     if data.snippet_classes:
         _show("truth", "of every snippet: action, context or background, and its class")

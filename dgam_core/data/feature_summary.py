@@ -1,6 +1,7 @@
 """What features look like as a whole, which tells those of another network or another scale apart."""
 
 from dataclasses import dataclass
+from math import log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ MAX_VIDEOS = 50  # they tell as much as all
 MIN_CORRELATION = 0.5
 MIN_DIM = 32  # with fewer dimensions a correlation says little
 MAX_SCALE = 3.0  # factor between root mean squares
+USUAL_RMS = (1e-3, 100.0)  # far below and above what networks put out; I3D's is about 0.5
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ def summarize_features(data: DataSet, stream: str, subset: str) -> FeatureSummar
         total, squares, count = total + x.sum(0), squares + float(np.square(x).sum()), count + len(x)
     mean = np.asarray(total) / count
     return FeatureSummary(data.networks.get(stream, ""), mean, float(np.sqrt(squares / count / mean.size)))
+
+
+def scale_doubts(data: DataSet) -> list[str]:
+    """Return which streams have features of a scale that no training can work with, and what to do."""
+    subset = data.videos[0].subset
+    doubts = []
+    for stream in data.streams:
+        rms = summarize_features(data, stream, subset).rms
+        if not USUAL_RMS[0] <= rms <= USUAL_RMS[1]:
+            factor = f"multiply them by {10 ** -round(log10(rms)):g}" if rms else "extract them again"
+            doubts.append(
+                f"{data.name}: its {stream} features are {rms:.2g} in size (root mean square), those of I3D "
+                f"about 0.5; if training fails, this scale is the cause and not the learning rate: {factor}"
+            )
+    return doubts
 
 
 def mismatch(expected: FeatureSummary, found: FeatureSummary) -> str | None:

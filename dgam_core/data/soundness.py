@@ -1,6 +1,7 @@
 """Checks of a data set: names, labels, segments, and what each snippet shows."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from dgam_core.snippets import DataSet, Kind, Segment, Video
 # Share of the videos that may have segments beyond their end, or another length than their features: five of
 # THUMOS14's 412 have such segments. The wrong fps or stride shows in far more.
 MAX_ODD_SHARE = 0.05
+# Frames per second and per snippet of features in circulation, the more frequent first.
+USUAL_RATES = (25.0, 30.0, 24.0, 29.97, 23.976, 15.0, 10.0, 20.0, 12.5, 50.0, 60.0)
+USUAL_FRAMES = (16, 8, 4, 32, 64)
+MAX_PAIR_ERROR = 0.02  # share by which a usual length of snippets may differ from the median of the data
 DURATION_SLACK = 0.05  # share of its duration, and one snippet, by which a video may differ from its features
 
 
@@ -89,15 +94,59 @@ def odd_durations(data: DataSet) -> list[Video]:
     ]
 
 
+def explains(
+    rates: Mapping[str, float], frames: int, durations_s: Mapping[str, float], counts: Mapping[str, int]
+) -> bool:
+    """Return whether durations and numbers of snippets agree in nearly all videos whose duration is known.
+
+    A video's last, incomplete snippet is dropped or padded: they may differ by one.
+
+    Args:
+        rates: video → frames per second.
+        frames: frames per snippet.
+        durations_s: video → duration in seconds.
+        counts: video → number of snippets.
+    """
+    odd = [n for n, length_s in durations_s.items() if abs(length_s * rates[n] / frames - counts[n]) > 1]
+    return bool(durations_s) and len(odd) <= MAX_ODD_SHARE * len(durations_s)
+
+
+def fitting_pair(
+    durations_s: Mapping[str, float], counts: Mapping[str, int], fps: float, frames: int
+) -> tuple[float, int] | None:
+    """Return usual frames per second and per snippet that fit all videos; None where there are none.
+
+    Args:
+        durations_s: video → duration in seconds.
+        counts: video → number of snippets.
+        fps: what was assumed; a pair with it, or else with `frames`, is preferred.
+        frames: the same, per snippet.
+    """
+    median_s = float(np.median([length_s / counts[name] for name, length_s in durations_s.items()]))
+    all_frames = dict.fromkeys((frames, *USUAL_FRAMES))
+    pairs = [(fps, n) for n in all_frames] + [(rate, n) for n in all_frames for rate in USUAL_RATES]
+    for rate, n in pairs:
+        off = [abs(length_s * rate / n - counts[name]) for name, length_s in durations_s.items()]
+        if abs(n / rate / median_s - 1) <= MAX_PAIR_ERROR and max(off) <= 1:
+            return rate, n
+    return None
+
+
 def _mismatch(data: DataSet, odd: list[Video]) -> str:
     """Return what is wrong with the durations, and what would fit."""
     video = odd[0]
     frames = float(np.median([v.duration_s * data.fps / v.num_snippets for v in data.videos]))
+    durations_s = {v.name: v.duration_s for v in data.videos}
+    counts = {v.name: v.num_snippets for v in data.videos}
+    if pair := fitting_pair(durations_s, counts, data.fps, data.snippet_frames):
+        advice = f"{pair[0]:g} fps and {pair[1]} frames per snippet fit all"
+    else:
+        rate = data.fps * data.snippet_frames / frames
+        advice = f"{frames:.1f} frames per snippet would fit, or {rate:.1f} fps"
     return (
         f"{data.name}: {video.name} lasts {video.duration_s:g} s, its {video.num_snippets} snippets of "
         f"{data.snippet_frames} frames last {video.num_snippets * data.snippet_s:g} s at {data.fps:g} fps, "
-        f"and {len(odd)} of {len(data.videos)} videos disagree; {frames:.1f} frames per snippet would fit, "
-        f"or {data.fps * data.snippet_frames / frames:.1f} fps: check both"
+        f"and {len(odd)} of {len(data.videos)} videos disagree; {advice}: check both"
     )
 
 

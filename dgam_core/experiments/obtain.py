@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dgam_core.data.feature_summary import scale_doubts
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.run_store import Run, Spec, digest_of, is_sound, read, specify, write
 from dgam_core.settings import TrainingSettings
@@ -60,6 +61,9 @@ def obtain(
     for spec in missing:
         if (folder / spec.digest).is_dir():
             warnings.warn(f"{folder / spec.digest}: is damaged and is trained again", stacklevel=2)
+    if missing and not data.simulated:
+        for doubt in scale_doubts(data):
+            warnings.warn(doubt, stacklevel=2)
     stacked = partial(put_together, data, workers=workers, group=group)
     epochs = sum(stack[0].settings.total_epochs for stack in stacked(missing))
     with (

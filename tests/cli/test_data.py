@@ -136,3 +136,16 @@ def test_the_releases_layout_at_full_width_imports_and_trains(tmp_path, params):
     assert "rgb: 1024 dimensions, float32" in dgam("inspect", "x.h5", cwd=tmp_path).stdout
     done = dgam("train", "x.h5", "--params", params, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_scale_that_no_training_can_work_with_is_told_by_all_commands(shared_data, tmp_path, params):
+    folder = shared_data / "reports/n_huge"
+    told = "this scale is the cause and not the learning rate: multiply them by 1e-11"
+    for command in (
+        ("import", "basnet", folder, "x.h5"),
+        ("inspect", "x.h5"),
+        ("train", "x.h5", "--params", params, "--out", "run"),
+    ):
+        done = dgam(*command, cwd=tmp_path)
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.endswith(told)]
+        assert len(lines) == 2, (command, done.stderr)  # streams

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dgam_core.data import store
-from dgam_core.data.feature_summary import FeatureSummary, mismatch, summarize_features
+from dgam_core.data.feature_summary import FeatureSummary, mismatch, scale_doubts, summarize_features
 from dgam_core.snippets import Video
 
 
@@ -77,3 +77,18 @@ def test_a_store_keeps_the_networks_and_a_store_without_has_the_digest_of_before
     assert store.read(tmp_path / "known.h5").networks == {"rgb": "ab" * 32}
     assert store.read(tmp_path / "unknown.h5").networks == {}
     store.verify(store.read(tmp_path / "known.h5"))
+
+
+@pytest.mark.parametrize(
+    ("factor", "advice"),
+    [(1e4, "multiply them by 0.001"), (1e-5, "multiply them by 1e+06"), (0, "extract them again")],
+)
+def test_features_out_of_all_scale_are_told(tiny, factor, advice):
+    assert scale_doubts(tiny) == []
+    rgb = {name: factor * x for name, x in tiny.features["rgb"].items()}
+    data = replace(tiny, features={**tiny.features, "rgb": rgb})
+    rms = factor * summarize_features(tiny, "rgb", "train").rms
+    assert scale_doubts(data) == [
+        f"tiny: its rgb features are {rms:.2g} in size (root mean square), those of I3D about 0.5; if "
+        f"training fails, this scale is the cause and not the learning rate: {advice}"
+    ]

@@ -86,3 +86,17 @@ def test_a_length_may_differ_by_a_snippet_and_a_twentieth(tiny):
     assert odd_durations(_change_video(tiny, duration_s=7.36)) == []
     (odd,) = odd_durations(_change_video(tiny, duration_s=7.38))
     assert odd.name == "v0"
+
+
+def test_a_usual_pair_that_fits_all_videos_is_suggested(tiny):
+    counts = (40, 90, 55, 200)
+    videos = [
+        replace(video, num_snippets=count, duration_s=count * 16 / 30 + 0.3)
+        for video, count in zip(tiny.videos, counts, strict=True)
+    ]
+    with pytest.raises(InputError) as error:
+        check(replace(tiny, fps=25.0, videos=tuple(videos)))
+    assert str(error.value) == (
+        "tiny: v0 lasts 21.6333 s, its 40 snippets of 16 frames last 25.6 s at 25 fps, and 4 of 4 videos "
+        "disagree; 30 fps and 16 frames per snippet fit all: check both"
+    )

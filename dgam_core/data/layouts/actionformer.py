@@ -5,10 +5,10 @@ from pathlib import Path
 
 from dgam_core.data.activitynet_json import read_annotations, train_and_test
 from dgam_core.data.layouts.common import (
-    annotated_fps,
     file_of_video,
     joint_data_set,
     only_match,
+    rates_of,
     warn_left_over,
 )
 from dgam_core.errors import InputError
@@ -26,7 +26,7 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     `missing_files.txt` names are left out.
 
     Args:
-        fps: frames per second; without it, what the annotations say, else 25.
+        fps: frames per second; without it, what the annotations say, video by video, else 25.
         snippet_frames: the stride in frames; without it 4.
     Raises:
         InputError: a file is missing or cannot be read, or a video lacks annotations or features.
@@ -44,9 +44,9 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     annotations = dict(sorted(of_videos.items(), key=lambda item: item[1].subset == "test"))
     paths = {name: file_of_video(folder, _file_of(name, files, folder), name) for name in annotations}
     warn_left_over(folder, "features", {file.stem for file in files} - {path.stem for path in paths.values()})
-    fps = fps or annotated_fps(annotation_file, annotations)
     stride = snippet_frames or USUAL_STRIDE_FRAMES
-    return joint_data_set(root, "the ActionFormer layout", annotations, paths, fps, stride)
+    layout, rates = "the ActionFormer layout", rates_of(annotations)
+    return joint_data_set(root, layout, annotations, paths, fps, stride, rates)
 
 
 def _file_of(name: str, files: Iterable[Path], folder: Path) -> str:

@@ -3,23 +3,23 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dgam_core.data.activitynet_json import Annotation
 from dgam_core.data.layouts.common import (
     SIMULATED,
-    USUAL_FPS,
     USUAL_SNIPPET_FRAMES,
-    annotated_fps,
-    check_shape,
+    at_one_rate,
+    durations_of,
     file_of_video,
     make_data_set,
-    open_npy,
+    rates_of,
     read_splits,
+    read_streams,
 )
-from dgam_core.data.lazy_features import LazyFeatures
-from dgam_core.data.soundness import MAX_ODD_SHARE
+from dgam_core.data.soundness import explains, fitting_pair
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_folder
@@ -31,7 +31,7 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
     `<root>/gt.json`, `<root>/split_{train,test}.txt`, `<root>/features/{train,test}/<stream>/<video>.npy`.
 
     Args:
-        fps: frames per second; without it, what gt.json says, else 25.
+        fps: frames per second; without it, what gt.json says, video by video where durations agree, else 25.
         snippet_frames: frames per snippet; without it, what durations, fps and the features' lengths
             agree on, else 16.
     Raises:
@@ -39,34 +39,50 @@ def read_basnet(root: Path, fps: float | None = None, snippet_frames: int | None
     """
     annotations = read_splits(root, (root / "features").glob("*/*/*.npy"))
     paths = _find_features(root / "features", annotations)
-    counts = {name: check_shape(open_npy(path).shape, path)[0] for name, path in paths[min(paths)].items()}
-    fps = fps or annotated_fps(root / "gt.json", annotations) or USUAL_FPS
-    snippet_frames = snippet_frames or _snippet_frames(root, annotations, counts, fps)
-    features = {stream: LazyFeatures(open_npy, paths[stream]) for stream in paths}
+    features: Mapping[str, Mapping[str, Any]]
+    features, counts, longest = read_streams(root, paths)
+    rates = rates_of(annotations)
+    if fps is None and len({round(rate) for rate in rates.values()}) > 1:
+        snippet_frames = snippet_frames or USUAL_SNIPPET_FRAMES
+        if not explains(rates, snippet_frames, durations_of(annotations), longest):
+            told = sorted(set(rates.values()))
+            raise InputError(f"{root / 'gt.json'}: has videos of different fps {told}; say which with --fps")
+        fps, counts, features = at_one_rate(root, rates, counts, features)
+    fps = fps or min(rates.values())
+    snippet_frames = snippet_frames or _snippet_frames(root, annotations, longest, fps)
     return make_data_set(root, "the BaS-Net layout", fps, snippet_frames, annotations, counts, features)
 
 
 def _snippet_frames(
     root: Path, annotations: Mapping[str, Annotation], counts: Mapping[str, int], fps: float
 ) -> int:
-    """Return the frames per snippet on which nearly all durations agree; the usual 16 where none is known."""
-    ratios = {
-        name: annotation.duration_s * fps / counts[name]
-        for name, annotation in annotations.items()
-        if annotation.duration_s is not None
-    }
-    if not ratios:
+    """Return the frames per snippet on which nearly all durations agree, the usual 16 where they allow it."""
+    durations_s = durations_of(annotations)
+    if not durations_s:
         return USUAL_SNIPPET_FRAMES
-    frames = round(float(np.median(list(ratios.values()))))
-    # A video's last, incomplete snippet is dropped or padded: one snippet either way.
-    odd = [name for name, ratio in ratios.items() if abs(ratio - frames) * counts[name] > frames]
-    if len(odd) > MAX_ODD_SHARE * len(counts):
-        name = odd[0]
-        raise InputError(
-            f"{root}: {name} lasts {annotations[name].duration_s:g} s but has {counts[name]} snippets, "
-            f"{ratios[name]:.2f} frames each at {fps:g} fps, other videos have {frames}; check fps and stride"
-        )
-    return frames
+    rates = dict.fromkeys(counts, fps)
+    ratios = {name: duration_s * fps / counts[name] for name, duration_s in durations_s.items()}
+    median = float(np.median(list(ratios.values())))
+    frames = max(1, round(median))
+    is_exact = abs(median - frames) < 0.01
+    if not is_exact and explains(rates, USUAL_SNIPPET_FRAMES, durations_s, counts):
+        return USUAL_SNIPPET_FRAMES
+    pair = fitting_pair(durations_s, counts, fps, USUAL_SNIPPET_FRAMES)
+    is_plain = is_exact or frames % 4 == 0 or frames % 5 == 0
+    if (pair is None or is_plain) and explains(rates, frames, durations_s, counts):
+        return frames
+    # A number such as 17 is rather that of another rate.
+    name = max(ratios, key=lambda video: abs(ratios[video] - USUAL_SNIPPET_FRAMES))
+    at = (
+        f"{root}: {name} lasts {durations_s[name]:g} s but has {counts[name]} snippets, {ratios[name]:.2f} "
+        f"frames each at {fps:g} fps"
+    )
+    if pair is None:
+        raise InputError(f"{at}, other videos have {frames}; check fps and stride")
+    raise InputError(
+        f"{at}; {pair[0]:g} fps and {pair[1]} frames per snippet fit all videos: give --fps {pair[0]:g} "
+        f"--snippet-frames {pair[1]}, or what the features were made with"
+    )
 
 
 def _find_features(folder: Path, annotations: Mapping[str, Annotation]) -> dict[str, dict[str, Path]]:

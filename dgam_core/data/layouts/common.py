@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dgam_core.data.activitynet_json import Annotation, read_annotations
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.pickles import read_torch
+from dgam_core.data.soundness import explains, fitting_pair
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video
 from dgam_core.system.files import read_names
@@ -78,16 +79,65 @@ def warn_left_over(place: Path, what: str, names: Collection[str]) -> None:
         )
 
 
-def annotated_fps(path: Path, annotations: Mapping[str, Annotation]) -> float | None:
-    """Return the frames per second on which annotations agree, None where none tells any.
+def durations_of(annotations: Mapping[str, Annotation]) -> dict[str, float]:
+    """Return video → duration in seconds, of those for which it is told."""
+    return {name: a.duration_s for name, a in annotations.items() if a.duration_s is not None}
 
-    Raises:
-        InputError: they disagree.
+
+def rates_of(annotations: Mapping[str, Annotation]) -> dict[str, float]:
+    """Return video → frames per second; the most frequent of the others, or 25, where it is not told."""
+    told = Counter(annotation.fps for annotation in annotations.values() if annotation.fps is not None)
+    usual = told.most_common(1)[0][0] if told else USUAL_FPS
+    return {name: annotation.fps or usual for name, annotation in annotations.items()}
+
+
+def at_one_rate(
+    root: Path,
+    rates: Mapping[str, float],
+    counts: Mapping[str, int],
+    features: Mapping[str, Mapping[str, Any]],
+) -> tuple[float, dict[str, int], Mapping[str, Mapping[str, Any]]]:
+    """Bring features of videos of several rates to the most frequent one.
+
+    A store has one length of snippets. Where a video has another, the snippet nearest in time is taken; a
+    warning counts these videos.
+
+    Args:
+        root: where the features lie, for the warning.
+        rates: video → frames per second.
+        counts: video → number of snippets, of equally many frames in all videos.
+        features: stream → video → features.
+    Returns:
+        Frames per second, video → number of snippets, and the features.
     """
-    rates = {annotation.fps for annotation in annotations.values() if annotation.fps is not None}
-    if len({round(fps) for fps in rates}) > 1:
-        raise InputError(f"{path}: has videos of different fps {sorted(rates)}; say which with --fps")
-    return min(rates) if rates else None
+    ((fps, _),) = Counter(rates.values()).most_common(1)
+    chosen = {}
+    for name, count in counts.items():
+        ratio = rates[name] / fps
+        index = np.minimum((np.arange(max(1, round(count / ratio))) + 0.5) * ratio, count - 1).astype(int)
+        if len(index) != count or (index != np.arange(count)).any():
+            chosen[name] = index
+    if not chosen:
+        return fps, dict(counts), features
+    name = next(iter(chosen))
+    warnings.warn(
+        f"{root}: {len(chosen)} videos have another rate than {fps:g} fps, such as {name!r} with "
+        f"{rates[name]:g}; of their features, those nearest in time at {fps:g} fps are taken",
+        stacklevel=2,
+    )
+    return (
+        fps,
+        {name: len(chosen[name]) if name in chosen else count for name, count in counts.items()},
+        {
+            stream: LazyFeatures(partial(_at, of_videos, chosen), {name: name for name in counts})
+            for stream, of_videos in features.items()
+        },
+    )
+
+
+def _at(features: Mapping[str, Any], chosen: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    values: NDArray[Any] = features[name]
+    return values[chosen[name]] if name in chosen else values
 
 
 def make_data_set(
@@ -111,6 +161,15 @@ def make_data_set(
         features: stream → video → features.
     """
     fps, snippet_frames = fps or USUAL_FPS, snippet_frames or USUAL_SNIPPET_FRAMES
+    durations_s = durations_of(annotations)
+    if durations_s and not explains(dict.fromkeys(counts, fps), snippet_frames, durations_s, counts):
+        pair = fitting_pair(durations_s, counts, fps, snippet_frames)
+        if pair and pair != (fps, snippet_frames):
+            warnings.warn(
+                f"{root}: {pair[0]:g} fps and {pair[1]} frames per snippet fit all videos, {fps:g} and "
+                f"{snippet_frames} do not, by their durations; give --fps and --snippet-frames",
+                stacklevel=2,
+            )
     videos: list[Video] = []
     labels: set[str] = set()
     for name, annotation in annotations.items():
@@ -153,25 +212,101 @@ def open_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def check_shape(shape: tuple[int, ...], what: object) -> tuple[int, int]:
-    """Return the shape (T, D) of features; `what` names them in the error.
+def check_shapes(root: Path, shapes: Mapping[Any, tuple[int, ...]]) -> dict[Any, tuple[int, int]]:
+    """Return the shape (T, D) of each of several features; a warning counts those with more axes.
 
+    Args:
+        root: where the features lie, for the warning.
+        shapes: what names features in messages → their shape, with any axes of length 1 besides T and D, such
+            as (T, 1, 1, D) of pytorch-i3d.
     Raises:
-        InputError: the shape is another, or there is no snippet.
+        InputError: a shape is another, or there is no snippet.
     """
-    if len(shape) != 2:
-        raise InputError(f"{what}: has the shape {shape}; it should be (snippets, dimensions)")
-    if not shape[0]:
-        raise InputError(f"{what}: has no snippet; extract it again, or leave the video out")
-    return shape[0], shape[1]
+    plain = {what: _without_ones(shape) for what, shape in shapes.items()}
+    for what, shape in plain.items():
+        if len(shape) != 2:
+            raise InputError(f"{what}: has the shape {shape}; it should be (snippets, dimensions)")
+        if not shape[0]:
+            raise InputError(f"{what}: has no snippet; extract it again, or leave the video out")
+    if longer := [shape for what, shape in shapes.items() if shape != plain[what]]:
+        warnings.warn(
+            f"{root}: {len(longer)} arrays of features have axes of length 1, such as {longer[0]}, which are "
+            "left out",
+            stacklevel=2,
+        )
+    return {what: (shape[0], shape[1]) for what, shape in plain.items()}
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape (T, D) of features with further axes of length 1, or the shape as it is."""
+    long = tuple(size for size in shape if size != 1)
+    if len(shape) > 2 and len(long) == 2:
+        return long
+    if len(shape) > 2 and set(shape[1:-1]) == {1}:  # a single snippet or dimension
+        return shape[0], shape[-1]
+    return shape
+
+
+def read_streams(
+    root: Path, paths: Mapping[str, Mapping[str, Path]]
+) -> tuple[dict[str, LazyFeatures], dict[str, int], dict[str, int]]:
+    """Return features of streams in files of their own, number of snippets, and that of the longest stream.
+
+    Streams that differ by one snippet, as flow that lacks the last frame does from RGB, lose it; a warning
+    counts these videos.
+
+    Args:
+        root: where the features lie, for the warning.
+        paths: stream → video → .npy file.
+    Returns:
+        stream → features, and twice video → number of snippets.
+    Raises:
+        InputError: a file cannot be read, or has another shape.
+    """
+    files = [path for of_videos in paths.values() for path in of_videos.values()]
+    shapes = check_shapes(root, {path: open_npy(path).shape for path in files})
+    lengths = {
+        name: {stream: shapes[paths[stream][name]][0] for stream in sorted(paths)}
+        for name in paths[min(paths)]
+    }
+    uneven = {
+        name: of_streams
+        for name, of_streams in lengths.items()
+        if max(of_streams.values()) - min(of_streams.values()) == 1
+    }
+    if uneven:
+        name, of_streams = next(iter(uneven.items()))
+        example = " and ".join(f"{count} of {stream}" for stream, count in of_streams.items())
+        warnings.warn(
+            f"{root}: the streams of {len(uneven)} videos differ by one snippet, such as {example} in "
+            f"{name!r}; the last one is left out",
+            stacklevel=2,
+        )
+    counts = {
+        name: min(of_streams.values()) if name in uneven else of_streams[min(paths)]
+        for name, of_streams in lengths.items()
+    }
+    ends = {name: counts[name] if name in uneven else None for name in counts}
+    features = {
+        stream: LazyFeatures(_load_part, {name: (path, ends[name]) for name, path in of_videos.items()})
+        for stream, of_videos in paths.items()
+    }
+    return features, counts, {name: max(of_streams.values()) for name, of_streams in lengths.items()}
+
+
+def _load_part(source: tuple[Path, int | None]) -> NDArray[Any]:
+    path, end = source
+    return _load(path)[:end]
 
 
 def _load(source: Source, columns: slice = slice(None)) -> NDArray[Any]:
     """Read features from a .npy file, from .npz under the name feats or from .pt, or take an array."""
-    array = source
-    if isinstance(source, Path):
-        array = open_npy(source) if source.suffix == ".npy" else _load_archive(source)
-    return np.asarray(array)[..., columns]
+    array = _open(source) if isinstance(source, Path) else source
+    return np.asarray(array).reshape(_without_ones(array.shape))[..., columns]
+
+
+def _open(path: Path) -> NDArray[Any]:
+    return open_npy(path) if path.suffix == ".npy" else _load_archive(path)
 
 
 def _load_archive(path: Path) -> NDArray[Any]:
@@ -204,10 +339,16 @@ def joint_data_set(
     paths: Mapping[str, Path],
     fps: float | None,
     snippet_frames: int | None,
+    rates: Mapping[str, float] | None = None,
 ) -> DataSet:
-    """Make a data set from ActivityNet's annotations and one file per video."""
-    shapes = {name: check_shape(_load(path).shape, path) for name, path in paths.items()}
-    counts = {name: count for name, (count, _) in shapes.items()}
+    """Make a data set from ActivityNet's annotations and one file per video.
+
+    `rates` are those of each video, which count where `fps` is not given.
+    """
+    shapes = check_shapes(root, {path: _open(path).shape for path in paths.values()})
+    counts = {name: shapes[path][0] for name, path in paths.items()}
     dim = next((dim for _, dim in shapes.values()), 0)
-    features = split_streams(paths, dim)
+    features: Mapping[str, Mapping[str, Any]] = split_streams(paths, dim)
+    if fps is None and rates:
+        fps, counts, features = at_one_rate(root, rates, counts, features)
     return make_data_set(root, layout, fps, snippet_frames, annotations, counts, features)

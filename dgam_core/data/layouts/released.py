@@ -11,13 +11,12 @@ from scipy.optimize import linear_sum_assignment
 from dgam_core.data.activitynet_json import Annotation, read_annotations
 from dgam_core.data.layouts.common import (
     check_names,
-    check_shape,
     make_data_set,
     only_match,
     open_npy,
+    read_streams,
     warn_left_over,
 )
-from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import read_names
@@ -51,13 +50,12 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
         )
     columns = _name_columns(root, hot["test"], [set(annotations[name].labels) for name in test_names])
     paths = {stream: _numbered_files(root, stream, names) for stream in ("flow", "rgb")}
-    counts = {name: check_shape(open_npy(path).shape, path)[0] for name, path in paths["rgb"].items()}
+    features, counts, _ = read_streams(root, paths)
     videos = {}
     for subset, subset_names in names.items():
         for name, row in zip(subset_names, hot[subset], strict=True):
             labels = tuple(sorted(columns[c] for c in np.flatnonzero(row)))
             videos[name] = replace(annotations[name], subset=subset, labels=labels, duration_s=None)
-    features = {stream: LazyFeatures(open_npy, paths[stream]) for stream in paths}
     return make_data_set(root, "the layout of DGAM's release", fps, snippet_frames, videos, counts, features)
 
 

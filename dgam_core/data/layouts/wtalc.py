@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dgam_core.data.activitynet_json import Annotation, train_and_test
-from dgam_core.data.layouts.common import check_names, check_shape, make_data_set, only_match, split_streams
+from dgam_core.data.layouts.common import check_names, check_shapes, make_data_set, only_match, split_streams
 from dgam_core.data.pickles import read_object_array, text_of
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Segment
@@ -28,12 +28,13 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     values = read_object_array(path)
     if len(values) != len(annotations):
         raise InputError(f"{path}: has {len(values)} videos; the annotations have {len(annotations)}")
-    counts, dim = {}, 0
-    for name, value in zip(annotations, values, strict=True):
-        at = f"{path}: video {name!r}"
+    arrays = {f"{path}: video {name!r}": value for name, value in zip(annotations, values, strict=True)}
+    for at, value in arrays.items():
         if not isinstance(value, np.ndarray):
             raise InputError(f"{at} has no array of features")
-        counts[name], dim = check_shape(value.shape, at)
+    shapes = check_shapes(root, {at: value.shape for at, value in arrays.items()}).values()
+    counts = {name: count for name, (count, _) in zip(annotations, shapes, strict=True)}
+    dim = next((dim for _, dim in shapes), 0)
     features = split_streams(dict(zip(annotations, values, strict=True)), dim)
     return make_data_set(root, "the W-TALC layout", fps, snippet_frames, annotations, counts, features)
 

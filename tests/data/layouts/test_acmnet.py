@@ -36,3 +36,15 @@ def test_unsound_features_are_refused(tmp_path, wide, write, sentence):
     write(root / "test/v3.npy")
     with pytest.raises(InputError, match=rf"test/v3.npy: .*{sentence}"):
         read_acmnet(root)
+
+
+def test_axes_of_length_1_are_left_out(tmp_path, wide):
+    root = export_acmnet(wide, tmp_path)
+    for path in root.glob("t*/*.npy"):
+        np.save(path, np.load(path)[:, None, None])
+    with pytest.warns(
+        UserWarning, match=r"4 arrays of features have axes of length 1, such as \(6, 1, 1, 2048\)"
+    ):
+        data = read_acmnet(root)
+    assert [video.num_snippets for video in data.videos] == [6, 7, 8, 9]
+    assert np.array_equal(data.load("flow", "v2"), wide.load("flow", "v2"))

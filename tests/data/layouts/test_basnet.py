@@ -111,3 +111,150 @@ def test_a_video_without_snippets_is_named(root, tiny):
     np.save(root / f"features/train/flow/{name}.npy", np.zeros((0, 4), dtype=np.float32))
     with pytest.raises(InputError, match=rf"{name}.npy: has no snippet; extract it again"):
         read_basnet(root)
+
+
+def resave(root, change, pattern="*/*/*.npy"):
+    for path in (root / "features").glob(pattern):
+        np.save(path, change(np.load(path)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x[:, None, None],  # pytorch-i3d
+        lambda x: x[:, None],
+        lambda x: x[None],
+        lambda x: x[:, :, None, None],
+        lambda x: x[None, :, None, :, None],
+    ],
+)
+def test_axes_of_length_1_are_left_out(root, tiny, tmp_path, change):
+    resave(root, change, "*/rgb/*.npy")
+    shape = change(np.zeros((6, 5))).shape
+    example = np.load(root / "features/train/rgb/v0.npy").shape
+    assert example == shape
+    with pytest.warns(UserWarning, match=r"source: 4 arrays of features have axes of length 1, such as \("):
+        data = through_store(read_basnet(root), tmp_path / "x.h5")
+    assert_same(data, tiny)
+
+
+def test_a_single_snippet_keeps_its_axis(root, tiny):
+    np.save(root / "features/train/rgb/v0.npy", tiny.load("rgb", "v0")[:1, None, None])
+    np.save(root / "features/train/flow/v0.npy", tiny.load("flow", "v0")[:1])
+    with pytest.warns(
+        UserWarning, match=r"1 arrays of features have axes of length 1, such as \(1, 1, 1, 5\)"
+    ):
+        data = read_basnet(root, snippet_frames=16)
+    assert data.load("rgb", "v0").shape == (1, 5)
+
+
+@pytest.mark.parametrize("shorter", ["rgb", "flow"])
+def test_streams_one_snippet_apart_lose_it(root, tiny, tmp_path, shorter):
+    for name in ("train/{}/v1", "test/{}/v3"):
+        path = root / f"features/{name.format(shorter)}.npy"
+        np.save(path, np.load(path)[:-1])
+    with pytest.warns(UserWarning, match="one snippet") as warned:
+        data = through_store(read_basnet(root), tmp_path / "x.h5")
+    counts = {"rgb": 7, "flow": 7} | {shorter: 6}
+    assert [str(w.message) for w in warned] == [
+        f"{root}: the streams of 2 videos differ by one snippet, such as {counts['flow']} of flow and "
+        f"{counts['rgb']} of rgb in 'v1'; the last one is left out"
+    ]
+    assert [video.num_snippets for video in data.videos] == [6, 6, 8, 8]
+    assert (data.fps, data.snippet_frames) == (16, 16)
+    for stream in ("rgb", "flow"):
+        assert np.array_equal(data.load(stream, "v1"), tiny.load(stream, "v1")[:6])
+        assert np.array_equal(data.load(stream, "v2"), tiny.load(stream, "v2"))
+
+
+def test_streams_two_snippets_apart_are_refused(root, tmp_path):
+    path = root / "features/train/rgb/v1.npy"
+    np.save(path, np.load(path)[:-2])
+    with pytest.raises(InputError, match="v1: rgb features have 5 snippets; the video has 7"):
+        through_store(read_basnet(root), tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize(("name", "count"), [("s_flow1less", 12), ("s_flow1less_some", 3)])
+def test_reported_flow_that_is_a_snippet_short(shared_data, tmp_path, name, count):
+    with pytest.warns(UserWarning, match=f"the streams of {count} videos differ by one snippet"):
+        data = through_store(read_basnet(shared_data / "reports" / name), tmp_path / "x.h5")
+    assert (data.fps, data.snippet_frames) == (25, 16)
+    lengths = [data.load(stream, video.name).shape[0] for video in data.videos for stream in data.streams]
+    assert lengths == [video.num_snippets for video in data.videos for _ in data.streams]
+
+
+def write_timing(root, snippet_s, dropped_s, lengths=(40, 90, 55, 200), fps=None):
+    """Features of several lengths in snippets, durations that leave `dropped_s` at the end."""
+    for path in (root / "features").glob("*/*/*.npy"):
+        np.save(path, np.resize(np.load(path), (lengths[int(path.stem[1])], np.load(path).shape[1])))
+
+    def retime(database):
+        for name, entry in database.items():
+            entry.pop("fps", None)
+            entry |= {"fps": fps} if fps else {}
+            entry["duration"] = lengths[int(name[1])] * snippet_s + dropped_s
+
+    edit_database(root, retime)
+
+
+@pytest.mark.parametrize("dropped_s", [0, 0.3])
+@pytest.mark.parametrize(
+    ("snippet_s", "told", "sentence"),
+    [
+        (
+            16 / 24,
+            None,
+            "frames each at 25 fps; 24 fps and 16 frames per snippet fit all videos: give --fps 24",
+        ),
+        (
+            16 / 24,
+            25,
+            "frames each at 25 fps; 24 fps and 16 frames per snippet fit all videos: give --fps 24",
+        ),
+        (16 / 30, 25, "30 fps and 16 frames per snippet fit all videos: give --fps 30 --snippet-frames 16"),
+        (16 / 30, 24, "30 fps and 16 frames per snippet fit all videos: give --fps 30 --snippet-frames 16"),
+        (16 / 15, 25, "15 fps and 16 frames per snippet fit all videos: give --fps 15 --snippet-frames 16"),
+    ],
+)
+def test_a_wrong_rate_gets_the_pair_that_fits_all_videos(root, snippet_s, told, sentence, dropped_s):
+    write_timing(root, snippet_s, dropped_s, fps=told)
+    with pytest.raises(InputError) as error:
+        read_basnet(root)
+    assert sentence in str(error.value)
+    words = str(error.value).replace(",", "").split()
+    fps, frames = float(words[words.index("--fps") + 1]), int(words[words.index("--snippet-frames") + 1])
+    assert read_basnet(root, fps, frames).snippet_s == pytest.approx(snippet_s)
+
+
+@pytest.mark.parametrize("dropped_s", [0, 0.3])
+@pytest.mark.parametrize(("frames", "fps"), [(16, 25), (16, 24), (16, 30), (8, 25), (20, 25), (4, 30)])
+def test_the_right_rate_tells_the_frames_per_snippet(root, frames, fps, dropped_s):
+    write_timing(root, frames / fps, dropped_s * frames / fps, fps=fps)
+    data = read_basnet(root)
+    assert (data.fps, data.snippet_frames) == (fps, frames)
+
+
+def test_reported_features_at_24_fps_are_not_taken_for_17_frames(shared_data):
+    root = shared_data / "reports/b_24fps"
+    with pytest.raises(InputError, match="24 fps and 16 frames per snippet fit all videos"):
+        read_basnet(root)
+    assert read_basnet(root, fps=24).snippet_frames == 16
+    with pytest.warns(UserWarning, match="24 fps and 16 frames per snippet fit all videos, 25 and 16 do not"):
+        read_basnet(root, 25, 16)
+
+
+def test_videos_of_several_rates_whose_durations_agree_are_brought_to_one(root, tiny):
+    lengths = {"v0": (60, 30.0), "v1": (50, 25.0), "v2": (70, 25.0), "v3": (80, 25.0)}
+    for path in (root / "features").glob("*/*/*.npy"):
+        count = lengths[path.stem][0]
+        np.save(path, np.tile(np.arange(count, dtype=np.float32)[:, None], (1, 3)))
+
+    def retime(database):
+        for name, (count, fps) in lengths.items():
+            database[name] |= {"fps": fps, "duration": count * 16 / fps}
+
+    edit_database(root, retime)
+    with pytest.warns(UserWarning, match="1 videos have another rate than 25 fps, such as 'v0' with 30"):
+        data = read_basnet(root)
+    assert (data.fps, data.snippet_frames) == (25, 16)
+    assert [video.num_snippets for video in data.videos] == [50, 50, 70, 80]

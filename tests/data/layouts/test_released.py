@@ -51,3 +51,16 @@ def test_what_is_wrong_gets_a_sentence(tmp_path, tiny, change, sentence):
     change(root)
     with pytest.raises(InputError, match=sentence):
         read_dgam(root)
+
+
+def test_flow_that_is_a_snippet_short_shortens_rgb(tmp_path, tiny):
+    root = export_dgam(tiny, tmp_path / "a")
+    for path in root.glob("*/flow_features/*.npy"):
+        np.save(path, np.load(path)[:-1, None])
+    with pytest.warns(
+        UserWarning, match="the streams of 4 videos differ by one snippet, such as 5 of flow and 6"
+    ):
+        data = read_dgam(root)
+    assert [video.num_snippets for video in data.videos] == [5, 6, 7, 8]
+    assert np.array_equal(data.load("rgb", "v2"), tiny.load("rgb", "v2")[:-1])
+    assert np.array_equal(data.load("flow", "v2"), tiny.load("flow", "v2")[:-1])

@@ -6,7 +6,7 @@ import pytest
 from dgam_core.data.layouts.wtalc import read_wtalc, read_wtalc_annotations
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment
-from tests.data.layouts.exports import assert_round_trip, export_wtalc, save_objects
+from tests.data.layouts.exports import assert_round_trip, export_wtalc, joint, save_objects
 
 
 def test_round_trip(tmp_path, wide):
@@ -50,3 +50,16 @@ def test_real_annotations_of_thumos14(shared_data):
         assert sorted(videos[name].segments, key=str) == sorted(segments, key=str)
     different = [video for video in videos.values() if set(video.labels) != {s.label for s in video.segments}]
     assert len(different) == 28  # the labels to train with are not always those of the segments
+
+
+def test_axes_of_length_1_are_left_out(tmp_path, wide):
+    root = export_wtalc(wide, tmp_path)
+    save_objects(
+        root / "Tiny-I3D-JOINTFeatures.npy", [joint(wide, video)[:, None, None] for video in wide.videos]
+    )
+    with pytest.warns(
+        UserWarning, match=r"4 arrays of features have axes of length 1, such as \(6, 1, 1, 2048\)"
+    ):
+        data = read_wtalc(root)
+    assert [video.num_snippets for video in data.videos] == [6, 7, 8, 9]
+    assert np.array_equal(data.load("flow", "v2"), wide.load("flow", "v2"))
