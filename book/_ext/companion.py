@@ -190,8 +190,8 @@ def results_of(notebook: dict[str, Any]) -> Path | None:
     parameters = notebook["metadata"].get("papermill", {}).get("parameters")
     if parameters is None:
         return None
-    folder: Path = ROOT / "results" / parameters["profile"] / "figures"
-    return folder / subfolder_of(parameters["dataset"])
+    results: Path = ROOT / "results" / parameters["profile"]
+    return results / "figures" / subfolder_of(parameters["dataset"], results)
 
 
 def add_downloads(app: Sphinx, docname: str, content: list[str]) -> None:

@@ -11,7 +11,7 @@ background.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -101,6 +101,15 @@ def float16_error(path: Path) -> float | None:
     with h5py.File(path, "r", locking=False) as file:
         value = file.attrs.get("float16_error")
     return None if value is None else float(value)
+
+
+def digest(path: Path) -> str | None:
+    """Return the digest of a store; None for a file that is missing or not a store."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return str(file.attrs["digest"])
+    except (OSError, KeyError):
+        return None
 
 
 def origins(path: Path) -> dict[tuple[str, str], str]:
@@ -235,7 +244,10 @@ def verify(data: DataSet) -> None:
     Raises:
         InputError: a feature array is not sound, or the contents have changed since they were written.
     """
-    if contents_digest(data) != data.digest:
+    # In older stores of real features, the digest covers the name as well.
+    hashes = [_header_hash(data), _header_hash(data, with_name=True)]
+    _add_features(hashes, data)
+    if data.digest not in [each.hexdigest() for each in hashes]:
         raise InputError(
             f"{data.name}: the contents differ from the digest; the file was changed or is damaged"
         )
@@ -244,20 +256,31 @@ def verify(data: DataSet) -> None:
 def contents_digest(data: DataSet) -> str:
     """Return the SHA-256 of everything in a data set that can change a result."""
     hashes = _header_hash(data)
-    for stream in data.streams:
-        for _, values in checked_features(data, stream, data.videos):
-            hashes.update(_array_hash(values))
+    _add_features([hashes], data)
     return hashes.hexdigest()
 
 
-def _header_hash(data: DataSet) -> "hashlib._Hash":
-    """Return a hash of everything but the features."""
+def _add_features(hashes: Sequence["hashlib._Hash"], data: DataSet) -> None:
+    for stream in data.streams:
+        for _, values in checked_features(data, stream, data.videos):
+            digest = _array_hash(values)
+            for each in hashes:
+                each.update(digest)
+
+
+def _header_hash(data: DataSet, with_name: bool = False) -> "hashlib._Hash":
+    """Return a hash of everything but the features, and but the name of real ones: a folder may be renamed.
+
+    Simulated data are called by their names, which are fixed.
+    """
     header = asdict(replace(data, features={}, kinds={}, snippet_classes={}, digest=""))
     header["fps"] = float(data.fps)  # 25 and 25.0 are written alike
     # The digest of data without these is what it was before there were any.
     del header["snippet_classes"]
     if not data.networks:
         del header["networks"]
+    if not (data.simulated or with_name):
+        del header["name"]
     hashes = hashlib.sha256(json.dumps(header | {"streams": data.streams}, sort_keys=True).encode())
     for truth in (data.kinds, data.snippet_classes):
         for video in data.videos if truth else ():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.system.files import whole_file, write_text
@@ -22,9 +23,27 @@ def project_root() -> Path:
     raise InputError(f"{working}: is not inside a checkout of this project; run notebooks from within it")
 
 
-def subfolder_of(dataset: str) -> str:
-    """Return the subfolder of `figures` and `sweeps` for a data set; "" for a simulated one."""
-    return "" if dataset.startswith("simulated:") else Path(dataset).stem
+def subfolder_of(dataset: str, results: Path) -> str:
+    """Return the subfolder of `figures` and `sweeps` for a data set; "" for a simulated one.
+
+    It is called as the store's file; for another store of that name, which has other contents than the one
+    that came first, digits of its digest follow.
+
+    Args:
+        dataset: the file of a store, or the name of a simulated data set.
+        results: `results/<profile>`.
+    """
+    if dataset.startswith("simulated:"):
+        return ""
+    name, digest, first = Path(dataset).stem, store.digest(Path(dataset)), _first_store(dataset, results)
+    if digest is None or not first.is_file() or first.read_text(encoding="utf-8") == digest:
+        return name
+    return f"{name}-{digest[:8]}"
+
+
+def _first_store(dataset: str, results: Path) -> Path:
+    """Return the file with the digest of the store to which the results of this name belong."""
+    return results / ".stores" / Path(dataset).stem
 
 
 @dataclass(frozen=True)
@@ -34,8 +53,8 @@ class Results:
     Attributes:
         runs: the run store, shared by all notebooks of a profile.
         scores: cache of the chosen checkpoints and their scores.
-        figures: tables and figures; those of a store given by its file go to a subfolder of its name,
-            so that a run on other data overwrites nothing.
+        figures: tables and figures; those of a store given by its file go to a subfolder of its own, see
+            `subfolder_of`, so that a run on other data overwrites nothing.
         sweeps: tables and figures of sweeps, in the same way.
     """
 
@@ -48,7 +67,11 @@ class Results:
     def of(cls, experiment: Experiment) -> Self:
         """Return the places of an experiment's results, made where they are missing."""
         root = project_root() / "results" / experiment.profile
-        subfolder = subfolder_of(experiment.dataset)
+        first = _first_store(experiment.dataset, root)
+        if (digest := store.digest(Path(experiment.dataset))) and not first.is_file():
+            first.parent.mkdir(parents=True, exist_ok=True)
+            write_text(first, digest)
+        subfolder = subfolder_of(experiment.dataset, root)
         folders = (root / "runs", root / "scores", root / "figures" / subfolder, root / "sweeps" / subfolder)
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)

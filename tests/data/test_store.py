@@ -55,6 +55,34 @@ def test_equal_contents_have_equal_digests_and_others_not(path, tmp_path, tiny):
     assert store.write(tmp_path / "b.h5", replace(tiny, features={"rgb": changed})) != store.read(path).digest
 
 
+def test_the_digest_of_real_features_is_that_of_their_contents(tmp_path, tiny):
+    real = replace(tiny, simulated=False)
+    digest = store.write(tmp_path / "a.h5", real)
+    assert store.write(tmp_path / "b.h5", replace(real, name="other")) == digest
+    assert store.digest(tmp_path / "b.h5") == digest
+    for changed in (replace(real, fps=17.0), replace(real, classes=("jump", "swim", "throw"))):
+        assert store.contents_digest(changed) != digest
+    assert store.contents_digest(replace(tiny, name="other")) != store.contents_digest(tiny)
+
+
+def test_an_older_store_whose_digest_covers_the_name_is_sound_and_keeps_it(tmp_path, tiny):
+    store.write(tmp_path / "x.h5", replace(tiny, simulated=False))
+    # what such a store had
+    old = "245dfdeb99c9e4ad2cffff3771b05dc657516dab5cb4bfaa7dcee2a0de6a68cd"
+    edit(tmp_path / "x.h5", lambda file: file.attrs.__setitem__("digest", old))
+    data = store.read(tmp_path / "x.h5")
+    store.verify(data)
+    assert data.digest == old
+    with pytest.raises(InputError, match="differ from the digest"):
+        store.verify(replace(data, name="other"))
+
+
+def test_what_is_not_a_store_has_no_digest(tmp_path):
+    assert store.digest(tmp_path / "none.h5") is None
+    (tmp_path / "x.h5").write_text("no store")
+    assert store.digest(tmp_path / "x.h5") is None
+
+
 def bad(x, at, value):
     x = x.copy()
     x[at] = value

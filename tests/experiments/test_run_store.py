@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.experiments import model_choice, obtain, places, run_store
 from dgam_core.experiments.parameters import Experiment
@@ -207,6 +208,25 @@ def test_results_on_a_store_do_not_overwrite_simulated_ones(tmp_path, monkeypatc
     assert simulated.runs == real.runs == tmp_path / "results/demo/runs"
     real.save_table("t", "a,b\n1,2\n")
     assert (tmp_path / "results/demo/figures/utk/t.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_stores_of_the_same_name_have_results_of_their_own(tmp_path, tiny, monkeypatch):
+    for name in ("params", "dgam_core", "a", "b", "c"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    bare = replace(tiny, videos=tuple(replace(video, segments=()) for video in tiny.videos))
+    for name, data in (("a", tiny), ("b", bare), ("c", tiny)):
+        store.write(tmp_path / name / "features.h5", data)
+
+    def results(name):
+        return places.Results.of(Experiment(profile="p", dataset=f"{name}/features.h5", seeds=(0,)))
+
+    digest = store.digest(tmp_path / "b/features.h5")
+    for _ in range(2):  # whichever comes later
+        assert results("a").figures == tmp_path / "results/p/figures/features"
+        assert results("b").figures == tmp_path / f"results/p/figures/features-{digest[:8]}"
+        assert results("b").sweeps == tmp_path / f"results/p/sweeps/features-{digest[:8]}"
+        assert results("c").figures == results("a").figures  # the same contents
 
 
 def test_the_record_is_plain_json(tmp_path, tiny, specs):

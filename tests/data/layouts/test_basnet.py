@@ -258,3 +258,10 @@ def test_videos_of_several_rates_whose_durations_agree_are_brought_to_one(root, 
         data = read_basnet(root)
     assert (data.fps, data.snippet_frames) == (25, 16)
     assert [video.num_snippets for video in data.videos] == [50, 50, 70, 80]
+
+
+def test_a_renamed_folder_is_the_same_data(root, tmp_path):
+    before = through_store(read_basnet(root), tmp_path / "x.h5")
+    after = through_store(read_basnet(root.rename(tmp_path / "elsewhere")), tmp_path / "y.h5")
+    assert (before.name, after.name) == ("source", "elsewhere")
+    assert before.digest == after.digest
