@@ -53,8 +53,10 @@ for name, (dataset,) in STORES.items():
             f"{FILES[name]}: dataset = {dataset!r}: no such file; make it with `dgam import`, let --config "
             "layout=LAYOUT source=FOLDER do so, or name another with --config dataset=FILE.h5"
         )
-SWEPT = str(Path(RESULTS, "sweeps", *(Path(store).stem for store in STORES.get(SWEEP, [])), f"{SWEEP}.csv"))
 if SWEEP:
+    from dgam_core.experiments.places import subfolder_of
+
+    SWEPT = str(Path(RESULTS, "sweeps", subfolder_of(DATASETS[SWEEP], Path(RESULTS)), f"{SWEEP}.csv"))
     TARGETS = [SWEPT]
 elif RECIPE:
     TARGETS = NOTEBOOKS
