@@ -48,12 +48,11 @@ def plan(params: tuple[Path, ...], parameters: str, out: Path) -> None:
     The run store is the folder `runs` beside the plan.
     """
     from dgam_core.experiments.jobs import make_plan
-    from dgam_core.experiments.parameters import Experiment
-    from dgam_core.system.checked import read_as
+    from dgam_core.experiments.own import read_experiment
 
     experiments = {}
     for path in params:
-        experiment = read_as(Experiment, path, json.loads(parameters))
+        experiment = read_experiment(path, json.loads(parameters))
         if (profile := experiment.profile) != out.absolute().parent.name:
             raise InputError(f"{path}: profile = {profile!r}: plan it in results/{profile}")
         experiments[path.stem] = experiment

@@ -49,14 +49,13 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
 
     from dgam_core.data import store
     from dgam_core.evaluation.collapse import collapses
-    from dgam_core.experiments import model_choice, obtain, run_store
-    from dgam_core.experiments.parameters import Experiment, main_preset
-    from dgam_core.system.checked import read_as
+    from dgam_core.experiments import model_choice, obtain, own, run_store
+    from dgam_core.experiments.parameters import main_preset
     from dgam_core.system.machine import choose_device
     from dgam_core.training import processes
 
     overrides = {"dataset": str(file)} | ({"device": device} if device else {})
-    experiment = read_as(Experiment, params, overrides)
+    experiment = own.read_experiment(params, overrides)
     with processes.processes(choose_device(experiment.device)) as (group, process_device):
         with group.agreeing():
             data = store.read(file)
@@ -69,6 +68,8 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
             stream: run_store.specify(data, stream, experiment.seeds[0], experiment, process_device)
             for stream in data.streams
         }
+        if experiment.profile == own.PROFILE:
+            click.echo(f"{file}: {own.describe(data, experiment)}")
         out.mkdir(parents=True, exist_ok=True)
         obtain.obtain(out, data, list(specs.values()), experiment.workers if group.size == 1 else 1, group)
         group.tell(None)
@@ -97,13 +98,11 @@ def sweep(params: Path, dataset: str | None, device: str | None) -> None:
     With held_out, points are ranked by the loss on the training videos held out, or else by mAP.
     """
     from dgam_core.data import store
-    from dgam_core.experiments import grid, places
-    from dgam_core.experiments.parameters import Experiment
+    from dgam_core.experiments import grid, own, places
     from dgam_core.figures import curves
-    from dgam_core.system.checked import read_as
 
     overrides = {name: value for name, value in (("dataset", dataset), ("device", device)) if value}
-    experiment = read_as(Experiment, params, overrides)
+    experiment = own.read_experiment(params, overrides)
     data = store.open_data_set(experiment.dataset)
     names, _ = grid.names_and_points(experiment)
     results = places.Results.of(experiment)

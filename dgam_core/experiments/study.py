@@ -16,6 +16,7 @@ from dgam_core.evaluation.module_analysis import localize_and_evaluate
 from dgam_core.experiments import claims, regression
 from dgam_core.experiments.model_choice import Scorer, choices_of
 from dgam_core.experiments.obtain import obtain_models
+from dgam_core.experiments.own import with_sizes
 from dgam_core.experiments.parameters import Experiment, read_parameters
 from dgam_core.experiments.places import Results, project_root
 from dgam_core.experiments.published import Published, read_published
@@ -305,7 +306,7 @@ def open_study(namespace: Mapping[str, Any], name: str) -> Study:
     notebook = NOTEBOOKS[name]
     path = project_root() / "params" / str(namespace.get("profile")) / f"{name}.yaml"
     of_profile = read_yaml(path) if path.is_file() else {}
-    experiment = read_parameters({**of_profile, **namespace}, notebook.sweep)
+    experiment = read_parameters(with_sizes({**of_profile, **namespace}), notebook.sweep)
     data_sets = notebook.data_sets(experiment, store.open_data_set)
     data = next(iter(data_sets.values()))
     variants = notebook.variants(experiment, data)
