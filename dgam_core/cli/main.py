@@ -225,12 +225,19 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
 @click.argument("detections", type=PATH, metavar="DETECTIONS.json")
 @click.argument("ground_truth", type=PATH, metavar="GROUND_TRUTH.json")
 @click.option("--subset", help="Subset of the ground truth; by default test, or validation if there is none.")
-@click.option("--protocol", type=click.Choice(["anet", "thumos", "wtalc"]), default="anet", show_default=True)
+@click.option(
+    "--protocol",
+    type=click.Choice(["anet", "thumos", "wtalc", "co2net"]),
+    default="anet",
+    show_default=True,
+    help="The code whose rules and rounding to follow.",
+)
 @click.option("--test-set", help="Only the videos of thumos14-210, thumos14-211 or thumos14-212.")
 @click.option(
     "--ambiguous", type=PATH, help="Segments that may be an action or not: video, start, end per line."
 )
 @click.option("--tiou", default="0.1:0.9:0.1", metavar="FIRST:LAST:STEP", show_default=True)
+@click.option("--exact", is_flag=True, help="Beside it mAP in exact arithmetic, and the difference.")
 @click.option("--diagnose", is_flag=True, help="Why detections are wrong and what is missed, at tIoU 0.5.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, values as fractions.")
 def evaluate(
@@ -241,12 +248,14 @@ def evaluate(
     test_set: str | None,
     ambiguous: Path | None,
     tiou: str,
+    exact: bool,
     diagnose: bool,
     as_json: bool,
 ) -> None:
     """Print the mean average precision of detections.
 
-    Protocols are those of the ActivityNet code (anet), of the THUMOS14 kit and of W-TALC's code.
+    Protocols are those of the ActivityNet code (anet), of the THUMOS14 kit, of W-TALC's code, and of the
+    code of CO2-Net and P-MIL.
     """
     from dgam_core.cli import report
     from dgam_core.data import activitynet_json, test_sets
@@ -260,7 +269,9 @@ def evaluate(
     segments = truth.segments
     if ambiguous is not None:
         segments = segments.joined(activitynet_json.read_ambiguous(ambiguous))
-    result = mean_ap.mean_average_precision(table, segments, truth.videos, thresholds, protocol)
+    arguments = (table, segments, truth.videos, thresholds, protocol)
+    result = mean_ap.mean_average_precision(*arguments)
+    by_exact = mean_ap.mean_average_precision(*arguments, exact=True) if exact else None
     for sentence in report.oddities(result):
         warnings.warn(sentence, stacklevel=1)
     causes = None
@@ -269,9 +280,9 @@ def evaluate(
         causes = diagnosis.diagnose(table, segments, threshold, protocol, durations_s=truth.durations_s)
     name = test_sets.recognize(truth.videos)
     if as_json:
-        click.echo(json.dumps(report.as_dict(result, name, causes)))
+        click.echo(json.dumps(report.as_dict(result, name, causes, by_exact)))
     else:
-        click.echo(report.as_text(result, name, causes))
+        click.echo(report.as_text(result, name, causes, by_exact))
 
 
 def _warn(message: Warning | str, *_: Any) -> None:

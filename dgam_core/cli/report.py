@@ -6,11 +6,12 @@ import numpy as np
 
 from dgam_core.errors import InputError
 from dgam_core.evaluation.diagnosis import CAUSES, Diagnosis
+from dgam_core.evaluation.matching import Floats
 from dgam_core.evaluation.mean_ap import Evaluation
 
 
 def read_thresholds(text: str) -> list[float]:
-    """Read FIRST:LAST:STEP, both ends included.
+    """Read FIRST:LAST:STEP, both ends included, to the last bit as the ActivityNet code makes thresholds.
 
     Raises:
         InputError: the text has another form, or a threshold lies outside (0, 1].
@@ -18,7 +19,7 @@ def read_thresholds(text: str) -> list[float]:
     try:
         first, last, step = (float(part) for part in text.split(":"))
         count = round((last - first) / step) + 1
-        values = np.round(first + step * np.arange(count), 9)
+        values = np.linspace(first, round(first + step * (count - 1), 9), count)
         if count < 1 or not 0 < values.min() <= values.max() <= 1:
             raise ValueError
     except (ValueError, ZeroDivisionError, OverflowError, MemoryError):
@@ -42,8 +43,20 @@ def oddities(result: Evaluation) -> list[str]:
     return [f"{count} {sentence}" for sentence, count in counts.items() if count]
 
 
-def as_text(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | None) -> str:
-    """Return a table for people; `test_set` is its name, if it has one."""
+def as_text(
+    result: Evaluation,
+    test_set: str | None,
+    diagnosis: Diagnosis | None,
+    exact: Evaluation | None = None,
+) -> str:
+    """Return a table for people.
+
+    Args:
+        result: by the protocol.
+        test_set: its name, if it has one.
+        diagnosis: if it is wanted.
+        exact: the same evaluation in exact arithmetic, if it is wanted.
+    """
     name = f" ({test_set})" if test_set else ""
     ambiguous = f"; {result.num_ambiguous} ambiguous segments" if result.protocol.ambiguous != "class" else ""
     lines = [
@@ -51,11 +64,19 @@ def as_text(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | Non
         f"{len(result.per_class)} classes; {result.num_videos} videos{name}; "
         f"protocol {result.protocol.name}{ambiguous}",
         "tIoU   " + "".join(f"{value:7.2f}" for value in result.tiou) + "    mean",
-        "mAP %  "
-        + "".join(f"{100 * value:7.2f}" for value in result.map)
-        + f"{100 * result.average_map:8.2f}",
+        _percentages("mAP %", result.map),
     ]
+    if exact:
+        lines.append(_percentages("exact", exact.map))
+        lines.append(_percentages("differ", result.map - exact.map, "+"))
     return "\n".join([*lines, *(_diagnosis_lines(result, diagnosis) if diagnosis else [])])
+
+
+def _percentages(name: str, values: Floats, sign: str = "") -> str:
+    """A line of values per threshold and their mean, fractions as percentages."""
+    return (
+        f"{name:7}" + "".join(f"{100 * v:{sign}7.2f}" for v in values) + f"{100 * values.mean():{sign}8.2f}"
+    )
 
 
 def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
@@ -89,7 +110,12 @@ def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
     return lines
 
 
-def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | None) -> dict[str, Any]:
+def as_dict(
+    result: Evaluation,
+    test_set: str | None,
+    diagnosis: Diagnosis | None,
+    exact: Evaluation | None = None,
+) -> dict[str, Any]:
     """Return the same as `as_text` for programs; mAP, AP and recall are fractions."""
     content: dict[str, Any] = {
         "protocol": result.protocol.name,
@@ -103,6 +129,12 @@ def as_dict(result: Evaluation, test_set: str | None, diagnosis: Diagnosis | Non
         "num_detections": result.num_detections,
         "num_ambiguous": result.num_ambiguous,
     }
+    if exact:
+        content["exact"] = {
+            "map": exact.map.tolist(),
+            "average_map": exact.average_map,
+            "difference": (result.map - exact.map).tolist(),
+        }
     if diagnosis:
         content["diagnosis"] = {
             "tiou": diagnosis.tiou,

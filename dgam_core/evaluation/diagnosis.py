@@ -5,9 +5,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dgam_core.evaluation.matching import PROTOCOLS, Bools, Floats, Indices, Matches, match, pairs
+from dgam_core.evaluation.matching import (
+    PROTOCOLS,
+    Bools,
+    Floats,
+    Indices,
+    Matches,
+    Protocol,
+    match,
+    pairs,
+    reaches,
+)
 from dgam_core.evaluation.mean_ap import precision_recall
-from dgam_core.segments import TOLERANCE, SegmentTable
+from dgam_core.segments import SegmentTable
 
 CAUSES = ("right", "double detection", "wrong label", "localization", "context", "background")
 MIN_TIOU = 0.1  # a detection below this has nothing to do with a segment
@@ -85,28 +95,29 @@ def diagnose(
         durations_s: video → duration in seconds.
     """
     matches = match(detections, ground_truth, np.array([threshold]), PROTOCOLS[protocol])
-    cause = _causes(matches, threshold, context)
+    cause = _causes(matches, threshold, PROTOCOLS[protocol], context)
     causes = np.zeros((NUM_SLICES, len(CAUSES)), dtype=np.intp)
     curves = {}
     for label, rows, num_gt in matches.by_class():
-        is_tp, is_ignored = matches.is_tp[:, rows], matches.is_ignored[:, rows]
-        counted = rows[~is_ignored[0]][: NUM_SLICES * num_gt]
+        is_tp, is_ignored = matches.is_tp[0, rows], matches.is_ignored[0, rows]
+        counted = rows[~is_ignored][: NUM_SLICES * num_gt]
         np.add.at(causes, (np.arange(len(counted)) // num_gt, cause[counted]), 1)
-        curves[label] = np.concatenate(precision_recall(is_tp, is_ignored, num_gt))[:, is_tp[0]]
+        curves[label] = np.stack(precision_recall(is_tp, is_ignored, num_gt))
     recall = _recall(matches.segments, matches.is_detected[0], durations_s or {})
     return Diagnosis(threshold, causes, recall, curves)
 
 
-def _causes(matches: Matches, threshold: float, context: SegmentTable | None) -> Indices:
+def _causes(matches: Matches, threshold: float, protocol: Protocol, context: SegmentTable | None) -> Indices:
     """Index of each detection's cause in `CAUSES`, see `diagnose`, (P,)."""
     detections, segments = matches.detections, matches.segments
-    same, other = _highest_tiou(detections, segments)
-    on_context = _middle_within(detections, _neighbourhoods(segments) if context is None else context)
-    reached = threshold - TOLERANCE
+    same, other = _highest_tiou(detections, segments, threshold, protocol)
+    on_context = _middle_within(
+        detections, _neighbourhoods(segments) if context is None else context, protocol
+    )
     criteria = [
         (matches.is_tp[0], "right"),
-        (same >= reached, "double detection"),
-        (other >= reached, "wrong label"),
+        (reaches(same, threshold, protocol), "double detection"),
+        (reaches(other, threshold, protocol), "wrong label"),
         (same >= MIN_TIOU, "localization"),
         (other >= MIN_TIOU, "wrong label"),
         (on_context, "context"),
@@ -116,9 +127,11 @@ def _causes(matches: Matches, threshold: float, context: SegmentTable | None) ->
     return cause
 
 
-def _highest_tiou(detections: SegmentTable, segments: SegmentTable) -> tuple[Floats, Floats]:
+def _highest_tiou(
+    detections: SegmentTable, segments: SegmentTable, threshold: float, protocol: Protocol
+) -> tuple[Floats, Floats]:
     """Highest tIoU of each detection with a segment of its class, and of another class, (P,) each."""
-    det, gt, overlap, _ = pairs(detections, segments, TOLERANCE, any_class=True)
+    det, gt, overlap, _ = pairs(detections, segments, min(threshold, MIN_TIOU), protocol, any_class=True)
     is_same = detections.label[det] == segments.label[gt]
     same, other = np.zeros(len(detections)), np.zeros(len(detections))
     np.maximum.at(same, det[is_same], overlap[is_same])
@@ -132,9 +145,9 @@ def _neighbourhoods(segments: SegmentTable) -> SegmentTable:
     return replace(segments, start_s=segments.start_s - length, end_s=segments.end_s + length)
 
 
-def _middle_within(detections: SegmentTable, context: SegmentTable) -> Bools:
+def _middle_within(detections: SegmentTable, context: SegmentTable, protocol: Protocol) -> Bools:
     """Whether the middle of each detection lies within a segment of its video and class, (P,)."""
-    det, row, *_ = pairs(detections, context, 0.0)
+    det, row, *_ = pairs(detections, context, 0.0, protocol)
     middle = (detections.start_s[det] + detections.end_s[det]) / 2
     result = np.zeros(len(detections), dtype=bool)
     result[det[(middle >= context.start_s[row]) & (middle < context.end_s[row])]] = True

@@ -1,8 +1,9 @@
 """Which detection matches which segment of the ground truth, by the protocols in use (section 4.1).
 
-Values of tIoU within 1e-9 of the highest tie with it, and one within 1e-9 of a threshold equals it: far above
-the error of double precision, far below what annotations can tell apart. Rounding would not do: 422 / 2048
-lies half-way between two multiples of 1e-9, and the last bits of two equal overlaps would separate them.
+tIoU is computed as the code of each protocol computes it, operation by operation, and compared to the last
+bit: where a tIoU equals a threshold on paper, rounding decides as it does there. `exactly` has the rules
+without rounding: values within 1e-9 are equal, which is far above the error of double precision and far below
+what annotations can tell apart.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dgam_core.segments import AMBIGUOUS, TOLERANCE, SegmentTable, tiou
 
@@ -36,7 +37,13 @@ class Protocol:
         ambiguous: what ambiguous segments (`segments.AMBIGUOUS`) do: they are a "class" like any other,
             "ignore" the false positives that overlap them, or "remove" all detections that overlap them
             before the matching.
-        grid_hz: starts and ends are rounded to multiples of 1 / grid_hz seconds; None to leave them.
+        grid_hz: starts and ends are rounded to whole multiples of 1 / grid_hz seconds, in which they are
+            compared; None to leave them in seconds.
+        union: what the overlap is divided by: the "sum" of both lengths without the overlap, or the "hull",
+            from the earlier start to the later end, which is the same but for rounding.
+        decimal: whether thresholds are decimals, as typed; otherwise they are used to the last bit, as
+            `np.linspace` makes them.
+        tolerance: values of tIoU that differ by no more are equal, to one another and to a threshold.
     """
 
     name: str
@@ -48,16 +55,30 @@ class Protocol:
     interpolated: bool
     ambiguous: Literal["class", "ignore", "remove"]
     grid_hz: float | None = None
+    union: Literal["sum", "hull"] = "sum"
+    decimal: bool = True
+    tolerance: float = 0.0
 
 
+SNIPPET_HZ = 25 / 16  # snippets of 16 frames at 25 frames per second
 PROTOCOLS = {
     # The ActivityNet code sorts in ascending order and reverses.
-    "anet": Protocol("anet", "detection", "best", "last", False, False, True, "class"),
+    "anet": Protocol("anet", "detection", "best", "last", False, False, True, "class", decimal=False),
     # The THUMOS14 kit puts all true positives before all false ones and then sorts by score, stably.
-    "thumos": Protocol("thumos", "segment", "best", "first", True, True, False, "ignore"),
-    # W-TALC's code counts in snippets of 16 frames at 25 frames per second.
-    "wtalc": Protocol("wtalc", "detection", "first", "first", False, False, False, "remove", 25 / 16),
+    "thumos": Protocol("thumos", "segment", "best", "first", True, True, False, "ignore", union="hull"),
+    "wtalc": Protocol("wtalc", "detection", "first", "first", False, False, False, "remove", SNIPPET_HZ),
+    # CO2-Net and P-MIL match as the ActivityNet code, on W-TALC's grid and without what is ambiguous there.
+    "co2net": Protocol("co2net", "detection", "best", "last", False, False, True, "remove", SNIPPET_HZ),
 }
+
+
+def exactly(protocol: Protocol) -> Protocol:
+    """Return the rules of a protocol as in exact arithmetic, with thresholds that are decimals.
+
+    Rounding tIoU would not do: 422 / 2048 lies half-way between two multiples of 1e-9, and the last bits of
+    two equal overlaps would separate them.
+    """
+    return replace(protocol, decimal=True, tolerance=TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -79,11 +100,14 @@ class Matches:
     is_ignored: Bools
 
     def by_class(self) -> Iterator[tuple[str, Indices, int]]:
-        """Return each class that has segments, the rows of its detections, and the number of its segments."""
-        classes, counts = np.unique(self.segments.label, return_counts=True)
-        det_class = _codes(self.detections.label, classes)
-        for c, (label, count) in enumerate(zip(classes.tolist(), counts.tolist(), strict=True)):
-            yield label, np.flatnonzero(det_class == c), count
+        """Return each class that has segments, the rows of its detections, and the number of its segments.
+
+        Classes stand in the order in which they occur first, in which the ActivityNet code averages.
+        """
+        classes, first, counts = np.unique(self.segments.label, return_index=True, return_counts=True)
+        det_class = codes(self.detections.label, classes)
+        for c in np.argsort(first):
+            yield str(classes[c]), np.flatnonzero(det_class == c), int(counts[c])
 
 
 def order_by_score(scores: Floats, protocol: Protocol) -> Indices:
@@ -104,16 +128,13 @@ def match(
         thresholds: tIoU, (K,).
         protocol: the rules.
     """
-    if protocol.grid_hz is not None:
-        detections = round_to_grid(detections, protocol.grid_hz)
-        ground_truth = round_to_grid(ground_truth, protocol.grid_hz)
     detections = detections.take(order_by_score(detections.score, protocol))
     overlaps_ambiguous = np.zeros(len(detections), dtype=bool)
     if protocol.ambiguous != "class":
         is_ambiguous = ground_truth.label == AMBIGUOUS
         ambiguous = ground_truth.take(np.flatnonzero(is_ambiguous))
-        rows, *_ = pairs(detections, ambiguous, 2 * TOLERANCE, any_class=True)  # that share time
-        overlaps_ambiguous[rows] = True
+        rows, _, overlap, _ = pairs(detections, ambiguous, 0.0, protocol, any_class=True)
+        overlaps_ambiguous[rows[overlap > protocol.tolerance]] = True
         ground_truth = ground_truth.take(np.flatnonzero(~is_ambiguous))
     if protocol.ambiguous == "remove":
         detections = detections.take(np.flatnonzero(~overlaps_ambiguous))
@@ -130,7 +151,7 @@ def _assign(
     Returns:
         Whether each detection, (K, P), and each segment, (K, G), is part of a match.
     """
-    det, gt, overlap, group = pairs(detections, segments, thresholds.min())
+    det, gt, overlap, group = pairs(detections, segments, thresholds.min(), protocol)
     is_tp = np.zeros((len(thresholds), len(detections)), dtype=bool)
     is_detected = np.zeros((len(thresholds), len(segments)), dtype=bool)
     preference = overlap if protocol.choice == "best" else np.zeros(len(overlap))
@@ -138,26 +159,42 @@ def _assign(
         chooser, candidate, has_chosen, is_taken = det, gt, is_tp, is_detected
     else:
         chooser, candidate, has_chosen, is_taken = gt, det, is_detected, is_tp
-    is_enough, margin = (np.greater, TOLERANCE) if protocol.strict else (np.greater_equal, -TOLERANCE)
     for rows in _rounds(chooser, group):
-        allowed = is_enough(overlap[rows], thresholds[:, None] + margin) & ~is_taken[:, candidate[rows]]
-        k, row = _choose(chooser[rows], preference[rows], allowed, protocol.tie_break)
+        allowed = reaches(overlap[rows], thresholds[:, None], protocol) & ~is_taken[:, candidate[rows]]
+        k, row = _choose(chooser[rows], preference[rows], allowed, protocol)
         has_chosen[k, chooser[rows][row]] = True
         is_taken[k, candidate[rows][row]] = True
     return is_tp, is_detected
 
 
-def round_to_grid(table: SegmentTable, grid_hz: float) -> SegmentTable:
-    """Round starts and ends to multiples of 1 / grid_hz seconds, halves to the even multiple."""
-    return replace(
-        table,
-        start_s=np.round(table.start_s * grid_hz) / grid_hz,
-        end_s=np.round(table.end_s * grid_hz) / grid_hz,
-    )
+def reaches(overlap: Floats, threshold: ArrayLike, protocol: Protocol) -> Bools:
+    """Whether values of tIoU are enough at a threshold; the shapes broadcast."""
+    if protocol.strict:
+        return np.asarray(overlap > np.add(threshold, protocol.tolerance))
+    return np.asarray(overlap >= np.subtract(threshold, protocol.tolerance))
+
+
+def _bounds(table: SegmentTable, protocol: Protocol) -> Floats:
+    """Start and end in seconds, or in whole cells of the grid, halves to the even one, (S, 2)."""
+    if protocol.grid_hz is None:
+        return table.bounds_s
+    return np.round(table.bounds_s * protocol.grid_hz)
+
+
+def _hull_tiou(a: Floats, b: Floats) -> Floats:
+    """tIoU as the THUMOS14 kit divides, (N, 2), (N, 2) → (N,)."""
+    overlap = np.minimum(a[:, 1], b[:, 1]) - np.maximum(a[:, 0], b[:, 0])
+    hull = np.maximum(a[:, 1], b[:, 1]) - np.minimum(a[:, 0], b[:, 0])
+    out: Floats = np.divide(overlap, hull, out=np.zeros_like(overlap), where=overlap > 0)
+    return out
 
 
 def pairs(
-    detections: SegmentTable, segments: SegmentTable, min_tiou: float, any_class: bool = False
+    detections: SegmentTable,
+    segments: SegmentTable,
+    min_tiou: float,
+    protocol: Protocol,
+    any_class: bool = False,
 ) -> tuple[Indices, Indices, Floats, Indices]:
     """Pair every detection with every segment of its video and class whose tIoU is at least `min_tiou`.
 
@@ -165,6 +202,7 @@ def pairs(
         detections: any order.
         segments: any order.
         min_tiou: least tIoU of a pair.
+        protocol: how tIoU is computed.
         any_class: whether the classes of a pair may differ.
     Returns:
         Row of the detection, row of the segment, their tIoU, and the number of their video and class, (N,)
@@ -174,7 +212,7 @@ def pairs(
         detections, segments = (replace(t, label=np.zeros_like(t.label)) for t in (detections, segments))
     videos, gt_video = np.unique(segments.video, return_inverse=True)
     classes, gt_class = np.unique(segments.label, return_inverse=True)
-    det_video, det_class = _codes(detections.video, videos), _codes(detections.label, classes)
+    det_video, det_class = codes(detections.video, videos), codes(detections.label, classes)
     gt_group = gt_video * len(classes) + gt_class
     # Group −1, of detections without segments, is the last one and empty.
     det_group = np.where((det_video < 0) | (det_class < 0), -1, det_video * len(classes) + det_class)
@@ -185,13 +223,15 @@ def pairs(
     shift = group_begin[det_group] - (np.cumsum(num_pairs) - num_pairs)
     by_group = np.argsort(gt_group, kind="stable")
     gt = by_group[np.arange(len(det)) + np.repeat(shift, num_pairs)]
-    overlap = tiou(detections.bounds_s.take(det, axis=0), segments.bounds_s.take(gt, axis=0))
-    enough = overlap >= min_tiou - TOLERANCE
+    det_bounds, gt_bounds = _bounds(detections, protocol), _bounds(segments, protocol)
+    compute = _hull_tiou if protocol.union == "hull" else tiou
+    overlap = compute(det_bounds.take(det, axis=0), gt_bounds.take(gt, axis=0))
+    enough = overlap >= min_tiou - protocol.tolerance
     det, gt = det[enough], gt[enough]
     return det, gt, overlap[enough], gt_group[gt]
 
 
-def _codes(values: NDArray[np.str_], known: NDArray[np.str_]) -> Indices:
+def codes(values: NDArray[np.str_], known: NDArray[np.str_]) -> Indices:
     """Return the index of each value among the known ones, which are sorted; −1 for an unknown one."""
     if not len(known):
         return np.full(len(values), -1)
@@ -220,7 +260,7 @@ def _rounds(chooser: Indices, group: Indices) -> list[Indices]:
 
 
 def _choose(
-    chooser: Indices, preference: Floats, allowed: Bools, tie_break: Literal["first", "last"]
+    chooser: Indices, preference: Floats, allowed: Bools, protocol: Protocol
 ) -> tuple[Indices, Indices]:
     """Let each chooser take the allowed pair of its highest preference, at each of K thresholds.
 
@@ -228,15 +268,15 @@ def _choose(
         chooser: chooser of each pair, (N,), equal ones side by side.
         preference: how much the chooser prefers the pair, (N,), not negative.
         allowed: whether it may take the pair, (K, N).
-        tie_break: which of equally preferred pairs it takes.
+        protocol: which pairs are equally preferred, and which of them is taken.
     Returns:
         Threshold and pair of each choice.
     """
     begin = np.flatnonzero(np.diff(chooser, prepend=-1))
     size = np.diff(begin, append=len(chooser))
     best = np.maximum.reduceat(np.where(allowed, preference, -1.0), begin, axis=1)  # (K, choosers)
-    tied = allowed & (preference >= np.repeat(best, size, axis=1) - TOLERANCE)
-    extreme, nothing = (np.maximum, -1) if tie_break == "last" else (np.minimum, len(chooser))
+    tied = allowed & (preference >= np.repeat(best, size, axis=1) - protocol.tolerance)
+    extreme, nothing = (np.maximum, -1) if protocol.tie_break == "last" else (np.minimum, len(chooser))
     chosen = extreme.reduceat(np.where(tied, np.arange(len(chooser)), nothing), begin, axis=1)
     k, i = np.nonzero(chosen != nothing)
     return k, chosen[k, i]

@@ -31,7 +31,7 @@ def detections_and_truth(count, segments=3300, videos=210, classes=20):
     return found, truth
 
 
-@pytest.mark.parametrize("protocol", ["anet", "thumos", "wtalc"])
+@pytest.mark.parametrize("protocol", ["anet", "thumos", "wtalc", "co2net"])
 @pytest.mark.parametrize("implementation", ["plain", "package"])
 def test_one_threshold(benchmark, protocol, implementation):
     benchmark.group = f"Evaluation by the protocol {protocol}, 28,000 detections, one threshold"

@@ -64,6 +64,20 @@ def test_simulate_writes_a_sound_store(tmp_path, name):
     assert "truth     of every snippet: action, context or background, and its class" in told
 
 
+def test_evaluate_by_another_protocol_and_in_exact_arithmetic(tmp_path):
+    """On the grid of 0.64 s: 4 of 5 snippets, of which floats make 0.7999999999999998."""
+    truth = {"v": {"subset": "test", "annotations": [{"label": "x", "segment": [0.64, 3.84]}]}}
+    detections = {"v": [{"label": "x", "score": 1, "segment": [1.28, 3.84]}]}
+    (tmp_path / "g.json").write_text(json.dumps({"database": truth}))
+    (tmp_path / "d.json").write_text(json.dumps({"results": detections}))
+    arguments = ("evaluate", "d.json", "g.json", "--tiou", "0.8:0.8:0.1", "--json", "--exact")
+    for protocol, value, exact in (("anet", 0, 1), ("co2net", 1, 1), ("thumos", 0, 0)):
+        done = dgam(*arguments, "--protocol", protocol, cwd=tmp_path)
+        content = json.loads(done.stdout)
+        assert (content["map"], content["exact"]["map"]) == ([value], [exact])
+        assert content["exact"]["difference"] == [value - exact]
+
+
 def test_evaluate_real_detections(shared_data):
     folder = shared_data / "thumos14"
     done = dgam("evaluate", folder / "stpn_detections.json", folder / "gt.json", "--json")

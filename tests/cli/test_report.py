@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from dgam_core.cli import report
@@ -45,6 +46,26 @@ def test_the_object_is_json_and_holds_the_same():
     assert "diagnosis" not in report.as_dict(*results("anet")[:2], None)
 
 
+def test_exact_arithmetic_stands_beside_with_the_difference():
+    # on a grid of 0.64 s: 4 of 5, of which floats make 0.7999999999999998, beside a threshold of 0.8
+    truth = SegmentTable.from_rows([("v", "x", 0.64, 3.84, 0), ("w", "x", 0, 1, 0)])
+    detections = SegmentTable.from_rows([("v", "x", 1.28, 3.84, 1)])
+    result, exact = (
+        mean_average_precision(detections, truth, ["v", "w"], [0.7, 0.8], exact=exact)
+        for exact in (False, True)
+    )
+    assert report.as_text(result, None, None, exact).splitlines()[2:] == [
+        "mAP %    50.00   0.00   25.00",
+        "exact    50.00  50.00   50.00",
+        "differ   +0.00 -50.00  -25.00",
+    ]
+    assert report.as_dict(result, None, None, exact)["exact"] == {
+        "map": [0.5, 0.5],
+        "average_map": 0.5,
+        "difference": [0.0, -0.5],
+    }
+
+
 def test_oddities_are_reported():
     assert report.oddities(results("thumos")[0]) == [
         "1 detections lie in videos outside the ground truth and count as false positives",
@@ -64,3 +85,10 @@ def test_invalid_thresholds_are_refused(text):
 def test_thresholds_include_both_ends():
     assert report.read_thresholds("0.5:0.95:0.05")[::9] == [0.5, 0.95]
     assert report.read_thresholds("0.3:0.3:0.1") == [0.3]
+
+
+def test_thresholds_are_those_of_linspace_to_the_last_bit():
+    assert report.read_thresholds("0.1:0.9:0.1") == np.linspace(0.1, 0.9, 9).tolist()
+    assert report.read_thresholds("0.1:0.9:0.1")[2] == 0.1 + 2 * 0.1 != 0.3
+    assert report.read_thresholds("0.1:0.7:0.1")[2] == 0.3
+    assert report.read_thresholds("0.5:0.95:0.05") == np.linspace(0.5, 0.95, 10).tolist()

@@ -36,6 +36,19 @@ def test_a_second_detection_is_double_and_slices_follow_the_scores():
     assert causes[:3, :2].tolist() == [[1, 1], [0, 1], [0, 0]]
 
 
+def test_what_is_not_enough_for_the_thumos_kit_reaches_no_segment():
+    # 5 of 10 s is 1/2, which does not exceed 1/2: not a double detection, but a matter of localization
+    causes = diagnose(table(("v", "x", 15, 20, 1.0)), TRUTH, 0.5, "thumos").causes.sum(0)
+    assert dict(zip(CAUSES, causes.tolist(), strict=True))["localization"] == 1
+
+
+def test_a_threshold_below_that_of_localization_errors():
+    # 1 of 20 s is 0.05 of the segment, which the first detection has taken
+    detections = table(("v", "x", 10, 20, 0.9), ("v", "x", 19, 30, 0.8))
+    causes = diagnose(detections, TRUTH, 0.05).causes.sum(0)
+    assert dict(zip(CAUSES, causes.tolist(), strict=True))["double detection"] == 1
+
+
 def test_known_context_replaces_the_neighbourhood():
     context = table(("v", "x", 28, 34), ("v", "y", 20, 28))
     detections = table(("v", "x", 29, 33, 0.9), ("v", "x", 22, 27, 0.8))

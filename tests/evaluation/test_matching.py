@@ -6,7 +6,6 @@ from dgam_core.evaluation.matching import (
     match,
     order_by_score,
     pairs,
-    round_to_grid,
 )
 from tests.evaluation import table
 
@@ -25,6 +24,8 @@ DETECTIONS = table(
         ("thumos", [False, True, False, False], [False, True, False]),
         # The first takes the first, the second the other; on a grid of 0.64 s 0 to 5 are 8 of 16 snippets.
         ("wtalc", [True, True, False, True], [True, True, True]),
+        # On that grid 0 to 10 are 16 snippets and 10 to 20 are 15: the first takes the longer.
+        ("co2net", [True, True, False, True], [True, True, True]),
     ],
 )
 def test_which_detections_match_which_segments(protocol, is_tp, is_detected):
@@ -50,17 +51,22 @@ def test_the_matches_at_a_threshold_do_not_depend_on_the_others():
 
 
 def test_pairs_are_of_one_video_and_of_one_class_or_any():
-    det, gt, overlap, _ = pairs(DETECTIONS, TRUTH, 0.25, any_class=True)
+    det, gt, overlap, _ = pairs(DETECTIONS, TRUTH, 0.25, PROTOCOLS["anet"], any_class=True)
     assert list(zip(det.tolist(), gt.tolist(), overlap.round(4).tolist(), strict=True)) == [
         (0, 0, 0.5), (0, 1, 0.5), (0, 2, 0.5), (1, 1, 1.0), (3, 0, 0.5), (3, 2, 0.5),
     ]  # fmt: skip
-    det, gt, *_ = pairs(DETECTIONS, TRUTH, 0.25)
+    det, gt, *_ = pairs(DETECTIONS, TRUTH, 0.25, PROTOCOLS["anet"])
     assert list(zip(det.tolist(), gt.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 1), (3, 2)]
 
 
 @pytest.mark.parametrize(
     ("protocol", "is_ignored"),
-    [("anet", [False] * 4), ("thumos", [True, False, False, False]), ("wtalc", [False] * 3)],  # one removed
+    [
+        ("anet", [False] * 4),
+        ("thumos", [True, False, False, False]),
+        ("wtalc", [False] * 3),
+        ("co2net", [False] * 3),
+    ],  # one removed
 )
 def test_detections_overlap_ambiguous_segments_by_time_in_common(protocol, is_ignored):
     truth = table(*TRUTH.rows(), ("v", "Ambiguous", 5, 6), ("v", "Ambiguous", 20, 30))
@@ -69,9 +75,10 @@ def test_detections_overlap_ambiguous_segments_by_time_in_common(protocol, is_ig
     assert len(matches.detections) == len(is_ignored)
 
 
-def test_a_grid_rounds_to_whole_snippets():
-    rounded = round_to_grid(table(("v", "x", 0.3, 1.0)), 25 / 16)  # 0.47 and 1.56 snippets
-    assert (rounded.start_s.tolist(), rounded.end_s.tolist()) == ([0.0], [1.28])
+def test_a_grid_compares_whole_snippets():
+    # 0.47 to 1.56 snippets are 0 to 2; −0.1 to 0.7 s are 0 to 1
+    *_, overlap, _ = pairs(table(("v", "x", 0.3, 1.0)), table(("v", "x", -0.1, 0.7)), 0.0, PROTOCOLS["wtalc"])
+    assert overlap.tolist() == [0.5]
 
 
 def test_without_detections_nothing_is_detected():

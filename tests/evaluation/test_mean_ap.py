@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ from pytest import approx
 from dgam_core.data.activitynet_json import read_detections, read_ground_truth
 from dgam_core.evaluation.matching import PROTOCOLS
 from dgam_core.evaluation.mean_ap import average_precision, mean_average_precision
+from tests.benchmarks.bench_evaluation import detections_and_truth
 from tests.evaluation import plain_evaluate, table
 
 
@@ -49,26 +51,50 @@ def test_a_detection_takes_the_best_segment_that_is_free():
     assert result.map.tolist() == approx([1, 5 / 6])
 
 
-def test_a_threshold_met_exactly_is_reached():
-    # overlap 1 of union 10; 0.1 has no exact binary form
-    truth, detections = table(("v", "x", 0, 10)), table(("v", "x", 9, 10, 1.0))
-    assert mean_average_precision(detections, truth, ["v"], [0.1]).map.tolist() == [1]
-    thresholds = np.arange(1, 10) * 0.1  # 0.30000000000000004 among them
-    detections = table(("v", "x", 0, 3, 1.0))
+def test_thresholds_are_used_to_the_last_bit():
+    truth, detections = table(("v", "x", 0, 10)), table(("v", "x", 0, 3, 1.0))  # tIoU is 0.3
+    thresholds = np.linspace(0.1, 0.9, 9)  # as the ActivityNet code has them, 0.30000000000000004 among them
     result = mean_average_precision(detections, truth, ["v"], thresholds)
-    assert result.map.tolist() == [1] * 3 + [0] * 6
+    assert result.map.tolist() == [1] * 2 + [0] * 7
     assert result.tiou.tolist() == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    # seven thresholds, from 0.1 to 0.7, have 0.3 itself
+    assert mean_average_precision(detections, truth, ["v"], np.linspace(0.1, 0.7, 7)).map[2] == 1
+    for protocol, count in (("anet", 3), ("wtalc", 3), ("co2net", 3), ("thumos", 2)):  # thumos: not enough
+        exact = mean_average_precision(detections, truth, ["v"], thresholds, protocol, exact=True)
+        assert exact.map.tolist() == [1] * count + [0] * (9 - count)
 
 
-def test_equal_overlap_is_a_tie_in_spite_of_rounding():
-    # a detection over two segments of equal length: tIoU 0.1 / 0.7 with both, whatever the last bits say;
-    # the later is taken, so the second detection, on the earlier one, still finds it
-    truth = table(("v", "x", 0.1, 0.2), ("v", "x", 0.7, 0.8))
-    detections = table(("v", "x", 0.1, 0.8, 2.0), ("v", "x", 0.1, 0.2, 1.0))
-    assert mean_average_precision(detections, truth, ["v"], [0.1]).map[0] == 1
-    other = table(("v", "x", 0.1, 0.8, 2.0), ("v", "x", 0.7, 0.8, 1.0))
+def test_rounding_decides_at_a_threshold_as_in_the_kits():
+    # on the grid of 16 / 25 s: 4 of 5 snippets, 0.8, of which these floats make 0.7999999999999998
+    truth, detections = table(("v", "x", 0.64, 3.84)), table(("v", "x", 1.28, 3.84, 1.0))
+    by_protocol = {
+        name: mean_average_precision(detections, truth, ["v"], np.linspace(0.1, 0.9, 9), name).map[7]
+        for name in PROTOCOLS
+    }
+    assert by_protocol == {"anet": 0, "thumos": 0, "wtalc": 1, "co2net": 1}
+    exact = mean_average_precision(detections, truth, ["v"], np.linspace(0.1, 0.9, 9), exact=True)
+    assert exact.map[7] == 1
+
+
+def test_the_thumos_kit_divides_by_the_hull():
+    # 0.2 of 0.5 is 0.4, which is not enough; by the lengths, 0.4 + 0.3 - 0.2, it would come out above
+    truth, detections = table(("v", "x", 0, 0.4)), table(("v", "x", 0.2, 0.5, 1.0))
+    assert mean_average_precision(detections, truth, ["v"], [0.4], "thumos").map[0] == 0
+    assert 0.2 / ((0.5 - 0.2) + 0.4 - 0.2) > 0.4
+
+
+def test_equal_overlap_is_a_tie_in_exact_arithmetic():
+    # a detection over two segments of equal length: tIoU 0.1 / 0.3 with both; the later is taken, so the
+    # second detection, on the earlier one, still finds it
+    truth = table(("v", "x", 0.7, 0.8), ("v", "x", 0.9, 1.0))
+    detections = table(("v", "x", 0.7, 1.0, 2.0), ("v", "x", 0.7, 0.8, 1.0))
+    assert mean_average_precision(detections, truth, ["v"], [0.1], exact=True).map[0] == 1
+    other = table(("v", "x", 0.7, 1.0, 2.0), ("v", "x", 0.9, 1.0, 1.0))
     # the later one is taken already: hits 1, 0 of 2
-    assert mean_average_precision(other, truth, ["v"], [0.1]).map[0] == 1 / 2
+    assert mean_average_precision(other, truth, ["v"], [0.1], exact=True).map[0] == 1 / 2
+    # in floats 0.8 - 0.7 is more than 1.0 - 0.9, and the earlier is taken
+    assert mean_average_precision(detections, truth, ["v"], [0.1]).map[0] == 1 / 2
+    assert mean_average_precision(other, truth, ["v"], [0.1]).map[0] == 1
 
 
 def test_equal_overlap_half_way_between_multiples_of_the_tolerance_is_a_tie():
@@ -76,7 +102,7 @@ def test_equal_overlap_half_way_between_multiples_of_the_tolerance_is_a_tie():
     truth = table(("v", "x", 1750.3, 1792.5), ("v", "x", 1912.9, 1955.1))
     detections = table(("v", "x", 1750.3, 1955.1, 2.0), ("v", "x", 1750.3, 1792.5, 1.0))
     # the later is taken, the second detection still finds the earlier: hits 1, 1 of 2
-    assert mean_average_precision(detections, truth, ["v"], [0.2]).map[0] == 1
+    assert mean_average_precision(detections, truth, ["v"], [0.2], exact=True).map[0] == 1
 
 
 def test_mean_is_over_the_classes_of_the_ground_truth():
@@ -134,11 +160,53 @@ def test_equals_a_slow_evaluator_in_exact_arithmetic(protocol, detections, truth
     truth.append((one[0], "x", *one[2:]))  # at least one is not ambiguous
     thresholds = [Fraction(1, 10), Fraction(1, 3), Fraction(1, 2), Fraction(7, 10), Fraction(1)]
     result = mean_average_precision(
-        table(*detections), table(*truth), "uvw", [float(t) for t in thresholds], protocol
+        table(*detections), table(*truth), "uvw", [float(t) for t in thresholds], protocol, exact=True
     )
     slow = getattr(plain_evaluate, protocol)
     assert result.map == approx(np.array([slow(detections, truth, t) for t in thresholds]), abs=1e-12)
     assert ((result.map >= 0) & (result.map <= 1)).all()
+
+
+@pytest.mark.parametrize("step_s", [0.64, 0.1])  # snippets, where tIoU meets thresholds; decimals
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@settings(max_examples=200, deadline=None)
+@given(st.lists(detection, max_size=14), st.lists(segment, min_size=1, max_size=8), segment)
+def test_equals_a_slow_evaluator_in_floats(step_s, protocol, detections, truth, one):
+    truth.append((one[0], "x", *one[2:]))
+    detections, truth = (
+        [(*row[:2], 4 * float(row[2]) * step_s, 4 * float(row[3]) * step_s, *row[4:]) for row in rows]
+        for rows in (detections, truth)
+    )
+    thresholds = np.linspace(0.1, 0.9, 9)
+    result = mean_average_precision(table(*detections), table(*truth), "uvw", thresholds, protocol)
+    used = thresholds if protocol == "anet" else thresholds.round(9)
+    slow = getattr(plain_evaluate, protocol)
+    assert result.map == approx(np.array([slow(detections, truth, t) for t in used]), abs=1e-12)
+    if protocol == "anet":
+        to_the_last_bit = plain_evaluate.anet_to_the_last_bit(detections, truth, thresholds)
+        assert result.map.tolist() == to_the_last_bit.tolist()
+
+
+@pytest.mark.parametrize("grid_s", [None, 0.64])
+def test_anet_is_the_activitynet_code_to_the_last_bit(grid_s):
+    """On the random detections of the benchmarks, as they are and with their ends on the grid of snippets."""
+    found, truth = detections_and_truth(28_000)
+    if grid_s:
+        found, truth = (
+            replace(
+                t, start_s=np.round(t.start_s / grid_s) * grid_s, end_s=np.round(t.end_s / grid_s) * grid_s
+            )
+            for t in (found, truth)
+        )
+        found, truth = (t.take(np.flatnonzero(t.end_s > t.start_s)) for t in (found, truth))
+    thresholds = np.linspace(0.1, 0.9, 9)
+    result = mean_average_precision(found, truth, set(truth.video.tolist()), thresholds)
+    slow = plain_evaluate.anet_to_the_last_bit(
+        list(found.rows()), [row[:4] for row in truth.rows()], thresholds
+    )
+    assert result.map.tolist() == slow.tolist()
+    exact = mean_average_precision(found, truth, set(truth.video.tolist()), thresholds, exact=True)
+    assert (abs(exact.map - result.map).max() > 1e-4) == bool(grid_s)  # rounding decides on the grid alone
 
 
 def test_the_thumos_kit_lets_segments_choose_and_a_tiou_exceed_the_threshold():
@@ -164,9 +232,10 @@ def test_ambiguous_segments_neither_help_nor_hurt_in_the_thumos_kit():
     by_protocol = {name: mean_average_precision(detections, truth, ["v"], [0.5], name) for name in PROTOCOLS}
     assert by_protocol["thumos"].map.tolist() == [1]  # only the hit counts
     assert by_protocol["wtalc"].map.tolist() == [1]
+    assert by_protocol["co2net"].map.tolist() == [1]
     assert by_protocol["anet"].map.tolist() == [1 / 4]  # miss, hit; and a class that nothing finds
-    assert [result.num_ambiguous for result in by_protocol.values()] == [1, 1, 1]
-    assert [result.num_segments for result in by_protocol.values()] == [2, 1, 1]
+    assert [result.num_ambiguous for result in by_protocol.values()] == [1] * 4
+    assert [result.num_segments for result in by_protocol.values()] == [2, 1, 1, 1]
 
 
 def test_wtalc_takes_the_first_segment_on_a_grid_of_snippets():
@@ -177,6 +246,8 @@ def test_wtalc_takes_the_first_segment_on_a_grid_of_snippets():
     assert mean_average_precision(detections, truth, ["v"], [0.5], "wtalc").map.tolist() == [1]
     assert mean_average_precision(detections, truth, ["v"], [0.9], "wtalc").map.tolist() == [1]
     assert mean_average_precision(detections, truth, ["v"], [0.99], "anet").map.tolist() == [1 / 4]
+    # By co2net it takes the second, which fits, and the second detection the first.
+    assert mean_average_precision(detections, truth, ["v"], [0.99], "co2net").map.tolist() == [1]
 
 
 def test_oddities_are_counted():
