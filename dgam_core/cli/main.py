@@ -47,7 +47,7 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     """
     import torch
 
-    from dgam_core.data import store
+    from dgam_core.data import soundness, store
     from dgam_core.evaluation.collapse import collapses
     from dgam_core.experiments import model_choice, obtain, own, run_store
     from dgam_core.experiments.parameters import main_preset
@@ -61,6 +61,8 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
             data = store.read(file)
             if group.rank == 0:
                 store.verify(data)  # before hours of training, not after
+                for sentence in soundness.single_class(data):
+                    warnings.warn(f"{file}: {sentence}", stacklevel=1)
         if group.rank > 0:
             obtain.follow(group, data, process_device)
             return
@@ -257,6 +259,8 @@ def evaluate(
     Protocols are those of the ActivityNet code (anet), of the THUMOS14 kit, of W-TALC's code, and of the
     code of CO2-Net and P-MIL.
     """
+    import numpy as np
+
     from dgam_core.cli import report
     from dgam_core.data import activitynet_json, test_sets
     from dgam_core.evaluation import diagnosis, mean_ap
@@ -264,6 +268,14 @@ def evaluate(
     thresholds = report.read_thresholds(tiou)
     truth = activitynet_json.read_ground_truth(ground_truth, subset)
     table = activitynet_json.read_detections(detections)
+    if truth.without_segments:
+        left = ~np.isin(table.video, truth.without_segments)
+        warnings.warn(
+            f"{ground_truth}: {len(truth.without_segments)} videos have labels and no segments, such as "
+            f"{truth.without_segments[0]!r}; they are left out, with {(~left).sum()} detections in them",
+            stacklevel=1,
+        )
+        table = table.take(np.flatnonzero(left))
     if test_set is not None:
         truth, table = test_sets.restrict(truth, table, test_set)
     segments = truth.segments

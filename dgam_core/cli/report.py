@@ -93,9 +93,9 @@ def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
         "as many as it has segments (G), and ten times as many",
         f"  {'':17}{'G':>7}{'10 G':>7}",
     ]
-    shares = [counts.sum(0) / max(counts.sum(), 1) for counts in (diagnosis.causes[:1], diagnosis.causes)]
+    counts = [slices.sum(0) for slices in (diagnosis.causes[:1], diagnosis.causes)]
     lines += [
-        f"  {cause:17}" + "".join(f"{100 * share[i]:7.1f}" for share in shares)
+        f"  {cause:17}" + "".join(_share(of_cause[i], of_cause.sum()) for of_cause in counts)
         for i, cause in enumerate(CAUSES)
     ]
     for name, recall in diagnosis.recall.items():
@@ -108,6 +108,10 @@ def _diagnosis_lines(result: Evaluation, diagnosis: Diagnosis) -> list[str]:
             if count
         ]
     return lines
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:7.1f}" if whole else f"{'none':>7}"
 
 
 def as_dict(

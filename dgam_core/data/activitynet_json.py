@@ -54,7 +54,7 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
         for row, row_at in _objects(entry.get("annotations", []), at, "annotation"):
             label = _label(row, row_at)
             labels.add(label)
-            if not set(row) <= {"label", "label_id"}:
+            if not _is_label_alone(row):
                 segments.append(Segment(label, *_segment(row.get("segment"), row_at)))
         annotations[video] = Annotation(
             str(entry.get("subset", "")),
@@ -123,15 +123,20 @@ class GroundTruth:
         videos: their names.
         segments: what there is to find.
         durations_s: video → duration in seconds, of those for which the file tells.
+        without_segments: videos that have labels alone; nobody says when their actions happen, and they are
+            not among `videos`.
     """
 
     videos: tuple[str, ...]
     segments: SegmentTable
     durations_s: Mapping[str, float]
+    without_segments: tuple[str, ...] = ()
 
 
 def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     """Read {"database": {video: {"subset", "annotations": [{"label", "segment"}]}}}.
+
+    Annotations that have only a label say of nothing when it happens; a video with no others is left out.
 
     Args:
         path: the file; segments may be numbers or strings of numbers, in seconds.
@@ -163,19 +168,21 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     subset = subset.strip().casefold()
     if subset not in subsets:
         raise InputError(f"{path}: has no subset {subset!r}; it has {present}")
-    segments = SegmentTable.from_rows(
-        row
+    rows_of = {
+        video: list(_rows(entry.get("annotations"), path, video, "annotation"))
         for video, entry in subsets[subset].items()
-        for row in _rows(entry.get("annotations"), path, video, "annotation")
-    )
+    }
+    segments = SegmentTable.from_rows(row for rows in rows_of.values() for row in rows)
     if not len(segments):
         raise InputError(f"{path}: the subset {subset!r} has no annotated segment to evaluate against")
+    without = tuple(v for v, rows in rows_of.items() if not rows and subsets[subset][v]["annotations"])
     durations_s = {
         video: float(entry["duration"])
         for video, entry in subsets[subset].items()
         if isinstance(entry.get("duration"), int | float)
     }
-    return GroundTruth(tuple(subsets[subset]), segments, durations_s)
+    videos = tuple(video for video in rows_of if video not in without)
+    return GroundTruth(videos, segments, durations_s, without)
 
 
 def read_detections(path: Path) -> SegmentTable:
@@ -225,9 +232,16 @@ def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
         )
     for entry, at in _objects(entries, f"{path}: video {video!r}", what):
         label = _label(entry, at)
+        if what == "annotation" and _is_label_alone(entry):
+            continue
         start_s, end_s = _ordered_segment(entry.get("segment"), at)
         score = _number(entry.get("score"), at, "score") if what == "detection" else 0.0
         yield video, label, start_s, end_s, score
+
+
+def _is_label_alone(entry: Mapping[str, Any]) -> bool:
+    """Whether an annotation is of the whole video: all that weakly supervised training needs."""
+    return set(entry) <= {"label", "label_id"}
 
 
 def _objects(values: Any, at: str, what: str) -> Iterator[tuple[dict[str, Any], str]]:

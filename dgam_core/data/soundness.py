@@ -81,7 +81,18 @@ def oddities(data: DataSet) -> list[str]:
     ]
     bare = [video.name for video in data.videos if not video.segments and video.subset == "test"]
     without = [f"{len(bare)} test videos have no segment, such as {bare[0]}"] if bare else []
-    return [*late, *odd, *without]
+    return [*late, *odd, *without, *single_class(data)]
+
+
+def single_class(data: DataSet) -> list[str]:
+    """Say what it means that all training videos are of one class, if they are."""
+    taught = {label for video in data.videos if video.subset == "train" for label in video.labels}
+    if len(taught) != 1:
+        return []
+    return [
+        f"every training video shows {min(taught)!r}: with one class alone, nothing tells action from "
+        "background but the loss of the background, L_bg"
+    ]
 
 
 def odd_durations(data: DataSet) -> list[Video]:

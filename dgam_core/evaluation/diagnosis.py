@@ -1,5 +1,6 @@
 """Why detections are wrong and what is missed, in the manner of Alwassel et al. (ECCV 2018)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -59,8 +60,9 @@ class Diagnosis:
     curves: Mapping[str, Floats]
 
     def share(self, cause: str) -> float:
-        """Return the share of a cause (`CAUSES`) among the surest G detections of each class."""
-        return float(self.causes[0, CAUSES.index(cause)] / self.causes[0].sum())
+        """Return the share of a cause (`CAUSES`) among the surest G detections of each class; NaN of none."""
+        count = self.causes[0].sum()
+        return float(self.causes[0, CAUSES.index(cause)] / count) if count else math.nan
 
 
 def diagnose(

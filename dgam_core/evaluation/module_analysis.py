@@ -1,13 +1,14 @@
 """How well a model localizes, and what its attention and its classifier contribute to that (section 4.3)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from dgam_core.errors import InputError
 from dgam_core.evaluation.diagnosis import Diagnosis, diagnose
 from dgam_core.evaluation.matching import Bools
 from dgam_core.evaluation.mean_ap import Evaluation, mean_average_precision
@@ -15,6 +16,30 @@ from dgam_core.localize import Outputs, detect
 from dgam_core.segments import SegmentTable, runs
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet, Kind, Video, to_seconds
+
+
+def without_segments(data: DataSet) -> list[str]:
+    """Return the names of the test videos that have labels and no segments: nobody says when they happen."""
+    return [video.name for video in data.subset("test") if video.labels and not video.segments]
+
+
+def measurable(data: DataSet, test_without: Collection[str] = ()) -> DataSet:
+    """Return the data set without the test videos by which localization cannot be measured.
+
+    Args:
+        data: the data set.
+        test_without: more videos to leave out.
+    Raises:
+        InputError: no test video is left that has a segment.
+    """
+    left = data.without([*test_without, *without_segments(data)])
+    segments = [s for video in left.videos if video.subset == "test" for s in video.segments]
+    if not any(segment.end_s > segment.start_s for segment in segments):
+        raise InputError(
+            f"{data.name}: no test video has an annotated segment, so that localization cannot be measured; "
+            "annotate some, or use `dgam train` and `dgam localize`, which need none"
+        )
+    return left
 
 
 def localize_and_evaluate(
@@ -25,15 +50,17 @@ def localize_and_evaluate(
 ) -> Evaluation:
     """Localize actions in the test videos and evaluate the detections against the annotations.
 
-    Videos that `test_without` names are left out of both.
+    Videos that `test_without` names, and those of `without_segments`, are left out of both.
 
     Args:
         data: the data set.
         outputs: stream → test video → outputs.
         settings: how to localize.
         tiou_thresholds: (K,).
+    Raises:
+        InputError: no test video has a segment.
     """
-    data = data.without(settings.test_without)
+    data = measurable(data, settings.test_without)
     names = [video.name for video in data.subset("test")]
     detections = detect(data, outputs, settings)
     return mean_average_precision(detections, data.ground_truth("test"), names, tiou_thresholds)
@@ -49,7 +76,7 @@ def diagnose_detections(
 
     Context is that of the data set, if it knows its context as simulated data does. `threshold` is of tIoU.
     """
-    data = data.without(settings.test_without)
+    data = measurable(data, settings.test_without)
     return diagnose(
         detect(data, outputs, settings),
         data.ground_truth("test"),
@@ -94,11 +121,14 @@ def snippet_kinds(data: DataSet, video: Video, count: int) -> NDArray[np.str_]:
 def mean_by_kind(data: DataSet, values: Mapping[str, NDArray[np.floating]]) -> dict[str, float]:
     """Average a value per test snippet over the snippets of each kind; see `snippet_kinds`.
 
+    Videos of `without_segments` are left out.
+
     Args:
         data: the data set.
         values: test video → value of each snippet that the network saw, (N,).
     """
-    videos = [video for video in data.subset("test") if video.name in values]
+    unknown = set(without_segments(data))
+    videos = [v for v in data.subset("test") if v.name in values and v.name not in unknown]
     kinds = np.concatenate([snippet_kinds(data, video, len(values[video.name])) for video in videos])
     all_values = np.concatenate([values[video.name] for video in videos])
     return {str(kind): float(all_values[kinds == kind].mean()) for kind in np.unique(kinds)}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from dgam_core.errors import InputError
 from dgam_core.evaluation.intervals import summarize
+from dgam_core.evaluation.module_analysis import measurable
 from dgam_core.experiments.model_choice import Scorer
 from dgam_core.experiments.obtain import obtain_models
 from dgam_core.experiments.parameters import Experiment
@@ -41,9 +42,11 @@ def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFra
         collapsed, provenance and, where videos are held out, held_out: −log p_θ(y | x_fg) on them after the
         last epoch, a mean over streams. A line per point, seed, model choice and threshold.
     Raises:
-        InputError: a setting or a value is refused.
+        InputError: a setting or a value is refused, or localization cannot be measured on the data.
     """
     names, points = names_and_points(experiment)
+    for point in points.values():
+        measurable(data, point.test_without)  # before hours of training, not after
     models = obtain_models(results.runs, data, points, experiment)
     device = choose_device(experiment.device)
     scorer = Scorer(data, results.scores, device, THRESHOLDS, experiment.workers)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgam_core.cvae import prior_mean
-from dgam_core.evaluation.module_analysis import snippet_kinds
+from dgam_core.evaluation.module_analysis import snippet_kinds, without_segments
 from dgam_core.experiments.inference import error_at
 from dgam_core.localize import Outputs
 from dgam_core.losses import kl_divergence
@@ -69,10 +69,14 @@ def divergence_per_dimension(
 
 
 def attention_by_kind(data: DataSet, outputs: Mapping[str, Outputs]) -> list[tuple[str, float]]:
-    """Return the kind and the attention of every test snippet that a network saw; see `snippet_kinds`."""
+    """Return the kind and the attention of every test snippet that a network saw; see `snippet_kinds`.
+
+    Videos that have labels and no segments are left out.
+    """
     pairs: list[tuple[str, float]] = []
+    unknown = set(without_segments(data))
     for video in data.subset("test"):
-        if video.name in outputs:
+        if video.name in outputs and video.name not in unknown:
             attention = outputs[video.name].attention
             kinds = snippet_kinds(data, video, len(attention))
             pairs += zip(kinds.tolist(), attention.tolist(), strict=True)

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
-from dgam_core.data import store
+from dgam_core.data import soundness, store
 from dgam_core.data.simulated.features import Appearance
-from dgam_core.evaluation.module_analysis import localize_and_evaluate
+from dgam_core.evaluation.module_analysis import localize_and_evaluate, measurable, without_segments
 from dgam_core.experiments import claims, regression
 from dgam_core.experiments.model_choice import Scorer, choices_of
 from dgam_core.experiments.obtain import obtain_models
@@ -113,7 +113,8 @@ class Study:
         if self.data.simulated:
             link = "[How such data is made, and what it was calibrated on](../simulated_data.html)."
             paragraphs.append(link)
-        return Markdown("\n\n".join([*paragraphs, self.experiment.summary, *self._sampling()]))
+        about = [*self._sampling(), *self._left_out(), *self._single_class()]
+        return Markdown("\n\n".join([*paragraphs, self.experiment.summary, *about]))
 
     def _sampling(self) -> list[str]:
         """Say what sampling does to the test videos, where it does more than take all snippets."""
@@ -128,6 +129,19 @@ class Study:
             for count, what, effect in limits
             if count
         ]
+
+    def _left_out(self) -> list[str]:
+        """Say which test videos no measure of localization is taken on, if there are such."""
+        names, count = without_segments(self.data), len(self.data.subset("test"))
+        if not names:
+            return []
+        return [
+            f"Of the {count} test videos, {len(names)} have labels and no segments, such as `{names[0]}`: "
+            "no measure of localization includes them."
+        ]
+
+    def _single_class(self) -> list[str]:
+        return [f"{words[0].upper()}{words[1:]}." for words in soundness.single_class(self.data)]
 
     def on(self, data: DataSet) -> Self:
         """Return the same study on another of its data sets."""
@@ -299,7 +313,8 @@ def open_study(namespace: Mapping[str, Any], name: str) -> Study:
         namespace: the notebook's `globals()`.
         name: name of the notebook, which `variants.NOTEBOOKS` knows.
     Raises:
-        InputError: a parameter is refused, or the data set cannot be read.
+        InputError: a parameter is refused, the data set cannot be read, or localization cannot be measured on
+            it.
     """
     if any(isinstance(value, Study) for value in namespace.values()):
         namespace = {key: value for key, value in namespace.items() if key in Experiment.model_fields}
@@ -310,6 +325,8 @@ def open_study(namespace: Mapping[str, Any], name: str) -> Study:
     data_sets = notebook.data_sets(experiment, store.open_data_set)
     data = next(iter(data_sets.values()))
     variants = notebook.variants(experiment, data)
+    for variant in variants.values():
+        measurable(data, variant.test_without)  # before hours of training, not after
     return Study(name, experiment, data_sets, data, variants, Results.of(experiment))
 
 

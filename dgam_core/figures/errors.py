@@ -35,8 +35,9 @@ def causes_by_row(diagnoses: Mapping[str, Sequence[Diagnosis]], provenance: str)
     # (rows, slices, causes)
     counts = np.array([sum(diagnosis.causes for diagnosis in of_row) for of_row in diagnoses.values()])
     titles = {1: "as many as there are actions", 10: "ten times as many"}
+    rows = ["\n".join([row, *_empty(of_row)]) for row, of_row in diagnoses.items()]
     for axes, (num_slices, title) in zip(panels, titles.items(), strict=True):
-        _stacked(axes, list(diagnoses), counts[:, :num_slices].sum(1))
+        _stacked(axes, rows, counts[:, :num_slices].sum(1))
         axes.set_title(f"the surest detections, {title}", fontsize="small")
     panels[0].invert_yaxis()
     _legend(figure, panels[0])
@@ -78,7 +79,8 @@ def causes_and_recall(diagnoses: Sequence[Diagnosis], provenance: str) -> Figure
     right.tick_params("x", rotation=45)
     right.set_title("recall", fontsize="small")
     _legend(figure, left)
-    figure.suptitle(f"Detections and actions at tIoU {diagnoses[0].tiou:g}, {provenance}")
+    about = [f"Detections and actions at tIoU {diagnoses[0].tiou:g}", *_empty(diagnoses), provenance]
+    figure.suptitle(", ".join(about))
     return figure
 
 
@@ -101,6 +103,12 @@ def precision_over_recall(diagnosis: Diagnosis, provenance: str) -> Figure:
     axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall (%)", ylabel="precision (%)")
     axes.set_title(f"Precision over recall at tIoU {diagnosis.tiou:g}, {provenance}")
     return figure
+
+
+def _empty(diagnoses: Sequence[Diagnosis]) -> list[str]:
+    """Say how many seeds find nothing, which have no part in the shares, if there are such."""
+    count = sum(not diagnosis.causes.any() for diagnosis in diagnoses)
+    return [f"{count} of {len(diagnoses)} seeds find nothing"] if count else []
 
 
 def _stacked(axes: Axes, rows: Sequence[str], counts: NDArray[np.integer]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
@@ -306,19 +307,24 @@ def compare(
 
     Args:
         change: the change.
-        after: value with the change, (S,), one per seed.
+        after: value with the change, (S,), one per seed; NaN where it is not defined.
         before: value without it, (S,).
         unit: unit of the values, such as "points of mAP@0.5".
         better: 1 where higher is better, −1 where lower is.
         digits: digits after the point.
         margin: how much is practically nothing, in the unit.
     """
-    step = paired_difference(after, before)
+    after, before = np.asarray(after, dtype=np.float64), np.asarray(before, dtype=np.float64)
+    is_known = np.isfinite(after) & np.isfinite(before)
+    if not is_known.any():
+        return f"- {change} has none: in no seed is there a value with and without it"
+    missing = f"; {(~is_known).sum()} of {len(is_known)} seeds have none" if not is_known.all() else ""
+    step = paired_difference(after[is_known], before[is_known])
     if step.low == step.high == 0 and step.count > 1:
-        return f"- {change} changes nothing"
+        return f"- {change} changes nothing{missing}"
     decided = step.effect(margin)
     effect = EFFECTS[decided and better * decided]
-    return f"- {change} {effect}: {_difference(step, digits, f' {unit}')}"
+    return f"- {change} {effect}: {_difference(step, digits, f' {unit}')}{missing}"
 
 
 def _difference(step: Summary, digits: int = 1, unit: str = "") -> str:

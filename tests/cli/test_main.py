@@ -78,6 +78,22 @@ def test_evaluate_by_another_protocol_and_in_exact_arithmetic(tmp_path):
         assert content["exact"]["difference"] == [value - exact]
 
 
+def test_evaluate_leaves_out_videos_that_have_labels_alone(tmp_path):
+    jump = {"label": "jump", "segment": [0, 1]}
+    videos = {"a": [jump], "b": [{"label": "jump"}], "c": []}
+    truth = {name: {"subset": "test", "annotations": entries} for name, entries in videos.items()}
+    detections = {"a": [jump | {"score": 0.1}], "b": [jump | {"score": 0.9}] * 3}
+    (tmp_path / "g.json").write_text(json.dumps({"database": truth}))
+    (tmp_path / "d.json").write_text(json.dumps({"results": detections}))
+    done = dgam("evaluate", "d.json", "g.json", "--json", "--tiou", "0.5:0.5:0.1", cwd=tmp_path)
+    content = json.loads(done.stdout)
+    assert (content["map"], content["num_videos"], content["num_detections"]) == ([1], 2, 1)
+    assert done.stderr == (
+        "dgam: warning: g.json: 1 videos have labels and no segments, such as 'b'; they are left out, with "
+        "3 detections in them\n"
+    )
+
+
 def test_evaluate_real_detections(shared_data):
     folder = shared_data / "thumos14"
     done = dgam("evaluate", folder / "stpn_detections.json", folder / "gt.json", "--json")

@@ -46,6 +46,15 @@ def test_the_object_is_json_and_holds_the_same():
     assert "diagnosis" not in report.as_dict(*results("anet")[:2], None)
 
 
+def test_shares_of_nothing_are_none():
+    nothing = SegmentTable.from_rows([])
+    result = mean_average_precision(nothing, TRUTH, ["v"], [0.5])
+    text = report.as_text(result, None, diagnose(nothing, TRUTH, 0.5)).splitlines()
+    assert "mAP %     0.00    0.00" in text
+    assert "  right               none   none" in text
+    assert "  background          none   none" in text
+
+
 def test_exact_arithmetic_stands_beside_with_the_difference():
     # on a grid of 0.64 s: 4 of 5, of which floats make 0.7999999999999998, beside a threshold of 0.8
     truth = SegmentTable.from_rows([("v", "x", 0.64, 3.84, 0), ("w", "x", 0, 1, 0)])

@@ -164,6 +164,31 @@ def test_ground_truth_that_cannot_be_trusted(tmp_path, content, sentence):
     assert str(error.value).startswith(str(tmp_path / sentence))
 
 
+def test_videos_that_have_labels_alone_are_left_out_of_the_ground_truth(tmp_path):
+    jump, when = {"label": "jump"}, {"label": "jump", "segment": [0, 1]}
+    path = write(
+        tmp_path / "gt.json",
+        {
+            "database": {
+                "a": video(when, {"label": "throw", "label_id": 3}),
+                "b": video(jump),
+                "c": video(),
+                "d": video(jump, jump),
+            }
+        },
+    )
+    truth = read_ground_truth(path)
+    # c is known to show nothing; the throw in a, which nobody has located, is no segment
+    assert (truth.videos, truth.without_segments) == (("a", "c"), ("b", "d"))
+    assert list(truth.segments.rows()) == [("a", "jump", 0, 1, 0)]
+    write(path, {"database": {"b": video(jump)}})
+    with pytest.raises(InputError, match="has no annotated segment to evaluate"):
+        read_ground_truth(path)
+    write(path, {"database": {"b": video({"label": "jump", "start": 3})}})
+    with pytest.raises(InputError, match=r"the segment should be \[start, end\] in seconds, not missing"):
+        read_ground_truth(path)
+
+
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"none.json: cannot be read: No such file"):
         read_detections(tmp_path / "none.json")

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from dgam_core.data.soundness import check, late_segments, odd_durations, oddities
+from dgam_core.data.soundness import check, late_segments, odd_durations, oddities, single_class
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment
 
@@ -79,6 +79,16 @@ def test_test_videos_about_which_nothing_is_known_are_sound(tiny):
     data = replace(tiny, videos=tuple(videos), classes=())
     check(data)
     assert oddities(data) == ["4 test videos have no segment, such as v0"]
+
+
+def test_one_class_alone_deserves_a_sentence(tiny):
+    assert single_class(tiny) == []
+    jumps = [v for v in tiny.videos if v.labels != ("throw",) or v.subset == "test"]
+    (sentence,) = single_class(replace(tiny, videos=tuple(jumps)))  # whatever is tested on
+    assert sentence.startswith(
+        "every training video shows 'jump': with one class alone, nothing tells action"
+    )
+    assert sentence in oddities(replace(tiny, videos=tuple(jumps)))
 
 
 def test_a_length_may_differ_by_a_snippet_and_a_twentieth(tiny):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from pytest import approx
@@ -47,6 +49,12 @@ def test_a_threshold_below_that_of_localization_errors():
     detections = table(("v", "x", 10, 20, 0.9), ("v", "x", 19, 30, 0.8))
     causes = diagnose(detections, TRUTH, 0.05).causes.sum(0)
     assert dict(zip(CAUSES, causes.tolist(), strict=True))["double detection"] == 1
+
+
+def test_shares_of_nothing_are_not_numbers():
+    assert math.isnan(diagnose(table(), TRUTH, 0.5).share("right"))
+    assert math.isnan(diagnose(table(("v", "z", 10, 20, 1.0)), TRUTH, 0.5).share("context"))
+    assert diagnose(table(("v", "x", 10, 20, 1.0)), TRUTH, 0.5).share("right") == 1
 
 
 def test_known_context_replaces_the_neighbourhood():

@@ -5,12 +5,14 @@ import pytest
 from pytest import approx
 from scipy.special import logit
 
+from dgam_core.errors import InputError
 from dgam_core.evaluation.diagnosis import CAUSES
 from dgam_core.evaluation.module_analysis import (
     contrast,
     diagnose_detections,
     localize_and_evaluate,
     mean_by_kind,
+    measurable,
     set_statistics,
     snippet_kinds,
     swap_modules,
@@ -64,6 +66,46 @@ def test_each_video_counts_alike_and_one_without_action_not_at_all(tiny, predict
     without = replace(a, segments=(Segment("jump", 0.0, 0.2),))
     s = set_statistics(replace(tiny, videos=(without, b)), predicted)
     assert s.false_attention == approx(1 / 2)
+
+
+def labelled_alone(data, *names):
+    """The data set in which nobody has annotated the segments of some videos."""
+    return replace(data, videos=tuple(replace(v, segments=()) if v.name in names else v for v in data.videos))
+
+
+def test_videos_without_segments_are_left_out_of_every_measure(tiny, perfect):
+    settings = LocalizationSettings(attention_threshold=0.5)
+    by_stream = {"rgb": perfect}
+    both = localize_and_evaluate(tiny, by_stream, settings, [0.5])
+    assert (both.map.tolist(), both.num_videos) == ([1], 2)
+    # "jump" alone is left; the detections in v3, whose throw nobody has annotated, are no false positives
+    part = labelled_alone(tiny, "v3")
+    result = localize_and_evaluate(part, by_stream, settings, [0.5])
+    assert (result.map.tolist(), result.num_videos, list(result.per_class)) == ([1], 1, ["jump"])
+    assert (result.num_in_unknown_videos, result.num_detections) == (0, both.num_detections / 2)
+    diagnosis = diagnose_detections(part, by_stream, settings, 0.5)
+    assert diagnosis.share("right") == 1
+    # 0.9 in action, 0.1 elsewhere; of v3 nobody knows what is action
+    attention = {name: of_video.attention for name, of_video in perfect.items()}
+    assert mean_by_kind(part, attention) == approx({"action": 0.9, "not action": 0.1})
+
+
+def test_a_test_video_known_to_show_nothing_counts(tiny):
+    v2, v3 = tiny.subset("test")
+    data = replace(tiny, videos=(v2, replace(v3, labels=(), segments=())))
+    assert measurable(data) == data
+
+
+@pytest.mark.parametrize("left_out", [(), ("v2",)])
+def test_without_any_segment_localization_is_not_measured(tiny, perfect, left_out):
+    """Whether nobody has annotated any, or the settings leave out the videos that have some."""
+    data = labelled_alone(tiny, "v3") if left_out else labelled_alone(tiny, "v2", "v3")
+    settings = LocalizationSettings(attention_threshold=0.5, test_without=left_out)
+    with pytest.raises(InputError, match="tiny: no test video has an annotated segment"):
+        localize_and_evaluate(data, {"rgb": perfect}, settings, [0.5])
+    point = replace(tiny.subset("test")[0], segments=(Segment("jump", 2.0, 2.0),))
+    with pytest.raises(InputError, match="no test video has an annotated segment"):
+        measurable(replace(tiny, videos=(point,)))
 
 
 def test_a_perfect_model_has_no_errors(tiny, perfect):

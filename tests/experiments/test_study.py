@@ -1,12 +1,17 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from pytest import approx
 
+from dgam_core.data import store
 from dgam_core.errors import InputError
-from dgam_core.experiments import claims
+from dgam_core.experiments import claims, grid
+from dgam_core.experiments.parameters import Experiment
+from dgam_core.experiments.places import Results
 from dgam_core.experiments.study import map_by_seed, open_study
+from dgam_core.system.checked import parse
 
 
 def test_a_study_trains_and_scores_what_its_notebook_is_about(project, tmp_path):
@@ -112,7 +117,7 @@ def test_a_study_tries_only_what_its_notebook_can(project):
 def test_nothing_is_left_behind_by_a_study_that_cannot_be_opened(project, tmp_path):
     with pytest.raises(InputError, match=r"none.h5: no such file"):
         open_study(project | {"dataset": "none.h5"}, "table3_thumos14")
-    assert not (tmp_path / "results").exists()
+    assert not any(path.is_file() for path in tmp_path.glob("results/**/*"))
 
 
 def test_a_notebook_can_be_run_twice_in_a_kernel(project):
@@ -162,3 +167,32 @@ def test_figures_of_one_notebook_have_names_of_their_own(project, tmp_path):
     study.save_figure(figure, "causes")
     names = {path.name for path in (tmp_path / "results/p/figures/tiny").iterdir()}
     assert names == {f"table3_thumos14{part}.{kind}" for part in ("", "_causes") for kind in ("svg", "png")}
+
+
+def test_a_study_measures_on_test_videos_with_segments_and_says_so(project, tmp_path, tiny):
+    v0, v1, v2, v3 = tiny.videos
+    store.write(tmp_path / "part.h5", replace(tiny, videos=(v0, v1, v2, replace(v3, segments=()))))
+    study = open_study(project | {"dataset": "part.h5"}, "table4_ablation")
+    said = "Of the 2 test videos, 1 have labels and no segments, such as `v3`: no measure"
+    assert said in study.summary
+    assert "one class" not in study.summary
+    assert "no segments" not in open_study(project, "table4_ablation").summary
+    only = (v0, replace(v1, labels=("jump",), segments=()), v2, v3)
+    store.write(tmp_path / "one.h5", replace(tiny, videos=only))
+    assert "Every training video shows 'jump': with one class alone" in (
+        open_study(project | {"dataset": "one.h5"}, "table4_ablation").summary
+    )
+
+
+@pytest.mark.parametrize("sweep", [None, {"beta": [0.1, 1.0]}])
+def test_what_cannot_be_measured_is_not_trained(project, tmp_path, tiny, sweep):
+    videos = tuple(replace(v, segments=()) if v.subset == "test" else v for v in tiny.videos)
+    store.write(tmp_path / "none.h5", replace(tiny, videos=videos))
+    given = project | {"dataset": "none.h5"}
+    with pytest.raises(InputError, match="no test video has an annotated segment, so that localization"):
+        if sweep is None:
+            open_study(given, "table4_ablation")
+        else:
+            experiment = parse(Experiment, given | {"sweep": sweep}, "here")
+            grid.sweep(store.open_data_set("none.h5"), experiment, Results.of(experiment))
+    assert not any(path.is_file() for path in tmp_path.glob("results/**/*"))

@@ -6,10 +6,10 @@ from dgam_core.figures import errors
 from dgam_core.segments import SegmentTable
 
 
-def a_diagnosis(right):
+def a_diagnosis(right, wrong=10):
     """Ten actions of 1 to 10 s, the first few of them found, and ten detections in the background."""
     truth = [("v", "x", 100.0 * i, 100.0 * i + i + 1, 0.0) for i in range(10)]
-    found = [(*row[:4], 2.0) for row in truth[:right]] + [("u", "x", 0.0, 1.0, 1.0)] * 10
+    found = [(*row[:4], 2.0) for row in truth[:right]] + [("u", "x", 0.0, 1.0, 1.0)] * wrong
     return diagnose(SegmentTable.from_rows(found), SegmentTable.from_rows(truth), 0.5)
 
 
@@ -29,6 +29,18 @@ def test_shares_of_causes_add_up_over_seeds():
     assert set(widths(surest)) == set(CAUSES) == set(errors.COLOURS)
     assert "simulated" in figure.get_suptitle()
     assert all(axes.get_xlabel() == "share (%)" for axes in figure.axes)
+
+
+def test_seeds_that_find_nothing_are_told():
+    """Their part in the shares is nothing: two thirds may be right while two of three seeds find nothing."""
+    nothing = a_diagnosis(0, 0)
+    rows = {"a": [a_diagnosis(2), nothing, nothing], "b": [a_diagnosis(1)] * 3, "c": [nothing]}
+    figure = errors.causes_by_row(rows, "simulated")
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["a\n2 of 3 seeds find nothing", "b", "c\n1 of 1 seeds find nothing"]
+    assert widths(figure.axes[0])["right"] == approx([20, 10, 0])
+    figure = errors.causes_and_recall([a_diagnosis(2), nothing], "simulated")
+    assert figure.get_suptitle().endswith("at tIoU 0.5, 1 of 2 seeds find nothing, simulated")
 
 
 def test_slices_and_recall_by_length():

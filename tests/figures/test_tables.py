@@ -121,6 +121,15 @@ def test_what_is_practically_nothing_depends_on_the_unit():
     assert "helps" in tables.compare("x", [1.2, 2.2], [1, 2], "in λ", margin=0.005)
 
 
+def test_seeds_without_a_value_are_left_out_of_a_comparison_and_told():
+    nan = float("nan")
+    line = tables.compare("x", [3, nan, 5, 7], [1, 2, 3, nan], "points")
+    assert line.endswith("interval +2.0 to +2.0; 2 of 4 seeds have none")
+    assert line.startswith("- x helps: +2.0 points")
+    nothing = tables.compare("x", [nan, 1], [1, nan], "points")
+    assert nothing == "- x has none: in no seed is there a value with and without it"
+
+
 def test_comparisons_say_their_preset_their_seeds_and_what_they_rest_on():
     text = tables.seed_by_seed(
         {"paper": ["- x", "- y"], "released": ["- z"]}, "simulated", {"paper": 120, "released": 30}
