@@ -256,18 +256,22 @@ def evaluate(
 ) -> None:
     """Print the mean average precision of detections.
 
+    Both are ActivityNet JSON. Detections may also be text of the THUMOS14 kit (.txt), ActionFormer's
+    eval_results.pkl, or CSV: video, start, end, label, score. The ground truth may be the kit's folder of
+    annotations or CSV without a score.
+
     Protocols are those of the ActivityNet code (anet), of the THUMOS14 kit, of W-TALC's code, and of the
     code of CO2-Net and P-MIL.
     """
     import numpy as np
 
     from dgam_core.cli import report
-    from dgam_core.data import activitynet_json, test_sets
+    from dgam_core.data import activitynet_json, detection_files, test_sets
     from dgam_core.evaluation import diagnosis, mean_ap
 
     thresholds = report.read_thresholds(tiou)
-    truth = activitynet_json.read_ground_truth(ground_truth, subset)
-    table = activitynet_json.read_detections(detections)
+    truth = detection_files.read_ground_truth(ground_truth, subset)
+    table = detection_files.read_detections(detections, ground_truth)
     if truth.without_segments:
         left = ~np.isin(table.video, truth.without_segments)
         warnings.warn(

@@ -185,6 +185,27 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     return GroundTruth(videos, segments, durations_s, without)
 
 
+def read_class_ids(path: Path) -> dict[int, str]:
+    """Read which number each class has, "label_id" beside "label", in annotations as above.
+
+    Returns:
+        Number → class; empty where the file has no such numbers.
+    Raises:
+        InputError: the file cannot be read, an entry is wrong, or a number stands for two classes.
+    """
+    names: dict[int, str] = {}
+    for video, value in stream_object(path, "database"):
+        at = f"{path}: video {video!r}"
+        for row, row_at in _objects(_object(value, at).get("annotations", []), at, "annotation"):
+            if "label_id" in row:
+                number, label = int(finite_number(row["label_id"], row_at, "label_id")), _label(row, row_at)
+                if names.setdefault(number, label) != label:
+                    raise InputError(
+                        f"{row_at}: label_id {number} is {label!r} here, {names[number]!r} before"
+                    )
+    return names
+
+
 def read_detections(path: Path) -> SegmentTable:
     """Read {"results": {video: [{"label", "score", "segment"}]}}.
 
@@ -221,21 +242,18 @@ def read_ambiguous(path: Path) -> SegmentTable:
         words, at = line.strip().rsplit(maxsplit=2), f"{path}: line {number}"
         if len(words) != 3:
             raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
-        rows.append((words[0], AMBIGUOUS, *_ordered_segment(words[1:], at), 0.0))
+        rows.append((words[0], AMBIGUOUS, *ordered_segment(words[1:], at), 0.0))
     return SegmentTable.from_rows(rows)
 
 
 def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
-    if len(video) > MAX_NAME_LENGTH:
-        raise InputError(
-            f"{path}: the video {excerpt(video)} has a name of more than {MAX_NAME_LENGTH} characters"
-        )
+    check_name(video, str(path))
     for entry, at in _objects(entries, f"{path}: video {video!r}", what):
         label = _label(entry, at)
         if what == "annotation" and _is_label_alone(entry):
             continue
-        start_s, end_s = _ordered_segment(entry.get("segment"), at)
-        score = _number(entry.get("score"), at, "score") if what == "detection" else 0.0
+        start_s, end_s = ordered_segment(entry.get("segment"), at)
+        score = finite_number(entry.get("score"), at, "score") if what == "detection" else 0.0
         yield video, label, start_s, end_s, score
 
 
@@ -263,12 +281,28 @@ def _label(entry: Mapping[str, Any], at: str) -> str:
     label = entry.get("label")
     if not isinstance(label, str) or not label:
         raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
-    if len(label) > MAX_NAME_LENGTH:
-        raise InputError(f"{at}: the label {excerpt(label)} has more than {MAX_NAME_LENGTH} characters")
-    return label
+    return check_name(label, at, "label")
 
 
-def _ordered_segment(value: Any, at: str) -> tuple[float, float]:
+def check_name(name: str, at: str, what: str = "video") -> str:
+    """Return the name of a video or class if it is one; memory goes by the longest.
+
+    Raises:
+        InputError: it is empty or too long; `at` says where it stands.
+    """
+    if not name:
+        raise InputError(f"{at}: the {what} has no name")
+    if len(name) > MAX_NAME_LENGTH:
+        raise InputError(f"{at}: the {what} {excerpt(name)} has more than {MAX_NAME_LENGTH} characters")
+    return name
+
+
+def ordered_segment(value: Any, at: str) -> tuple[float, float]:
+    """Return start and end in seconds, given as a list of two numbers or strings of numbers.
+
+    Raises:
+        InputError: they are something else, or the segment ends before it starts; `at` says where.
+    """
     start_s, end_s = _segment(value, at)
     if end_s < start_s:
         raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
@@ -279,11 +313,15 @@ def _segment(value: Any, at: str) -> tuple[float, float]:
     """Return start and end, given as a list of two numbers; `at` says where it stands in the file."""
     if not isinstance(value, list) or len(value) != 2:
         raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(value)}")
-    return _number(value[0], at, "start"), _number(value[1], at, "end")
+    return finite_number(value[0], at, "start"), finite_number(value[1], at, "end")
 
 
-def _number(value: Any, at: str, what: str) -> float:
-    """Return a finite number, given as such or as a string."""
+def finite_number(value: Any, at: str, what: str) -> float:
+    """Return a finite number, given as such or as a string.
+
+    Raises:
+        InputError: it is something else; `at` says where, and `what` it should be.
+    """
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -297,7 +335,7 @@ def _positive(entry: Mapping[str, Any], key: str, at: str) -> float | None:
     """Return a number above zero; None where the entry has none."""
     if entry.get(key) is None:
         return None
-    number = _number(entry[key], at, key)
+    number = finite_number(entry[key], at, key)
     if number <= 0:
         raise InputError(f"{at}: the {key} should be above zero, not {number:g}")
     return number

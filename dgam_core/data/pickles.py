@@ -115,6 +115,13 @@ class _Array:
         self.state = state
 
 
+def _from_buffer(raw: Any, dtype: _DType, shape: tuple[Any, ...], order: str) -> _Array:
+    """An array as pickles of protocol 5 have it."""
+    array = _Array()
+    array.state = (None, shape, dtype, order == "F", raw)
+    return array
+
+
 def _scalar(dtype: _DType, raw: bytes) -> np.generic:
     number: np.generic = np.frombuffer(raw, dtype.resolve(), 1)[0]
     return number
@@ -134,6 +141,8 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("_codecs", "encode"): _encoded,
 }
 

@@ -127,7 +127,7 @@ def one(**changes):
         ),
         (
             {"results": {"x" * 201: []}},
-            f"d.json: the video '{'x' * 39}… has a name of more than 200 characters",
+            f"d.json: the video '{'x' * 39}… has more than 200 characters",
         ),
         (
             one(score="x" * 99),

@@ -1,0 +1,226 @@
+"""Detections and ground truth in the formats of other projects, by the name of the file.
+
+| file | detections | ground truth |
+|---|---|---|
+| `.txt` | of the THUMOS14 kit, per line video, start, end, class number and score | |
+| a folder | | of the THUMOS14 kit, `<class>_test.txt`, per line video, start and end |
+| `.csv` | video, start, end, label, score | video, start, end, label |
+| `.pkl` | `eval_results.pkl` of ActionFormer | |
+| any other | ActivityNet JSON | ActivityNet JSON |
+
+Times are seconds.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dgam_core.data.activitynet_json import (
+    SUBSETS,
+    GroundTruth,
+    Row,
+    check_name,
+    finite_number,
+    ordered_segment,
+    read_class_ids,
+)
+from dgam_core.data.activitynet_json import read_detections as read_json_detections
+from dgam_core.data.activitynet_json import read_ground_truth as read_json_ground_truth
+from dgam_core.data.json_stream import excerpt
+from dgam_core.data.pickles import read_pickle
+from dgam_core.data.test_sets import thumos14_class_ids
+from dgam_core.errors import InputError
+from dgam_core.segments import AMBIGUOUS, SegmentTable
+from dgam_core.system.files import read_text
+
+# What columns of a CSV file are called; a file without their names has them in this order.
+COLUMNS = {
+    "video": ("video", "video-id", "video_id", "video_name"),
+    "start": ("start", "t-start", "t_start", "start_s"),
+    "end": ("end", "t-end", "t_end", "end_s"),
+    "label": ("label", "class"),
+    "score": ("score", "conf"),
+}
+DELIMITERS = ",;\t"
+CLASS_LIST = "detclasslist.txt"  # of the THUMOS14 kit: per line number and name
+KIT_SUBSETS = {"test": "test", "validation": "val"}
+
+
+def read_detections(path: Path, ground_truth: Path) -> SegmentTable:
+    """Read detections.
+
+    Args:
+        path: the file.
+        ground_truth: what they are evaluated against, which names classes that the file has as numbers.
+    Raises:
+        InputError: the file cannot be read, an entry is wrong, or nothing names a class.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        kit = ground_truth / CLASS_LIST
+        names = _kit_classes(kit) if kit.is_file() else {n: name for name, n in thumos14_class_ids().items()}
+        return SegmentTable.from_rows(_kit_rows(path, names))
+    if suffix == ".csv":
+        return SegmentTable.from_rows(_csv_rows(path, tuple(COLUMNS)))
+    if suffix in (".pkl", ".pickle"):
+        return _read_actionformer(path, ground_truth)
+    return read_json_detections(path)
+
+
+def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
+    """Read ground truth; see `activitynet_json.read_ground_truth` for the choice of a subset.
+
+    Raises:
+        InputError: the file or folder cannot be read, an entry is wrong, or the subset has no segment.
+    """
+    if path.is_dir():
+        return _read_kit_folder(path, subset)
+    if path.suffix.lower() != ".csv":
+        return read_json_ground_truth(path, subset)
+    if subset is not None:
+        raise InputError(f"{path}: a CSV file has no subsets; leave out --subset {subset}")
+    segments = SegmentTable.from_rows(_csv_rows(path, tuple(COLUMNS)[:-1]))
+    if not len(segments):
+        raise InputError(f"{path}: has no annotated segment to evaluate against")
+    return GroundTruth(tuple(dict.fromkeys(segments.video.tolist())), segments, {})
+
+
+def _kit_rows(path: Path, names: Mapping[int, str]) -> Iterator[Row]:
+    """Rows of detections as the kit reads them; a number that it does not know stays a label of its own."""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        words, at = line.strip().rsplit(maxsplit=4), f"{path}: line {number}"
+        if len(words) != 5:
+            raise InputError(
+                f"{at}: should be video, start, end, class number and score, not {excerpt(line)}"
+            )
+        video, class_id = check_name(words[0], at), finite_number(words[3], at, "class number")
+        label = names.get(int(class_id), "") if class_id.is_integer() else ""
+        yield (
+            *(video.removesuffix(".mp4"), label or f"class {words[3]}"),
+            *(*ordered_segment(words[1:3], at), finite_number(words[4], at, "score")),
+        )
+
+
+def _kit_classes(path: Path) -> dict[int, str]:
+    """Class number → name, as the kit lists them."""
+    names = {}
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        words = line.split(maxsplit=1)
+        if words:
+            if len(words) != 2 or not words[0].isdecimal():
+                raise InputError(
+                    f"{path}: line {number}: should be a number and a class, not {excerpt(line)}"
+                )
+            names[int(words[0])] = words[1].strip()
+    return names
+
+
+def _read_kit_folder(folder: Path, subset: str | None) -> GroundTruth:
+    """Read `<class>_<subset>.txt` of all classes, the ambiguous segments among them."""
+    asked = SUBSETS.get((subset or "test").strip().casefold())
+    if asked not in KIT_SUBSETS:
+        raise InputError(f"{folder}: the THUMOS14 kit has the subsets test and val, not {subset!r}")
+    ending = f"_{KIT_SUBSETS[asked]}.txt"
+    files = {file.name.removesuffix(ending): file for file in sorted(folder.glob(f"*{ending}"))}
+    class_list = folder / CLASS_LIST
+    for name in _kit_classes(class_list).values() if class_list.is_file() else ():
+        if name not in files:
+            raise InputError(f"{folder}: has no {name}{ending}, of a class that {CLASS_LIST} names")
+    rows: list[Row] = []
+    for label, file in files.items():
+        for number, line in enumerate(read_text(file).splitlines(), 1):
+            words, at = line.strip().rsplit(maxsplit=2), f"{file}: line {number}"
+            if words:
+                if len(words) != 3:
+                    raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
+                rows.append((check_name(words[0], at), label, *ordered_segment(words[1:], at), 0.0))
+    if not any(row[1] != AMBIGUOUS for row in rows):
+        raise InputError(f"{folder}: has no segment in files <class>{ending}, as the THUMOS14 kit has them")
+    return GroundTruth(tuple(dict.fromkeys(row[0] for row in rows)), SegmentTable.from_rows(rows), {})
+
+
+def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
+    """Rows of a CSV file; a score that is not asked for is 0."""
+    lines = read_text(path).splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    delimiter = max(DELIMITERS, key=first.count)
+    order: list[int] | None = None
+    for number, cells in enumerate(_cells(path, lines, delimiter), 1):
+        words, at = [cell.strip() for cell in cells], f"{path}: line {number}"
+        if not any(words):
+            continue
+        if order is None:
+            named = _named_columns(words, columns, at)
+            order = named or list(range(len(columns)))
+            if named:
+                continue
+        if len(words) <= max(order):
+            raise InputError(f"{at}: should have {', '.join(columns)}, not {excerpt(delimiter.join(cells))}")
+        value = dict(zip(columns, [words[i] for i in order], strict=True))
+        yield (
+            *(check_name(value["video"], at), check_name(value["label"], at, "label")),
+            *ordered_segment([value["start"], value["end"]], at),
+            finite_number(value["score"], at, "score") if "score" in value else 0.0,
+        )
+
+
+def _cells(path: Path, lines: list[str], delimiter: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines, delimiter=delimiter)
+    except csv.Error as error:
+        raise InputError(f"{path}: is not CSV: {error}") from None
+
+
+def _named_columns(words: list[str], columns: tuple[str, ...], at: str) -> list[int]:
+    """Return where each column stands by the names in the first line, none if it holds no names."""
+    lower = [word.casefold() for word in words]
+    known = {alias for aliases in COLUMNS.values() for alias in aliases}
+    if len(known & set(lower)) < 2:
+        return []
+    found = []
+    for column in columns:
+        places = [i for i, word in enumerate(lower) if word in COLUMNS[column]]
+        if len(places) != 1:
+            raise InputError(f"{at}: should name one column {column!r}, not {excerpt(', '.join(words))}")
+        found += places
+    return found
+
+
+def _read_actionformer(path: Path, ground_truth: Path) -> SegmentTable:
+    """Read a dictionary of columns: `video-id`, `t-start`, `t-end`, `label`, a number, and `score`."""
+    content = read_pickle(path)
+    columns = ("video-id", "t-start", "t-end", "label", "score")
+    if not isinstance(content, dict) or not set(columns) <= set(content):
+        raise InputError(f"{path}: should be a dictionary of {', '.join(columns)}, as ActionFormer writes it")
+    videos, *numbers = (content[column] for column in columns)
+    videos = videos.tolist() if isinstance(videos, np.ndarray) else videos
+    if not isinstance(videos, list) or not all(isinstance(video, str) for video in videos):
+        raise InputError(f"{path}: 'video-id' should be a list of names")
+    try:
+        start, end, label, score = (np.asarray(values, dtype=np.float64) for values in numbers)
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: {', '.join(columns[1:])} should be arrays of numbers") from None
+    if not {values.shape for values in (start, end, label, score)} <= {(len(videos),)}:
+        raise InputError(f"{path}: the columns {', '.join(columns)} should have the same length")
+    names = (
+        {} if ground_truth.is_dir() or ground_truth.suffix.lower() == ".csv" else read_class_ids(ground_truth)
+    )
+    if not names:
+        raise InputError(
+            f"{ground_truth}: does not say which class is which number of {path}; ActivityNet JSON with a "
+            '"label_id" beside each label does'
+        )
+    rows = []
+    for i, (video, *row) in enumerate(
+        zip(videos, *(v.tolist() for v in (start, end, label, score)), strict=True)
+    ):
+        at = f"{path}: detection {i + 1}"
+        name = names.get(row[2], f"class {row[2]:g}")
+        rows.append(
+            (check_name(video, at), name, *ordered_segment(row[:2], at), finite_number(row[3], at, "score"))
+        )
+    return SegmentTable.from_rows(rows)
