@@ -2,6 +2,7 @@
 
 import ast
 import json
+import platform
 import re
 
 import benchmarks
@@ -288,7 +289,8 @@ def test_the_page_says_what_is_missing_damaged_or_of_other_code(tmp_path):
         "**gestures**: not recorded yet. `dgam import`, then `make record RECORD=mine` fill the column."
     )
     content = {
-        "date": "2026-01-01", "runs": 3, "training_s": 5400, "machine": "1 core", "versions": {"torch": "2"},
+        "date": "2026-01-01", "runs": 3, "training_s": 5400, "machine": "1 core",
+        "versions": {"torch": "2", "python": platform.python_version()},
         "data": {"provenance": "measured on real features", "name": "d", "source": "s", "digest": "ab" * 32},
         "code": code_digest(CODE), "files": {"a.csv": "0"},
     }  # fmt: skip

@@ -119,7 +119,7 @@ def sentence(name: str, recipe: Recipe, record: Record | None) -> str:
     ]
     if damage := record.damage():
         parts.append(f"**Damaged: {'; '.join(damage)}.** Make it again.")
-    if not record.is_of():
+    if recipe.outdated or not record.is_of():
         parts.append(f"**The code of the method has changed since.** {recipe.outdated}".strip())
     return " ".join(parts)
 

@@ -89,7 +89,7 @@ class Call:
     ("function", "name"),
     [
         (os.system, f"{os.system.__module__}.system"),
-        (open, "io.open"),
+        (open, f"{open.__module__}.open"),  # io, or _io since Python 3.12
         (eval, "builtins.eval"),
         (np.load, "numpy.load"),
         (getattr, "builtins.getattr"),
