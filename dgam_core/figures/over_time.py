@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import summarize
-from dgam_core.figures.style import KINDS, MODELS, OURS, WIDTH_IN, set_style, stream_colour
+from dgam_core.figures.style import KINDS, MODELS, OURS, WIDTH_IN, drawable, set_style, stream_colour
 from dgam_core.localize import Outputs
 from dgam_core.segments import SegmentTable, runs
 from dgam_core.snippets import DataSet, Video
@@ -54,7 +54,7 @@ def of_video(
     axes[1].legend(fontsize="x-small", ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     _detections(axes[-1], detections)
     axes[-1].set(xlabel="time (s)", xlim=(0, video.duration_s))
-    figure.suptitle(f"{video.name}: {', '.join(video.labels)} ({provenance})")
+    figure.suptitle(drawable(f"{video.name}: {', '.join(video.labels)} ({provenance})"))
     return figure
 
 
@@ -111,6 +111,7 @@ def of_detections(
     """
     set_style()
     labels = sorted({*map(str, detections.label), *(segment.label for segment in video.segments)})
+    rows = [drawable(label) for label in labels]
     height_in = 0.35 * max(len(labels), 1)
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(WIDTH_IN, 2.2 + height_in), sharex=True, height_ratios=[1.3, height_in + 0.2]
@@ -125,10 +126,10 @@ def of_detections(
         _shaded(below, of_class, (y - 0.35, 0.7), OURS, highest)
         spans = [(s.start_s, s.end_s - s.start_s) for s in video.segments if s.label == label]
         below.broken_barh(spans, (y + 0.35, 0.12), color=KINDS["action"])
-    below.set_yticks(range(len(labels)), labels)
+    below.set_yticks(range(len(labels)), rows)
     below.set(ylim=(max(len(labels), 1) - 0.45, -0.5), xlim=(0, video.duration_s))
     below.set_xlabel("time (s); blue: detected, darker means more confident; green line: annotated")
-    figure.suptitle(f"{video.name} ({provenance})")
+    figure.suptitle(drawable(f"{video.name} ({provenance})"))
     return figure
 
 
@@ -162,18 +163,19 @@ def of_norms(data: DataSet, count: int = 4) -> Figure:
     set_style()
     video_idx = np.unique(np.linspace(0, len(data.videos) - 1, count).round().astype(int))
     videos = [data.videos[i] for i in video_idx]
+    titles = [drawable(f"{video.name} ({video.subset})") for video in videos]
     figure, rows = plt.subplots(len(videos), 1, figsize=(WIDTH_IN, 1.5 * len(videos) + 0.5), squeeze=False)
-    for axes, video in zip(rows[:, 0], videos, strict=True):
+    for axes, video, title in zip(rows[:, 0], videos, titles, strict=True):
         for stream in data.streams:
             norms = np.linalg.norm(data.load(stream, video.name).astype(np.float32), axis=1)
             _steps(axes, video.num_snippets * data.snippet_s, norms, stream_colour(stream), stream)
         for segment in video.segments:
             axes.axvspan(segment.start_s, segment.end_s, color=KINDS["action"], alpha=0.2, linewidth=0)
-        axes.set_title(f"{video.name} ({video.subset})", fontsize="small")
+        axes.set_title(title, fontsize="small")
         axes.set(xlim=(0, video.duration_s), ylim=(0, None), ylabel="‖x‖")
     rows[0, 0].legend(fontsize="x-small", ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     rows[-1, 0].set_xlabel("time (s); green: annotated")
-    figure.suptitle(f"Norms of the features of {data.name} ({data.provenance})")
+    figure.suptitle(drawable(f"Norms of the features of {data.name} ({data.provenance})"))
     return figure
 
 
