@@ -119,3 +119,19 @@ def small_disk(tmp_path):
     yield folder
     gc.collect()  # closes the stores that a caught exception still refers to
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def as_another_user(tmp_path):
+    """Return a function after which the process may not read or write what it does not own."""
+    tmp_path.parent.chmod(0o755)
+    tmp_path.parent.parent.chmod(0o755)
+    tmp_path.chmod(0o755)
+
+    def change():
+        if os.geteuid() == 0:  # may read whatever the modes say
+            os.seteuid(65534)
+
+    yield change
+    if os.getuid() == 0:
+        os.seteuid(0)

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import ijson
 
 from dgam_core.errors import InputError
-from dgam_core.system.files import UTF16_MARKS
+from dgam_core.system.files import UTF16_MARKS, unreadable
 
 BUFFER = 2**16  # bytes that are read at a time
 MAX_DEPTH = 100  # levels of nesting; detections and annotations have five
@@ -36,7 +36,7 @@ def stream_object(path: Path, name: str) -> Iterator[tuple[str, Any]]:
                 reason = _reason(error, file)
                 raise InputError(f"{path}: is not valid JSON{builder.place()}: {reason}") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
     if not builder.seen:
         raise InputError(f'{path}: "{name}" should be an object {{…}}, not missing')
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from dgam_core.errors import InputError
+from dgam_core.system.files import is_refusal, unreadable
 
 LARGE = 1 << 16  # bytes; smaller arrays are read at once
 BYTES_OPCODES = ("BINBYTES", "BINBYTES8", "BINSTRING")  # with a length of four or eight bytes
@@ -64,13 +65,15 @@ def read_torch(path: Path, refusal: str) -> Any:
     Args:
         refusal: what to say of a file that is something else, after its name.
     Raises:
-        InputError: the file is missing or is something else.
+        InputError: the file is missing, cannot be read, or is something else.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except Exception:  # it has no base class for what it raises
+    except Exception as error:  # it has no base class for what it raises
+        if is_refusal(error):
+            raise unreadable(path, error) from None
         raise InputError(f"{path}: {refusal}") from None
 
 
@@ -83,7 +86,7 @@ def _opened(path: Path) -> Iterator["_Mapped"]:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{path}: is damaged or holds more than plain objects ({error})") from None
 

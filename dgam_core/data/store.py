@@ -27,7 +27,7 @@ from dgam_core.data.simulated.features import Appearance
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Segment, Video, checked_features
-from dgam_core.system.files import whole_file
+from dgam_core.system.files import is_refusal, unreadable, whole_file
 
 FORMAT, VERSION = "dgam-store", 1
 
@@ -150,9 +150,9 @@ def read(path: Path) -> DataSet:
     try:
         # A store is renamed whole and then only read; some network file systems refuse locks.
         file = h5py.File(path, "r", locking=False)
-    except PermissionError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; ask its owner to allow it") from None
-    except OSError:
+    except OSError as error:
+        if is_refusal(error):  # otherwise it is HDF5 that does not know the contents
+            raise unreadable(path, error) from None
         raise InputError(f"{path}: is not a readable HDF5 file; make it again with `dgam import`") from None
     with file:
         if file.attrs.get("format") != FORMAT:

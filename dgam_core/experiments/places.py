@@ -1,5 +1,6 @@
 """The places of an experiment's results."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -65,7 +66,11 @@ class Results:
 
     @classmethod
     def of(cls, experiment: Experiment) -> Self:
-        """Return the places of an experiment's results, made where they are missing."""
+        """Return the places of an experiment's results, made where they are missing.
+
+        Raises:
+            InputError: they cannot be made or written to, as in a checkout of somebody else.
+        """
         root = project_root() / "results" / experiment.profile
         first = _first_store(experiment.dataset, root)
         if (digest := store.digest(Path(experiment.dataset))) and not first.is_file():
@@ -74,7 +79,12 @@ class Results:
         subfolder = subfolder_of(experiment.dataset, root)
         folders = (root / "runs", root / "scores", root / "figures" / subfolder, root / "sweeps" / subfolder)
         for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _not_writable(folder, str(error.strerror)) from None
+            if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+                raise _not_writable(folder, "it is somebody else's or read-only")
         return cls(*folders)
 
     def save_table(self, name: str, csv: str, folder: Path | None = None) -> None:
@@ -86,3 +96,9 @@ class Results:
         for kind in ("svg", "png"):
             with whole_file((folder or self.figures) / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind)
+
+
+def _not_writable(folder: Path, reason: str) -> InputError:
+    return InputError(
+        f"{folder}: cannot be written: {reason}; results go there, so run this in a checkout of your own"
+    )

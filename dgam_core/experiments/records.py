@@ -31,7 +31,7 @@ from dgam_core.experiments.run_store import PACKAGE, TRAINING, code_digest
 from dgam_core.settings import Strict
 from dgam_core.system import machine
 from dgam_core.system.checked import parse, read_as, read_yaml
-from dgam_core.system.files import whole_folder
+from dgam_core.system.files import unreadable, whole_folder
 
 CODE = tuple(dict.fromkeys((*TRAINING, *SCORING)))  # what the numbers of a record depend on
 HOW = {"device", "workers"}  # parameters that say how a batch is run, and not what it is about
@@ -236,12 +236,14 @@ def _read_json(path: Path, advice: str) -> Any:
     """Read a file that was written whole.
 
     Raises:
-        InputError: it is missing or damaged; the sentence ends with `advice`.
+        InputError: it cannot be read, or is missing or damaged; then the sentence ends with `advice`.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         raise InputError(f"{path}: is missing or damaged; {advice}") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def _claims_of(path: Path, experiment: Experiment, again: str) -> Any:

@@ -29,7 +29,7 @@ from dgam_core.errors import InputError
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, read_as, read_yaml
-from dgam_core.system.files import whole_folder, write_text
+from dgam_core.system.files import unreadable, whole_folder, write_text
 from dgam_core.training.train import Checkpoints, Trained
 
 PACKAGE = Path(__file__).parents[1]
@@ -183,12 +183,10 @@ def is_sound(folder: Path) -> bool:
     try:
         known = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         return bool(known == _checksums(folder))
-    except PermissionError as error:
-        raise InputError(
-            f"{error.filename}: cannot be read: {error.strerror}; its owner can allow it with `chmod -R a+rX`"
-        ) from None
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return False
+    except OSError as error:
+        raise unreadable(error.filename or folder, error) from None
 
 
 def read(folder: Path) -> Run:

@@ -12,6 +12,7 @@ from torch import Tensor
 from dgam_core.data.pickles import read_pickle, read_torch
 from dgam_core.errors import InputError
 from dgam_core.extraction.i3d import I3D, INCEPTIONS
+from dgam_core.system.files import is_refusal, unreadable
 
 NORM_EPS = 1e-3  # of the batch normalization
 FIRST_UNITS = ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")
@@ -101,6 +102,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             with np.load(path, allow_pickle=False) as archive:
                 content = dict(archive)
         except Exception as error:  # a broken zip file raises errors of many kinds
+            if is_refusal(error):
+                raise unreadable(path, error) from None
             raise InputError(f"{path}: is not a whole .npz file of numbers ({error})") from None
     elif path.suffix in (".pt", ".pth"):
         content = read_torch(path, "holds no weights that can be read safely")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgam_core.errors import InputError
-from dgam_core.system.files import read_names
+from dgam_core.system.files import read_names, unreadable
 
 SHORTER_SIDE, CROP_SIDE = 256, 224  # pixels of a scaled frame, and of the square in its middle that I3D sees
 MAX_MISSING_SHARE = 0.1  # of the duration in the header
@@ -174,6 +174,8 @@ def _container(path: Path) -> Iterator[Any]:
             if not container.streams.video:
                 raise InputError(f"{path}: has no pictures, only {container.format.long_name}")
             yield container
+    except av.error.PermissionError as error:
+        raise unreadable(path, error) from None
     except av.error.FFmpegError as error:
         raise InputError(f"{path}: cannot be decoded as a video: {error.strerror}") from None
 

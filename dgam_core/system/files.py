@@ -15,6 +15,22 @@ from dgam_core.errors import InputError
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
+def unreadable(path: Path | str, error: Exception) -> InputError:
+    """Return the error that says why the system does not let a file be read; it may be sound all the same."""
+    advice = "; its owner can allow it with `chmod -R a+rX`" if isinstance(error, PermissionError) else ""
+    number = getattr(error, "errno", None)
+    reason = os.strerror(number) if number else str(error)
+    return InputError(f"{path}: cannot be read: {reason}{advice}")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the system refuses to read a file, which does not say that it is damaged.
+
+    A damaged zip file can name a position that is none, which is an invalid argument.
+    """
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+
+
 def read_text(path: Path) -> str:
     """Read a text file, with or without the mark that Windows puts before UTF-8.
 
@@ -26,9 +42,10 @@ def read_text(path: Path) -> str:
         if content.startswith(UTF16_MARKS):
             raise InputError(f"{path}: cannot be read: is text in UTF-16; save it as UTF-8")
         return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text in UTF-8"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: cannot be read: not text in UTF-8") from None
 
 
 def read_names(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from dgam_core.data.pickles import read_torch
 from dgam_core.data.soundness import explains, fitting_pair
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Video
-from dgam_core.system.files import read_names
+from dgam_core.system.files import is_refusal, read_names, unreadable
 
 # What nearly every THUMOS14 and ActivityNet feature set in circulation was extracted with.
 USUAL_FPS, USUAL_SNIPPET_FRAMES = 25.0, 16
@@ -203,11 +203,13 @@ def open_npy(path: Path) -> NDArray[Any]:
     """Open a .npy file of numbers, without reading it yet.
 
     Raises:
-        InputError: it is something else, or damaged.
+        InputError: it cannot be read, is something else, or is damaged.
     """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (ValueError, EOFError):
         raise InputError(f"{path}: is not a whole .npy file of numbers; extract or copy it again") from None
     return array
 
@@ -319,7 +321,9 @@ def _load_archive(path: Path) -> NDArray[Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             features: NDArray[Any] = archive["feats"]
-    except Exception:  # a broken zip file raises errors of many kinds
+    except Exception as error:  # a broken zip file raises errors of many kinds
+        if is_refusal(error):
+            raise unreadable(path, error) from None
         raise InputError(f"{path}: {refusal}") from None
     return features
 
