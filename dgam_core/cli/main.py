@@ -205,6 +205,8 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
             raise InputError(f"{file}: has no {absent[0]} features, which {run_dir} was trained on")
         warnings.warn(f"{file}: has no {absent[0]} features; the other stream localizes alone", stacklevel=1)
         pair = {stream: run for stream, run in pair.items() if stream in data.streams}
+    if unused := [stream for stream in data.streams if stream not in pair]:
+        warnings.warn(f"{file}: {run_dir} was not trained on {unused[0]} and leaves it aside", stacklevel=1)
     for doubt in run_store.doubts_about(data, pair, run_dir):
         warnings.warn(doubt, stacklevel=1)
     scorer = model_choice.Scorer(data, run_dir, torch.device("cpu"), settings.main_tiou)

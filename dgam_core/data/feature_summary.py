@@ -68,7 +68,11 @@ def mismatch(expected: FeatureSummary, found: FeatureSummary) -> str | None:
     """
     if expected.network and found.network and expected.network != found.network:
         return f"they were made by the network {found.network[:12]}, not by {expected.network[:12]}"
-    ratio = found.rms / max(expected.rms, np.finfo(np.float64).tiny)
+    if not expected.rms or not found.rms:
+        if expected.rms == found.rms:
+            return None
+        return "they are all zero" if not found.rms else "those were all zero"
+    ratio = found.rms / expected.rms
     if not 1 / MAX_SCALE <= ratio <= MAX_SCALE:
         return f"they are {ratio:.3g} times as large"
     if expected.mean.size >= MIN_DIM and min(np.ptp(expected.mean), np.ptp(found.mean)) > 0:

@@ -81,8 +81,14 @@ def import_checkpoints(
         background: the background's place among their classes.
         settings: how to localize.
     Raises:
-        InputError: a file is not such a checkpoint, or it has another number of classes or of dimensions.
+        InputError: a file is not such a checkpoint, it has another number of classes or of dimensions, or
+            the data set has no features for any.
     """
+    if not set(paths) & set(data.streams):
+        stream, path = next(iter(paths.items()))
+        raise InputError(
+            f"{data.name}: has no {stream} features, which {path} takes; it has {', '.join(data.streams)}"
+        )
     checkpoints = {stream: read_checkpoint(path, background) for stream, path in paths.items()}
     for stream, (trained, _) in checkpoints.items():
         classes = len(trained.weights["classifier.fc1.weight"]) - 1

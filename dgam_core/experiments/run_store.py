@@ -239,9 +239,15 @@ def fit_classes(data: DataSet, pair: Mapping[str, Run], folder: Path) -> DataSet
     """Return the data set with the classes of a run, among which must be those it has itself.
 
     Raises:
-        InputError: it has a class that the run was not trained on.
+        InputError: it has a class that the run was not trained on, or the streams know different classes.
     """
-    classes = tuple(next(iter(pair.values())).record["classes"])
+    (first, run), *others = pair.items()
+    classes = tuple(run.record["classes"])
+    for stream, other in others:
+        if tuple(other.record["classes"]) != classes:
+            raise InputError(
+                f"{folder}: {stream} was trained on other classes than {first}; train both again"
+            )
     if strange := sorted(set(data.classes) - set(classes)):
         raise InputError(f"{data.name}: has the class {strange[0]!r}, which {folder} was not trained on")
     return replace(data, classes=classes)

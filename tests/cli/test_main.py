@@ -254,6 +254,10 @@ def test_one_stream_of_a_run_of_two_localizes_alone(tmp_path, tiny, params):
     done = dgam("localize", "run", "one.h5", "--out", "d.json", cwd=tmp_path)
     assert done.stderr == "dgam: warning: one.h5: has no flow features; the other stream localizes alone\n"
     assert (tmp_path / "d.json").is_file()
+    more = replace(tiny, features={**tiny.features, "depth": tiny.features["rgb"]})
+    store.write(tmp_path / "more.h5", more)
+    done = dgam("localize", "run", "more.h5", "--out", "d.json", cwd=tmp_path)
+    assert "warning: more.h5: run was not trained on depth and leaves it aside" in done.stderr
     assert "none.h5: has no flow features, which run was trained on" in refused(
         "localize", "run", "none.h5", "--out", "e.json", cwd=tmp_path
     )

@@ -92,3 +92,10 @@ def test_features_out_of_all_scale_are_told(tiny, factor, advice):
         f"tiny: its rgb features are {rms:.2g} in size (root mean square), those of I3D about 0.5; if "
         f"training fails, this scale is the cause and not the learning rate: {advice}"
     ]
+
+
+def test_features_that_are_all_zero_differ_from_others_and_not_from_one_another():
+    x = np.random.default_rng(0).random((20, 4))
+    assert mismatch(summary(0 * x), summary(0 * x)) is None
+    assert mismatch(summary(x), summary(0 * x)) == "they are all zero"
+    assert mismatch(summary(0 * x), summary(x)) == "those were all zero"

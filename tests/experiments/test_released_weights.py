@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,5 +154,15 @@ def test_checkpoints_of_other_classes_are_refused(tmp_path, tiny):
     with pytest.raises(InputError, match="knows 3 classes, tiny has 2"):
         released_weights.import_checkpoints(
             tmp_path / "run", tiny, {"rgb": tmp_path / "rgb.pth"}, "last", preset("paper", "thumos14")
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_checkpoints_of_streams_that_a_store_lacks_are_refused(tmp_path, tiny):
+    torch.save(theirs(dim=5), tmp_path / "rgb.pth")
+    joint = replace(tiny, features={"joint": tiny.features["rgb"]})
+    with pytest.raises(InputError, match=r"tiny: has no rgb features, which .*rgb\.pth takes; it has joint"):
+        released_weights.import_checkpoints(
+            tmp_path / "run", joint, {"rgb": tmp_path / "rgb.pth"}, "last", preset("paper", "thumos14")
         )
     assert not (tmp_path / "run").exists()

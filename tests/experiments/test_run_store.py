@@ -254,3 +254,13 @@ def test_a_run_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch)
     monkeypatch.setattr("pathlib.Path.read_text", forbidden)
     with pytest.raises(InputError, match=r"checksums.json: cannot be read: Permission denied; its owner"):
         run_store.is_sound(tmp_path)
+
+
+def test_streams_of_a_pair_know_the_same_classes(tmp_path, tiny):
+    rgb, flow, other = (
+        run_store.Run({"classes": names}, None, None)
+        for names in (["throw", "jump"], ["throw", "jump"], ["jump", "throw"])
+    )
+    assert run_store.fit_classes(tiny, {"flow": flow, "rgb": rgb}, tmp_path).classes == ("throw", "jump")
+    with pytest.raises(InputError, match="rgb was trained on other classes than flow; train both again"):
+        run_store.fit_classes(tiny, {"flow": flow, "rgb": other}, tmp_path)
