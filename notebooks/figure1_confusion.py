@@ -135,9 +135,12 @@ study.save_figure(figure, alt)
 # %% [markdown]
 # ## Explore
 #
-# Choose a test video and a stream, and drag the threshold: attention above it makes segments, of the model without and of
-# the one with $\mathcal{L}_{re}$, where a stronger colour means a better match with an action (tIoU). Below them stand the detections
-# from both streams at the threshold of this run. Point at a bar to read it.
+# Choose a test video and a stream, and drag the dashed line: attention above the threshold makes segments, of the model
+# without and of the one with $\mathcal{L}_{re}$, where a stronger colour means a better match with an action (tIoU). AP is the average
+# precision of these segments in this video, at tIoU 0.5, whatever their class, ranked by their mean attention. Below them
+# stand the detections from both streams at the threshold of this run. The number beside a video is by how much
+# $\mathcal{L}_{re}$ raises the contrast of its attention, on average over the streams. Point at a bar to read it; the address
+# of the page keeps what you chose.
 
 # %% tags=["hide-input"]
 settings = study.experiment.for_stream(study.data.streams[0])

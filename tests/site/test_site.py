@@ -1,20 +1,16 @@
 """The built site in a real browser, without a network."""
 
-import json
 import re
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import axe_playwright_python
-import numpy as np
 import pytest
 import yaml
 
 from dgam_core.experiments.claims import EQUAL, NOT_COMPARABLE, OPPOSITE, SEEN, UNDECIDED
 from dgam_core.experiments.records import read_record, recipes
-from dgam_core.localize import find_segments
-from dgam_core.segments import tiou
 from tests.conftest import ROOT
 from tests.site.conftest import PAGES, PHONE, SITE, WIDE, missing, watched
 
@@ -319,53 +315,3 @@ def test_recorded_runs_stand_beside_this_build(page, address):
     for name, record in made.items():
         if "table4_ablation" in record.content["parameters"]:
             assert f"{recipes()[name].about}, {record.content['data']['provenance']}, recorded:" in recorded
-
-
-def rows_of_the_time_line(name):
-    """The attention and the ground truth that the page has."""
-    text = (SITE / f"book/notebooks/{name}.html").read_text(encoding="utf-8")
-    spec, _ = json.JSONDecoder().raw_decode(text, text.index("vegaEmbed('#time-line', ") + 24)
-    truth = {row["video"]: row for row in spec["datasets"]["truth"]}
-    return {(r["video"], r["stream"], r["what"]): r for r in spec["datasets"]["attention"]}, truth
-
-
-@pytest.mark.parametrize("scheme", ["http", "file"])
-def test_the_time_line_follows_the_keyboard(page, address, scheme):
-    site = address if scheme == "http" else SITE.as_uri() + "/"
-    page.goto(site + "book/notebooks/figure1_confusion.html")
-    page.wait_for_selector("#time-line svg")
-    attention, truth = rows_of_the_time_line("figure1_confusion")
-    video = sorted(truth)[7]
-    video_box, stream_box = page.locator("#time-line select").all()
-    slider = page.locator("#time-line input[type=range]")
-    video_box.select_option(video)
-    stream_box.focus()
-    page.keyboard.press("End")  # the last of the streams
-    stream = stream_box.input_value()
-    seen = set()
-    for key in [None, *["ArrowRight"] * 5, "Home", "ArrowRight"]:
-        slider.focus()
-        if key:
-            page.keyboard.press(key)
-        threshold = float(slider.input_value())
-        expected = [
-            label
-            for model in ("without", "with")
-            for label in labels(attention[video, stream, model], truth[video], threshold)
-        ]
-        shown = "all => all.map(e => e.getAttribute('aria-label')).filter(l => l.includes('tIoU'))"
-        page.wait_for_timeout(100)
-        found = page.eval_on_selector_all("#time-line [aria-roledescription='rect mark']", shown)
-        assert sorted(found) == sorted(expected)
-        seen.add(tuple(expected))
-    assert len(seen) > 2
-    assert page.elsewhere == page.problems == []
-
-
-def labels(row, truth, threshold):
-    """What the segments of a video should be called."""
-    actions = np.array([truth["gt_start_s"], truth["gt_end_s"]]).T
-    for first, end in find_segments(np.array(row["lam"]), threshold):
-        start_s, end_s = first * row["cell_s"], min(end * row["cell_s"], row["duration_s"])
-        best = tiou((start_s, end_s), actions).max()
-        yield f"{row['what']}, {start_s:.2f} s to {end_s:.2f} s, tIoU {best:.2f}"
