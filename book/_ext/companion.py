@@ -284,6 +284,27 @@ def make_accessible(
         context["body"] = context.get("body", "").replace(role, role.partition('" ')[2])
 
 
+# A server shows the page under the address that leads nowhere, which may lie deeper than the page itself.
+BASE = """<script>
+(() => {
+  const within = location.pathname.match(/^(.*)\\/(?:book|_modules)\\//);
+  if (!within || location.protocol === "file:") return;
+  const base = document.createElement("base");
+  base.href = `${within[1]}/404.html`;
+  document.head.append(base);
+})();
+</script>"""
+NOT_FOUND = """<h1>There is no such page</h1>
+<p>It may have moved. The search finds what is here; so does
+<a href="book/intro.html">the beginning</a>.</p>"""
+
+
+def add_not_found(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Make the page 404.html, with addresses relative to the site's root, wherever that is."""
+    title = "There is no such page"
+    yield "404", {"title": title, "pagetitle": title, "body": NOT_FOUND, "metatags": BASE}, "page.html"
+
+
 @cache
 def names_repository() -> bool:
     """Return whether the configuration says where the project is published."""
@@ -343,6 +364,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", open_with_the_result)
     app.connect("autodoc-process-docstring", link_equations)
     app.add_search_language(Search)
+    app.connect("html-collect-pages", add_not_found)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", make_accessible, priority=900)  # after the theme
     app.connect("html-page-context", launch_sources, priority=900)

@@ -1,7 +1,9 @@
 """The built site in a real browser, without a network."""
 
 import re
-from functools import cache
+import threading
+from functools import cache, partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -12,7 +14,7 @@ import yaml
 from dgam_core.experiments.claims import EQUAL, NOT_COMPARABLE, OPPOSITE, SEEN, UNDECIDED
 from dgam_core.experiments.records import read_record, recipes
 from tests.conftest import ROOT
-from tests.site.conftest import PAGES, PHONE, SITE, WIDE, missing, watched
+from tests.site.conftest import PAGES, PHONE, SITE, WIDE, Handler, missing, watched
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 NOTEBOOKS = [page for page in PAGES if page.startswith("book/notebooks/")]
@@ -315,3 +317,60 @@ def test_recorded_runs_stand_beside_this_build(page, address):
     for name, record in made.items():
         if "table4_ablation" in record.content["parameters"]:
             assert f"{recipes()[name].about}, {record.content['data']['provenance']}, recorded:" in recorded
+
+
+class Project(Handler):
+    """The site below the path of a project, with its 404 page under every address that leads nowhere."""
+
+    def do_GET(self):
+        self.path = self.path.removeprefix("/project") if self.path.startswith("/project/") else "/nowhere"
+        if not Path(self.translate_path(self.path)).is_file():
+            content = (SITE / "404.html").read_bytes()
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(content)
+        else:
+            super().do_GET()
+
+
+@pytest.mark.parametrize(
+    "missing_page",
+    ["nosuch.html", "book/nosuch.html", "book/method/nosuch.html", "_modules/dgam_core/nosuch"],
+)
+def test_the_404_page_is_whole_below_the_path_of_a_project(browser, address, missing_page):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Project, directory=SITE)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}/project/"
+        page = watched(browser, [root])
+        page.goto(root + missing_page, wait_until="networkidle")
+        assert_whole(page, root)
+        page.get_by_role("link", name="the beginning").click()
+        assert page.url == root + "book/intro.html"
+        assert page.elsewhere == []
+        # The browser looks ahead for files before it has run the script that says where they are.
+        assert [said for said in page.problems if "Failed to load resource" not in said] == []
+        page.close()
+        server.shutdown()
+
+
+def test_the_404_page_is_whole_from_a_file(page):
+    page.goto((SITE / "404.html").as_uri(), wait_until="networkidle")
+    assert_whole(page, SITE.as_uri() + "/")
+    assert page.elsewhere == page.problems == []
+
+
+def assert_whole(page, root):
+    """Styled, and with links to pages that there are."""
+    assert page.locator("h1:visible").all_inner_texts() == ["There is no such page"]
+    assert page.title().startswith("There is no such page")
+    assert page.locator(".bd-sidebar-primary").bounding_box()["x"] == 0
+    assert page.evaluate("getComputedStyle(document.querySelector('.bd-main')).display") == "flex"
+    loaded = page.evaluate("[...document.styleSheets].filter(s => s.href).map(s => s.href)")
+    assert len(loaded) > 5
+    assert all(place.startswith(root + "_static/") for place in loaded)
+    links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)")
+    assert len(links) > 30
+    for link in links:
+        place = urldefrag(link).url
+        assert place.startswith(root), link
+        assert place == page.url or (SITE / place.removeprefix(root)).is_file(), link
