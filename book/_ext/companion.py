@@ -279,9 +279,14 @@ def make_accessible(
         return str(tree(*args, **options)).replace("<summary>", '<summary aria-label="Pages within">')
 
     context["generate_toctree_html"] = with_named_toggles
+    body = context.get("body", "")
     # A list by its role, of entries that are not list items by theirs.
     for role in ('role="list" class="citation-list"', 'role="doc-biblioentry"'):
-        context["body"] = context.get("body", "").replace(role, role.partition('" ')[2])
+        body = body.replace(role, role.partition('" ')[2])
+    # A name that hides what the element says: "Show code cell source".
+    body = body.replace(' aria-label="Toggle hidden content"', "")
+    # The corner of a table is the head of nothing.
+    context["body"] = re.sub(r"<th([^>]*)>(?:<p></p>|&nbsp;)?</th>", r"<td\1></td>", body)
 
 
 # A server shows the page under the address that leads nowhere, which may lie deeper than the page itself.
