@@ -11,7 +11,7 @@ from dgam_core.evaluation.mean_ap import mean_average_precision
 from dgam_core.localize import find_segments
 from dgam_core.segments import SegmentTable, tiou
 from tests.conftest import ROOT
-from tests.site.conftest import PHONE, SITE
+from tests.site.conftest import PHONE, SITE, missing
 
 PAGE = "book/notebooks/figure1_confusion.html"
 MODELS = ("without", "with")
@@ -87,7 +87,7 @@ def test_average_precision_counts_each_action_once(script):
 def content():
     """What the page was given."""
     if not (SITE / PAGE).is_file():
-        pytest.skip("the site is not built: run `make book` first")
+        missing("the site is not built: run `make book` first")
     text = (SITE / PAGE).read_text(encoding="utf-8")
     given = 'timeLine.draw(document.getElementById("time-line"), '
     return json.JSONDecoder().raw_decode(text, text.index(given) + len(given))[0]
