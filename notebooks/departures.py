@@ -85,7 +85,8 @@ untrained = {
     if settings.training == study.variants[preset_name, "base"].training
 } | {"14 choice on the test set"}
 found = {
-    tables.SWITCHED[name]: Differences(changes[name], collapsed[name]) for name in changes
+    tables.SWITCHED[name]: Differences(changes[name], collapsed[name])
+    for name in changes
 }
 figure = differences.by_change(found, study.provenance, chance=chance)
 study.save_figure(figure, differences.in_words(found, study.provenance))

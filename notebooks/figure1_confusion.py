@@ -79,7 +79,9 @@ alt = "; ".join(
     for kind, row in means.iterrows()
 )
 study.save_figure(
-    figure, f"Mean attention, {study.provenance}: {alt} generative modeling.", "by_kind"
+    figure,
+    f"Mean attention, {study.provenance}: {alt} generative modeling.",
+    "by_kind",
 )
 
 # %% [markdown]
@@ -188,7 +190,10 @@ lying = [
 ]
 lying = study.table(lying, ["stream", "kind", "model", "value"])
 least = (
-    errors.groupby(["stream", "kind", "lam"])["value"].mean().unstack().idxmin(axis=1)
+    errors.groupby(["stream", "kind", "lam"])["value"]
+    .mean()
+    .unstack()
+    .idxmin(axis=1)
 )
 alt = ", ".join(
     f"{stream}, {kind} at {lam:.1f}" for (stream, kind), lam in least.items()

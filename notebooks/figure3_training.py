@@ -86,7 +86,9 @@ by_loss = curves.sort_values("loss")
 figure = over_time.of_training(by_loss, attention_at, warmup, study.provenance)
 by_epoch = curves.groupby(["epoch", "loss"], observed=True)["value"].mean()
 start, end = by_epoch[1], by_epoch[study.experiment.epochs]
-alt = ", ".join(f"{loss} from {start[loss]:.2f} to {end[loss]:.2f}" for loss in stages)
+alt = ", ".join(
+    f"{loss} from {start[loss]:.2f} to {end[loss]:.2f}" for loss in stages
+)
 study.save_figure(
     figure, f"From the first epoch to the last, {study.provenance}: {alt}."
 )
@@ -101,7 +103,8 @@ maps = study.over_epochs(models)
 figure = over_time.of_map(maps, warmup, study.provenance)
 means = maps.groupby(["row", "epoch"])["value"].mean().unstack()
 alt = "; ".join(
-    f"{row} " + ", ".join(f"{value:.1f} at {epoch}" for epoch, value in of_row.items())
+    f"{row} "
+    + ", ".join(f"{value:.1f} at {epoch}" for epoch, value in of_row.items())
     for row, of_row in means.iterrows()
 )
 study.save_figure(

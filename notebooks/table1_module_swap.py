@@ -92,7 +92,10 @@ found = study.differences(scores, swaps)
 figure = differences.by_change(
     found,
     study.provenance,
-    {swap: printed[after] - printed[before] for swap, (after, before) in swaps.items()},
+    {
+        swap: printed[after] - printed[before]
+        for swap, (after, before) in swaps.items()
+    },
     published.data,
 )
 study.save_figure(figure, differences.in_words(found, study.provenance))

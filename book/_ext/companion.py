@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import textwrap
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from html import escape

@@ -158,6 +158,23 @@ def test_what_stands_around_a_page_leads_nowhere_else(opened, address):
         assert link.startswith((address, "javascript:", *filter(None, [named]))), link
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        *[(name, 2.0) for name in ("index", "book/method/generative", "book/notebooks/table4_ablation")],
+        ("book/settings", 1.2),  # without formulas
+        ("book/notebooks/figure1_confusion", 4.0),  # with a data set to play with
+    ],
+)
+def test_a_page_is_light(page, address, name, most):
+    """A page and all that it loads weigh at most so many megabytes."""
+    paths = []
+    page.on("requestfinished", lambda request: paths.append(urlsplit(request.url).path))
+    page.goto(f"{address}{name}.html", wait_until="networkidle")
+    files = [SITE / unquote(path).lstrip("/") for path in paths]
+    assert sum(file.stat().st_size for file in files if file.is_file()) <= most * 1e6
+
+
 def test_the_search_finds_a_phrase(page, address):
     for site in (address, SITE.as_uri() + "/"):
         page.goto(site + "search.html?q=prior+discrepancy")
