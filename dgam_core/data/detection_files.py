@@ -1,12 +1,10 @@
 """Detections and ground truth in the formats of other projects, by the name of the file.
 
-| file | detections | ground truth |
-|---|---|---|
-| `.txt` | of the THUMOS14 kit, per line video, start, end, class number and score | |
-| a folder | | of the THUMOS14 kit, `<class>_test.txt`, per line video, start and end |
-| `.csv` | video, start, end, label, score | video, start, end, label |
-| `.pkl` | `eval_results.pkl` of ActionFormer | |
-| any other | ActivityNet JSON | ActivityNet JSON |
+- `.txt`: detections of the THUMOS14 kit, per line video, start, end, class number and score;
+- a folder: the kit's ground truth, `<class>_test.txt`, per line video, start and end;
+- `.csv`: video, start, end, label, and of detections the score;
+- `.pkl`: detections, `eval_results.pkl` of ActionFormer;
+- any other: ActivityNet JSON, of either.
 
 Times are seconds.
 """

@@ -72,20 +72,12 @@ class Results:
             InputError: they cannot be made or written to, as in a checkout of somebody else.
         """
         root = project_root() / "results" / experiment.profile
+        runs, scores = _made(root / "runs"), _made(root / "scores")
         first = _first_store(experiment.dataset, root)
         if (digest := store.digest(Path(experiment.dataset))) and not first.is_file():
-            first.parent.mkdir(parents=True, exist_ok=True)
-            write_text(first, digest)
+            write_text(_made(first.parent) / first.name, digest)
         subfolder = subfolder_of(experiment.dataset, root)
-        folders = (root / "runs", root / "scores", root / "figures" / subfolder, root / "sweeps" / subfolder)
-        for folder in folders:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _not_writable(folder, str(error.strerror)) from None
-            if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-                raise _not_writable(folder, "it is somebody else's or read-only")
-        return cls(*folders)
+        return cls(runs, scores, _made(root / "figures" / subfolder), _made(root / "sweeps" / subfolder))
 
     def save_table(self, name: str, csv: str, folder: Path | None = None) -> None:
         """Write a table as <name>.csv, into `figures` or another folder."""
@@ -96,6 +88,17 @@ class Results:
         for kind in ("svg", "png"):
             with whole_file((folder or self.figures) / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind)
+
+
+def _made(folder: Path) -> Path:
+    """Return a folder of results that can be written to, made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(folder, str(error.strerror)) from None
+    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise _not_writable(folder, "it is somebody else's or read-only")
+    return folder
 
 
 def _not_writable(folder: Path, reason: str) -> InputError:

@@ -163,8 +163,8 @@ def test_figures_of_one_notebook_have_names_of_their_own(project, tmp_path):
 
     study = open_study(project, "table3_thumos14")
     figure = plt.figure()
-    study.save_figure(figure)
-    study.save_figure(figure, "causes")
+    study.save_figure(figure, "What it shows.")
+    study.save_figure(figure, "Why.", "causes")
     names = {path.name for path in (tmp_path / "results/p/figures/tiny").iterdir()}
     assert names == {f"table3_thumos14{part}.{kind}" for part in ("", "_causes") for kind in ("svg", "png")}
 
@@ -195,4 +195,4 @@ def test_what_cannot_be_measured_is_not_trained(project, tmp_path, tiny, sweep):
         else:
             experiment = parse(Experiment, given | {"sweep": sweep}, "here")
             grid.sweep(store.open_data_set("none.h5"), experiment, Results.of(experiment))
-    assert not any(path.is_file() for path in tmp_path.glob("results/**/*"))
+    assert not any(path.is_file() for path in tmp_path.glob("results/*/runs/*"))
