@@ -46,13 +46,9 @@ tables.sweep(scores, "r", None)
 
 # %% tags=["hide-input"]
 base = study.experiment.prior_shift
-by_seed = map_by_seed(scores)
-found = study.differences(
-    scores, {value: (value, base) for value in by_seed if value != base}
-)
-(preset_name,) = study.presets
+found = study.differences_from(scores, base)
 figure = differences.over_setting(
-    found[preset_name],
+    found,
     base,
     study.provenance,
     None,
@@ -60,14 +56,15 @@ figure = differences.over_setting(
     "r, discrepancy between the priors",
     log=False,
 )
-study.save_figure(
-    figure, differences.in_words(found, f"against {base:g}, {study.provenance}")
-)
+title = f"against {base:g}"
+study.save_figure(figure, differences.in_words({title: found}, study.provenance))
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
+by_seed = map_by_seed(scores)
+(preset_name,) = study.presets
 lines = [
     tables.compare(f"r {r:g}", by_seed[r], by_seed[base], "points of mAP@0.5")
     for r in by_seed

@@ -48,13 +48,9 @@ tables.sweep(scores, "dimension", published)
 
 # %% tags=["hide-input"]
 base = study.experiment.latent_dim
-by_seed = map_by_seed(scores)
-found = study.differences(
-    scores, {value: (value, base) for value in by_seed if value != base}
-)
-(preset_name,) = study.presets
+found = study.differences_from(scores, base)
 figure = differences.over_setting(
-    found[preset_name],
+    found,
     base,
     study.provenance,
     published,
@@ -62,14 +58,15 @@ figure = differences.over_setting(
     "dimension of the latent code",
     log=True,
 )
-study.save_figure(
-    figure, differences.in_words(found, f"against {base:g}, {study.provenance}")
-)
+title = f"against {base:g}"
+study.save_figure(figure, differences.in_words({title: found}, study.provenance))
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
+by_seed = map_by_seed(scores)
+(preset_name,) = study.presets
 lines = [
     tables.compare(f"dimension {z}", by_seed[z], by_seed[base], "points of mAP@0.5")
     for z in by_seed

@@ -47,13 +47,9 @@ tables.sweep(scores, "β", published)
 
 # %% tags=["hide-input"]
 base = study.experiment.beta
-by_seed = map_by_seed(scores)
-found = study.differences(
-    scores, {value: (value, base) for value in by_seed if value != base}
-)
-(preset_name,) = study.presets
+found = study.differences_from(scores, base)
 figure = differences.over_setting(
-    found[preset_name],
+    found,
     base,
     study.provenance,
     published,
@@ -61,14 +57,15 @@ figure = differences.over_setting(
     "β, weight of the KL divergence",
     log=True,
 )
-study.save_figure(
-    figure, differences.in_words(found, f"against {base:g}, {study.provenance}")
-)
+title = f"against {base:g}"
+study.save_figure(figure, differences.in_words({title: found}, study.provenance))
 
 # %% [markdown]
 # ## What to conclude
 
 # %% tags=["hide-input"]
+by_seed = map_by_seed(scores)
+(preset_name,) = study.presets
 lines = [
     tables.compare(
         f"β {value:g}", by_seed[value], by_seed[base], "points of mAP@0.5"

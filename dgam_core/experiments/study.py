@@ -214,6 +214,17 @@ class Study:
             )
         return found
 
+    def differences_from(self, scores: pd.DataFrame, base: Any) -> Differences:
+        """Return the paired differences of each value of a setting from a base value, of the one preset.
+
+        Args:
+            scores: as `score` returns them; rows are the values.
+            base: the value that all else uses.
+        """
+        values = [value for value in scores["row"].unique() if value != base]
+        (found,) = self.differences(scores, {value: (value, base) for value in values}).values()
+        return found
+
     @cached_property
     def scorer(self) -> Scorer:
         """Return a scorer at tIoU 0.5, for the outputs of models."""
