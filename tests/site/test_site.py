@@ -231,7 +231,7 @@ def test_code_leads_to_its_source(page, address):
     page.locator("#pool_foreground .viewcode-back").click()
     assert page.url.endswith("book/api/method.html#dgam_core.attention.pool_foreground")
     entry = page.locator("dl", has=page.locator("[id='dgam_core.attention.pool_foreground']")).last
-    assert entry.locator("a[href*='discriminative.html#eq-4']").count() >= 1
+    entry.locator("a[href*='discriminative.html#eq-4']").first.wait_for()
 
 
 def test_every_equation_stands_under_its_number(page, address):
