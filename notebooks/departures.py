@@ -31,7 +31,7 @@ import pandas as pd
 from dgam_core import departures
 from dgam_core.evaluation.intervals import paired_difference
 from dgam_core.experiments import claims
-from dgam_core.experiments.study import Differences, map_by_seed, open_study
+from dgam_core.experiments.study import Differences, map_by_seed, open_study, paired
 from dgam_core.figures import differences, tables
 
 study = open_study(globals(), "departures")
@@ -46,29 +46,28 @@ chosen = study.score(unchanged, choices=["last", "test_oracle"])
 chosen = chosen[chosen["choice"] == "test_oracle"]
 study.save_table(pd.concat([scores, chosen]))
 
-changes, collapsed = {}, {}
+found = {}
 for preset_name in reversed(study.presets):
-    by_seed = map_by_seed(scores, preset=preset_name)
-    base = by_seed.pop("base")
-    of_preset = by_seed.sub(base, axis=0)
+    base = map_by_seed(scores, preset=preset_name)["base"]
+    pairs = {
+        row: (row, "base")
+        for name, row in study.variants
+        if name == preset_name and row != "base"
+    }
     if preset_name == "released":  # switched back, all but the bug
-        back = [name for name in of_preset if not name.startswith("23 ")]
-        of_preset[back] = -of_preset[back]
+        pairs |= {row: ("base", row) for row in pairs if not row.startswith("23 ")}
+    of_preset = paired(scores, pairs, preset_name)
     oracle = chosen[chosen["preset"] == preset_name].set_index("seed")["map"]
-    of_preset["14 choice on the test set"] = 100 * oracle - base
-    bad = scores[scores["preset"] == preset_name].pivot(
-        index="seed", columns="row", values="collapsed"
-    )
-    either = (
-        bad | bad[["base"]].to_numpy()
-    )  # of the two runs that a difference is of
-    columns = of_preset.columns
-    collapsed[preset_name] = either.reindex(columns=columns, fill_value=False)
-    changes[preset_name] = of_preset
-first = next(iter(changes.values()))
+    of_preset.points["14 choice on the test set"] = 100 * oracle - base
+    of_preset.collapsed["14 choice on the test set"] = False
+    found[preset_name] = of_preset
+first = next(iter(found.values())).points
 order = first.mean().sort_values(ascending=False).index
-changes = {preset_name: frame[order] for preset_name, frame in changes.items()}
-collapsed = {preset_name: frame[order] for preset_name, frame in collapsed.items()}
+found = {
+    name: Differences(each.points[order], each.collapsed[order])
+    for name, each in found.items()
+}
+changes = {name: each.points for name, each in found.items()}
 
 # %% [markdown]
 # ## Result
@@ -84,12 +83,9 @@ untrained = {
     for (preset_name, row), settings in study.variants.items()
     if settings.training == study.variants[preset_name, "base"].training
 } | {"14 choice on the test set"}
-found = {
-    tables.SWITCHED[name]: Differences(changes[name], collapsed[name])
-    for name in changes
-}
-figure = differences.by_change(found, study.provenance, chance=chance)
-study.save_figure(figure, differences.in_words(found, study.provenance))
+panels = {tables.SWITCHED[name]: each for name, each in found.items()}
+figure = differences.by_change(panels, study.provenance, chance=chance)
+study.save_figure(figure, differences.in_words(panels, study.provenance))
 
 # %% [markdown]
 # ## The departures one by one
@@ -117,7 +113,7 @@ for preset_name, of_preset in changes.items():
     decided = {}
     for name, (step, words) in effects.items():
         decided.setdefault(words, []).append(f"{name} ({step.mean:+.1f})")
-    found = [
+    large = [
         f"{words}: {', '.join(decided[words])}"
         for words in ("helps", "harms")
         if words in decided
@@ -128,7 +124,7 @@ for preset_name, of_preset in changes.items():
         if words in decided
     ]
     lines.append(
-        f"- in `{preset_name}`, {len(of_preset)} seeds: {'; '.join(found) or 'none does more than chance'}; "
+        f"- in `{preset_name}`, {len(of_preset)} seeds: {'; '.join(large) or 'none does more than chance'}; "
         + ", ".join(rest)
     )
 text = "\n".join(lines)

@@ -195,42 +195,18 @@ def results_of(notebook: dict[str, Any]) -> Path | None:
     return results / "figures" / subfolder_of(parameters["dataset"], results)
 
 
-def add_downloads(app: Sphinx, docname: str, content: list[str]) -> None:
-    """Let a notebook's page end with what can be downloaded: the notebook, its table and its figures."""
-    if not docname.startswith("book/notebooks/"):
-        return
-    stem = docname.rpartition("/")[2]
-    notebook = json.loads(content[0])
-    results = results_of(notebook)
-    if results is None:
-        return
-    files = [path for kind in ("csv", "svg", "png") for path in sorted(results.glob(f"{stem}*.{kind}"))]
-    links = [f"{{download}}`{path.name} </{path.relative_to(ROOT).as_posix()}>`" for path in files]
-    text = "## Downloads\n\n" + ", ".join([f"{{download}}`{stem}.ipynb </{docname}.ipynb>`", *links])
-    notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": text, "id": "downloads"})
-    content[0] = json.dumps(notebook)
+def edit_notebook(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Make a page of a notebook: figures in words, the result first, and downloads at its end."""
+    if docname.startswith("book/notebooks/"):
+        notebook = json.loads(content[0])
+        add_alternatives(notebook)
+        open_with_the_result(notebook)
+        add_downloads(notebook, docname)
+        content[0] = json.dumps(notebook)
 
 
-def open_with_the_result(app: Sphinx, docname: str, content: list[str]) -> None:
-    """Let a notebook's page begin with its result: code that comes before it moves to how it was made."""
-    if not docname.startswith("book/notebooks/"):
-        return
-    notebook = json.loads(content[0])
-    title, *cells = notebook["cells"]
-    folded = list(takewhile(lambda cell: cell["cell_type"] == "code", cells))
-    for cell in folded:
-        cell["metadata"]["tags"] = ["hide-cell"]
-    rest = cells[len(folded) :]
-    place = next(i for i, cell in enumerate(rest) if "".join(cell["source"]).startswith(MADE)) + 1
-    notebook["cells"] = [title, *rest[:place], *folded, *rest[place:]]
-    content[0] = json.dumps(notebook)
-
-
-def add_alternatives(app: Sphinx, docname: str, content: list[str]) -> None:
-    """Give the figures of a notebook's page the alternative texts that its cells have glued."""
-    if not docname.startswith("book/notebooks/"):
-        return
-    notebook = json.loads(content[0])
+def add_alternatives(notebook: dict[str, Any]) -> None:
+    """Give figures the alternative texts that their cells have glued."""
     for cell in notebook["cells"]:
         if text := glued({"cells": [cell]}, ALT):
             cell["metadata"]["mystnb"] = {"image": {"alt": text}}
@@ -238,7 +214,29 @@ def add_alternatives(app: Sphinx, docname: str, content: list[str]) -> None:
             cell["outputs"] = [
                 output for output in cell["outputs"] if not glued({"cells": [{"outputs": [output]}]}, ALT)
             ]
-    content[0] = json.dumps(notebook)
+
+
+def open_with_the_result(notebook: dict[str, Any]) -> None:
+    """Fold the code that comes before the first section, and move it to how it was made."""
+    title, *cells = notebook["cells"]
+    folded = list(takewhile(lambda cell: cell["cell_type"] == "code", cells))
+    for cell in folded:
+        cell["metadata"]["tags"] = ["hide-cell"]
+    rest = cells[len(folded) :]
+    place = next(i for i, cell in enumerate(rest) if "".join(cell["source"]).startswith(MADE)) + 1
+    notebook["cells"] = [title, *rest[:place], *folded, *rest[place:]]
+
+
+def add_downloads(notebook: dict[str, Any], docname: str) -> None:
+    """Append what can be downloaded of a notebook that has run: itself, its table and its figures."""
+    results = results_of(notebook)
+    if results is None:
+        return
+    stem = docname.rpartition("/")[2]
+    files = [path for kind in ("csv", "svg", "png") for path in sorted(results.glob(f"{stem}*.{kind}"))]
+    links = [f"{{download}}`{path.name} </{path.relative_to(ROOT).as_posix()}>`" for path in files]
+    text = "## Downloads\n\n" + ", ".join([f"{{download}}`{stem}.ipynb </{docname}.ipynb>`", *links])
+    notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": text, "id": "downloads"})
 
 
 class Search(SearchEnglish):
@@ -365,9 +363,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", sign)
     app.connect("config-inited", take_mathjax_in_parts)
     app.connect("build-finished", lighten)
-    app.connect("source-read", add_downloads)
-    app.connect("source-read", add_alternatives)
-    app.connect("source-read", open_with_the_result)
+    app.connect("source-read", edit_notebook)
     app.connect("autodoc-process-docstring", link_equations)
     app.add_search_language(Search)
     app.connect("html-collect-pages", add_not_found)

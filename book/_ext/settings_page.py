@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import links
 from docutils import nodes
 from pydantic_core import PydanticUndefined
-from sources import readers, test_files
+from sources import reader, test_file
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
@@ -185,11 +185,12 @@ class SettingsTable(Table):
     def _uses(self, name: str) -> nodes.Node:
         """Say where a setting is read first, and which file names it most among the tests."""
         said: list[nodes.Node] = []
-        for module, inner in readers(name)[:1]:
+        if found := reader(name):
+            module, inner = found
             code = nodes.literal("", f"{module.rpartition('.')[2]}.{inner}")
             said += [nodes.Text("read by "), code, links.to_source(module, inner, self.env.docname)]
-        for path in test_files(name)[:1]:
-            said += [nodes.Text(", tested in "), nodes.literal("", Path(path).name)]
+        if path := test_file(name):
+            said += [nodes.Text(", tested in "), nodes.literal("", path.name)]
         return nodes.inline("", "", *said, classes=["uses"])
 
 

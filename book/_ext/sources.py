@@ -75,9 +75,12 @@ def in_words(test: ast.FunctionDef) -> str:
 
 
 @cache
-def readers(attribute: str) -> list[tuple[str, str]]:
-    """Return the public functions that read an attribute, module and name within it, of the method first."""
-    found = []
+def reader(attribute: str) -> tuple[str, str] | None:
+    """Return the first public function that reads an attribute, in the method or else in a room.
+
+    Returns:
+        Module, and name within it.
+    """
     package = ROOT / "dgam_core"
     paths = sorted(package.rglob("*.py"), key=lambda path: (path.parent != package, path))
     for path in paths:
@@ -86,8 +89,10 @@ def readers(attribute: str) -> list[tuple[str, str]]:
             continue
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         if f".{attribute}" in parsed(path)[0]:
-            found += [(module, name) for name, node in functions(parsed(path)[1]) if _reads(node, attribute)]
-    return found
+            for name, node in functions(parsed(path)[1]):
+                if _reads(node, attribute):
+                    return module, name
+    return None
 
 
 def functions(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -106,10 +111,9 @@ def _reads(function: ast.FunctionDef, attribute: str) -> bool:
 
 
 @cache
-def test_files(word: str) -> list[str]:
-    """Return the files of tests that name something, those that name it most first."""
-    counts = {
-        path.relative_to(ROOT).as_posix(): len(re.findall(rf"\b{word}\b", parsed(path)[0]))
-        for path in sorted((ROOT / "tests").rglob("test_*.py"))
-    }
-    return sorted((path for path, count in counts.items() if count), key=lambda path: -counts[path])
+def test_file(word: str) -> Path | None:
+    """Return the file of tests that names something most; None where none does."""
+    paths = sorted((ROOT / "tests").rglob("test_*.py"))
+    counts = {path: len(re.findall(rf"\b{word}\b", parsed(path)[0])) for path in paths}
+    most = max(paths, key=counts.__getitem__)
+    return most if counts[most] else None

@@ -239,11 +239,20 @@ def read_ambiguous(path: Path) -> SegmentTable:
     """
     rows: list[Row] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
-        words, at = line.strip().rsplit(maxsplit=2), f"{path}: line {number}"
-        if len(words) != 3:
-            raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
-        rows.append((words[0], AMBIGUOUS, *ordered_segment(words[1:], at), 0.0))
+        rows.append(row_of_line(line, AMBIGUOUS, f"{path}: line {number}"))
     return SegmentTable.from_rows(rows)
+
+
+def row_of_line(line: str, label: str, at: str) -> Row:
+    """Return a segment given as a line of text: video, start and end in seconds.
+
+    Raises:
+        InputError: it is something else; `at` says where.
+    """
+    words = line.strip().rsplit(maxsplit=2)
+    if len(words) != 3:
+        raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
+    return (check_name(words[0], at), label, *ordered_segment(words[1:], at), 0.0)
 
 
 def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:

@@ -23,6 +23,7 @@ from dgam_core.data.activitynet_json import (
     finite_number,
     ordered_segment,
     read_class_ids,
+    row_of_line,
 )
 from dgam_core.data.activitynet_json import read_detections as read_json_detections
 from dgam_core.data.activitynet_json import read_ground_truth as read_json_ground_truth
@@ -131,11 +132,8 @@ def _read_kit_folder(folder: Path, subset: str | None) -> GroundTruth:
     rows: list[Row] = []
     for label, file in files.items():
         for number, line in enumerate(read_text(file).splitlines(), 1):
-            words, at = line.strip().rsplit(maxsplit=2), f"{file}: line {number}"
-            if words:
-                if len(words) != 3:
-                    raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
-                rows.append((check_name(words[0], at), label, *ordered_segment(words[1:], at), 0.0))
+            if line.strip():
+                rows.append(row_of_line(line, label, f"{file}: line {number}"))
     if not any(row[1] != AMBIGUOUS for row in rows):
         raise InputError(f"{folder}: has no segment in files <class>{ending}, as the THUMOS14 kit has them")
     return GroundTruth(tuple(dict.fromkeys(row[0] for row in rows)), SegmentTable.from_rows(rows), {})

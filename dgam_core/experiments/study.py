@@ -202,17 +202,8 @@ class Study:
             scores: as `score` returns them.
             pairs: change → the row with it, and the row without it.
         """
-        at_half = scores[(scores["choice"] == "last") & (scores["tiou"] == 0.5)]
-        found = {}
-        for name in self.presets:
-            of_preset = at_half[at_half["preset"] == name] if "preset" in at_half else at_half
-            by_seed = of_preset.pivot(index="seed", columns="row", values=["map", "collapsed"])
-            points, bad = 100 * by_seed["map"].astype(float), by_seed["collapsed"].astype(bool)
-            found[name] = Differences(
-                pd.DataFrame({change: points[a] - points[b] for change, (a, b) in pairs.items()}),
-                pd.DataFrame({change: bad[a] | bad[b] for change, (a, b) in pairs.items()}),
-            )
-        return found
+        by_preset = "preset" in scores
+        return {name: paired(scores, pairs, name if by_preset else None) for name in self.presets}
 
     def differences_from(self, scores: pd.DataFrame, base: Any) -> Differences:
         """Return the paired differences of each value of a setting from a base value, of the one preset.
@@ -349,7 +340,30 @@ def map_by_seed(scores: pd.DataFrame, threshold: float = 0.5, preset: str | None
         threshold: tIoU.
         preset: which preset's, where the scores have several.
     """
+    return 100 * _by_seed(scores, "map", threshold, preset)
+
+
+def paired(
+    scores: pd.DataFrame, pairs: Mapping[Any, tuple[Any, Any]], preset: str | None = None
+) -> Differences:
+    """Return the paired differences between rows of a table of scores, of the last epoch at tIoU 0.5.
+
+    Args:
+        scores: as `Study.score` returns them.
+        pairs: change → the row with it, and the row without it.
+        preset: which preset's, where the scores have several.
+    """
+    points = map_by_seed(scores, 0.5, preset)
+    bad = _by_seed(scores, "collapsed", 0.5, preset).astype(bool)
+    return Differences(
+        pd.DataFrame({change: points[a] - points[b] for change, (a, b) in pairs.items()}),
+        pd.DataFrame({change: bad[a] | bad[b] for change, (a, b) in pairs.items()}),
+    )
+
+
+def _by_seed(scores: pd.DataFrame, value: str, threshold: float, preset: str | None) -> pd.DataFrame:
+    """Return a value of the last epoch, a line per seed and a column per row, in their order."""
     chosen = scores[(scores["choice"] == "last") & (scores["tiou"] == threshold)]
     if preset is not None:
         chosen = chosen[chosen["preset"] == preset]
-    return 100 * chosen.pivot(index="seed", columns="row", values="map")[list(chosen["row"].unique())]
+    return chosen.pivot(index="seed", columns="row", values=value)[list(chosen["row"].unique())]

@@ -17,12 +17,14 @@ from dgam_core.evaluation.intervals import Summary, summarize
 from dgam_core.experiments.published import Published
 from dgam_core.experiments.study import Differences
 from dgam_core.figures.style import COLLAPSED, OURS, PUBLISHED, SEED, WIDTH_IN, set_style, set_ticks
+from dgam_core.figures.tables import signed
 
 UNIT = "points of mAP@0.5"
 # Height of a line of a row's label, of what is not a row, and of all rows together at least.
 LINE_IN, BESIDE_IN, LEAST_IN = 0.27, 1.6, 1.6
 HEIGHT_IN = 3.4
 LABEL_WIDTH = 28  # characters
+BASE: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markersize": 7}
 
 
 def by_change(
@@ -100,17 +102,15 @@ def over_setting(
     shift = np.linspace(-room, room, len(found.points)) if len(found.points) > 1 else np.zeros(1)
     for value in found.points.columns.astype(float):
         _seed_marks(left, value * np.exp(shift) if log else value + shift, found, value)
-        summary = summarize(found.points[value])
-        left.plot([value, value], [summary.low, summary.high], color=OURS, linewidth=4, alpha=0.7)
-        left.plot(value, summary.mean, "D", color=OURS, markersize=5, markeredgecolor="black")
-    left.plot(base, 0, "o", color="white", markeredgecolor="black", markersize=7)
+        _interval(left, value, summarize(found.points[value]))
+    left.plot(base, 0, "o", **BASE)
     left.set_title(f"This run, against {base:g}\n{provenance}, {_seeds(found)}")
     ticks = {left: values}
     if published is not None and published_base is not None:
         printed = published.values.iloc[0]
         ticks[right] = printed.index.to_numpy()
         right.plot(printed.index, printed - printed[published_base], "s", color=PUBLISHED)
-        right.plot(published_base, 0, "o", color="white", markeredgecolor="black", markersize=7)
+        right.plot(published_base, 0, "o", **BASE)
         right.set_title(f"Published, against {published_base:g}\n{published.data}")
     for axes, tried in ticks.items():
         set_ticks(axes, tried, log)
@@ -127,16 +127,14 @@ def in_words(found: Mapping[str, Differences], provenance: str) -> str:
     """Say what a figure of differences shows, for readers who do not see it."""
     panels = []
     for title, differences in found.items():
-        changes = "; ".join(
-            f"{change} {_interval(summarize(differences.points[change]))}" for change in differences.points
-        )
-        panels.append(f"{title}, {provenance}, {_seeds(differences)}: {changes}")
+        changes = []
+        for change in differences.points:
+            summary = summarize(differences.points[change])
+            changes.append(
+                f"{change} {signed(summary.mean)} ({signed(summary.low)} to {signed(summary.high)})"
+            )
+        panels.append(f"{title}, {provenance}, {_seeds(differences)}: {'; '.join(changes)}")
     return f"Paired differences in {UNIT}, with 95 % intervals. " + ". ".join(panels) + "."
-
-
-def _interval(summary: Summary) -> str:
-    text = f"{summary.mean:+.1f} ({summary.low:+.1f} to {summary.high:+.1f})"
-    return text.replace("-", "−")
 
 
 def _seeds(differences: Differences) -> str:
@@ -156,8 +154,7 @@ def _changes(axes: Axes, found: Differences, chance: str | None) -> None:
     for y, (change, summary) in enumerate(summaries.items()):
         # above the interval, which they would hide
         _seed_marks(axes, y + np.linspace(-0.4, -0.15, len(shown.points)), shown, change, vertical=False)
-        axes.plot([summary.low, summary.high], [y, y], color=OURS, linewidth=4, alpha=0.7)
-        axes.plot(summary.mean, y, "D", color=OURS, markersize=5, markeredgecolor="black")
+        _interval(axes, y, summary, vertical=False)
     axes.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
 
 
@@ -168,6 +165,14 @@ def _seed_marks(axes: Axes, place: ArrayLike, found: Differences, change: Any, v
     for which, marker, colour, size in ((~bad, ".", SEED, 3.0), (bad, "x", COLLAPSED, 3.5)):
         x, y = (place, values) if vertical else (values, place)
         axes.plot(x[which], y[which], marker, color=colour, markersize=size, alpha=0.8)
+
+
+def _interval(axes: Axes, place: float, summary: Summary, vertical: bool = True) -> None:
+    """Draw a mean and its interval at a place along the other axis."""
+    ends, places = [summary.low, summary.high], [place, place]
+    axes.plot(*((places, ends) if vertical else (ends, places)), color=OURS, linewidth=4, alpha=0.7)
+    point = (place, summary.mean) if vertical else (summary.mean, place)
+    axes.plot(*point, "D", color=OURS, markersize=5, markeredgecolor="black")
 
 
 def _mathematics(text: str) -> str:
@@ -184,9 +189,7 @@ def _legend(figure: Figure, found: Any, chance: str | None = None, base: bool = 
         Line2D([], [], color=SEED, marker=".", linestyle="", label="a seed; at the edge, beyond it"),
     ]
     if base:
-        marks.append(
-            Line2D([], [], color="white", marker="o", markeredgecolor="black", linestyle="", label="the base")
-        )
+        marks.append(Line2D([], [], marker="o", linestyle="", label="the base", **BASE))
     if chance:
         label = f"95 % interval of chance ({chance.split()[0]})"
         marks.append(Patch(color=PUBLISHED, alpha=0.45, label=label))

@@ -327,9 +327,13 @@ def compare(
     return f"- {change} {effect}: {_difference(step, digits, f' {unit}')}{missing}"
 
 
+def signed(value: float, digits: int = 1) -> str:
+    """Return a difference with its sign, a minus and no hyphen."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def _difference(step: Summary, digits: int = 1, unit: str = "") -> str:
-    numbers = (f"{value:+.{digits}f}" for value in (step.mean, step.low, step.high))
-    mean, low, high = (number.replace("-", "−") for number in numbers)
+    mean, low, high = (signed(value, digits) for value in (step.mean, step.low, step.high))
     return f"{mean}{unit}, 95 % interval {low} to {high}"
 
 

@@ -81,3 +81,12 @@ def page(browser, address):
     page = watched(browser, [address, SITE.as_uri()])
     yield page
     page.close()
+
+
+@pytest.fixture(scope="module")
+def script(browser, request):
+    """A page with nothing but the module's `SCRIPT`."""
+    page = browser.new_page()
+    page.add_script_tag(path=request.module.SCRIPT)
+    yield page
+    page.close()

@@ -15,15 +15,7 @@ from tests.site.conftest import PHONE, SITE, missing
 
 PAGE = "book/notebooks/figure1_confusion.html"
 MODELS = ("without", "with")
-
-
-@pytest.fixture(scope="module")
-def script(browser):
-    """A page with nothing but the script."""
-    page = browser.new_page()
-    page.add_script_tag(path=ROOT / "dgam_core" / "figures" / "time_line.js")
-    yield page
-    page.close()
+SCRIPT = ROOT / "dgam_core" / "figures" / "time_line.js"
 
 
 def segments_of(attention, video, threshold):

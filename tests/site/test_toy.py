@@ -13,15 +13,7 @@ from tests.site.conftest import PHONE, SITE
 LATENT_DIM = 128
 LEARNED_FROM = {"action": 0.9, "context": 0.9, "background": 0.1}
 CENTRES = {"action": (3, 0), "background": (0, 0)}
-
-
-@pytest.fixture(scope="module")
-def script(browser):
-    """A page with nothing but the script."""
-    page = browser.new_page()
-    page.add_script_tag(path=ROOT / "book" / "_static" / "toy.js")
-    yield page
-    page.close()
+SCRIPT = ROOT / "book" / "_static" / "toy.js"
 
 
 def best_decoder(points, r, reads_lam):
