@@ -14,8 +14,9 @@ from dgam_core.data import store
 from dgam_core.data.simulated.features import Appearance
 from dgam_core.experiments.obtain import Stack, hidden_units, put_together
 from dgam_core.experiments.parameters import Experiment
-from dgam_core.experiments.run_store import Spec, digest_of, is_sound, specify
+from dgam_core.experiments.run_store import Spec, digest_of, is_sound, read_rival, specify
 from dgam_core.experiments.variants import NOTEBOOKS, Notebook, Open, grid_points
+from dgam_core.rivals.loop import with_joined
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse
@@ -39,6 +40,7 @@ def by_data(runs: Iterable[Mapping[str, Any]]) -> list[tuple[DataSet, list[Spec]
         spec = dict(run)
         dataset, appearance = spec.pop("dataset"), spec.pop("appearance")
         spec["settings"] = parse(TrainingSettings, spec["settings"], "plan")
+        spec["rival"] = read_rival(run)
         groups.setdefault((dataset, appearance and Appearance(**appearance)), []).append(Spec(**spec))
     return [(store.open_data_set(*origin), specs) for origin, specs in groups.items()]
 
@@ -111,9 +113,9 @@ def _runs(
     device = choose_device("auto") if experiment.device == "auto" else torch.device(experiment.device)
     for appearance, data in notebook.data_sets(experiment, open_data).items():
         origin = {"dataset": experiment.dataset, "appearance": appearance and asdict(appearance)}
-        for settings, stream in product(notebook.variants(experiment, data).values(), data.streams):
-            for seed in settings.seeds:
-                spec = specify(data, stream, seed, settings, device)
+        for settings in notebook.variants(experiment, data).values():
+            for seed, stream in product(settings.seeds, settings.streams(data)):
+                spec = specify(data, stream, seed, settings, device, settings.rival)
                 yield origin | spec.describe(), spec, data
 
 
@@ -134,7 +136,7 @@ class _StackEstimate:
     @classmethod
     def of(cls, stack: Stack, data: DataSet) -> Self:
         first, s = stack[0], stack[0].settings
-        videos, dim = data.subset("train"), data.dim(first.stream)
+        videos, dim = data.subset("train"), with_joined(data, first.stream).dim(first.stream)
         steps = s.total_epochs * num_batches(len(videos), s) * s.stage_passes
         batch = s.batch_size * s.num_snippets * dim
         # Both stages; forward, and backward to weights and to inputs.

@@ -29,10 +29,14 @@ from tqdm import tqdm
 from dgam_core.errors import InputError
 from dgam_core.evaluation.collapse import collapses
 from dgam_core.evaluation.module_analysis import localize_and_evaluate
+from dgam_core.experiments import rival_inference
 from dgam_core.experiments.inference import load_test_features, predict
-from dgam_core.experiments.run_store import METHOD, Run, code_digest, digest_of
+from dgam_core.experiments.rival_inference import rival_of
+from dgam_core.experiments.run_store import METHOD, Run, code_digest, digest_of, rival_code
 from dgam_core.localize import Outputs
 from dgam_core.model import new_model, restore, seed_of_stream
+from dgam_core.rivals.loop import with_joined
+from dgam_core.rivals.rival import name_of
 from dgam_core.settings import LocalizationSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import whole_file
@@ -43,6 +47,11 @@ CHOICES = ("last", "label_only", "test_oracle")
 
 # The code that the score of a trained model depends on.
 SCORING = (METHOD, "evaluation/**/*.py", "experiments/inference.py", "experiments/model_choice.py")
+
+
+def scoring_of_rival(method: str) -> tuple[str, ...]:
+    """Return patterns of the modules that the score of a rival depends on."""
+    return (*SCORING, "experiments/rival_inference.py", *rival_code(method))
 
 
 def label_only(checkpoints: Checkpoints) -> int:
@@ -168,12 +177,13 @@ class Scorer:
     def _question(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Any]:
         """Return everything that a score depends on."""
         held_out = all(len(run.trained.checkpoints.held_out) for run in model.values())
+        rival = rival_of(model)
         return {
             "runs": {stream: run.record["digest"] for stream, run in model.items()},
             "settings": {name: getattr(settings, name) for name in sorted(LocalizationSettings.model_fields)},
             "thresholds": self.thresholds,
             "choices": list(self._choices or choices_of(settings, held_out)),
-            "code": code_digest(SCORING),
+            "code": code_digest(SCORING if rival is None else scoring_of_rival(name_of(rival))),
         }
 
     def chosen_outputs(
@@ -266,14 +276,20 @@ class Scorer:
     def _judge(self, model: Mapping[str, Run], settings: LocalizationSettings) -> Judge:
         """Return a function of checkpoints that remembers what it has evaluated."""
         tiou = [*self.thresholds, *settings.main_tiou]
+        rival = rival_of(model)
 
         @lru_cache(maxsize=4)  # the candidate and the best checkpoint so far, of each stream
-        def outputs(stream: str, index: int | None) -> dict[str, Outputs]:
-            return self.outputs({stream: model[stream]}, {stream: index}, settings)[stream]
+        def predicted(stream: str, index: int | None) -> dict[str, Any]:
+            if rival is None:
+                return self.outputs({stream: model[stream]}, {stream: index}, settings)[stream]
+            features = self._test_features(stream, settings)
+            return rival_inference.predict(self.data, model[stream], stream, index, features)
 
         @cache
         def judge(chosen: tuple[tuple[str, int | None], ...]) -> tuple[NDArray[np.float64], dict[str, str]]:
-            by_stream = {stream: outputs(stream, index) for stream, index in chosen}
+            by_stream = {stream: predicted(stream, index) for stream, index in chosen}
+            if rival is not None:
+                return rival_inference.evaluate(self.data, by_stream, rival, settings, tiou)
             found = localize_and_evaluate(self.data, by_stream, settings, tiou).map
             return found, collapses(by_stream, settings)
 
@@ -299,7 +315,8 @@ class Scorer:
     def _test_features(self, stream: str, settings: LocalizationSettings) -> dict[str, torch.Tensor]:
         key = (stream, settings.min_snippets, settings.max_snippets)
         if key not in self._features:
-            self._features[key] = load_test_features(self.data, stream, settings, self._device)
+            data = with_joined(self.data, stream)
+            self._features[key] = load_test_features(data, stream, settings, self._device)
         return self._features[key]
 
 

@@ -17,8 +17,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dgam_core.data.feature_summary import scale_doubts
+from dgam_core.errors import InputError
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.run_store import Run, Spec, digest_of, is_sound, read, specify, write
+from dgam_core.rivals.loop import RivalJob
+from dgam_core.rivals.loop import train as train_rival
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.leases import Leases
@@ -27,7 +30,7 @@ from dgam_core.system.progress import progress
 from dgam_core.system.workers import side_by_side
 from dgam_core.training.fused import stack_key
 from dgam_core.training.processes import ALONE, Group
-from dgam_core.training.train import Job, Progress, report_nothing, train
+from dgam_core.training.train import Job, Progress, Trained, report_nothing, train
 
 Stack = list[Spec]
 
@@ -105,8 +108,10 @@ def put_together(data: DataSet, specs: Sequence[Spec], workers: int = 1, group: 
     """Group runs that can train as a stack; the stacks that take longest come first.
 
     Small runs on the CPU make stacks of several seeds, where there are few of each, and stacks enough for all
-    workers.
+    workers. A rival's run is a stack by itself.
     """
+    rivals = [[spec] for spec in specs if spec.rival is not None]
+    specs = [spec for spec in specs if spec.rival is None]
     can_mix = {spec: group.size == 1 and _is_small(spec, data.dim(spec.stream)) for spec in specs}
     keys = [(stack_key(spec.settings), spec.stream, spec.device, spec.seed) for spec in specs]
     of_a_seed = Counter(keys)
@@ -114,7 +119,7 @@ def put_together(data: DataSet, specs: Sequence[Spec], workers: int = 1, group: 
     for spec, key in sorted(zip(specs, keys, strict=True), key=lambda pair: pair[0].seed):
         mixed = can_mix[spec] and of_a_seed[key] < MIN_RUNS_OF_A_SEED
         groups.setdefault(key[:-1] if mixed else key, []).append(spec)
-    stacks = []
+    stacks = rivals
     for runs in groups.values():
         s, size = runs[0].settings, MAX_STACK_RUNS
         if runs[0].device == "cpu":
@@ -155,9 +160,15 @@ def obtain_models(
     """
     device = choose_device(experiment.device)
     grid = [
-        (name, seed, stream) for name in variants for seed in variants[name].seeds for stream in data.streams
+        (name, seed, stream)
+        for name, variant in variants.items()
+        for seed in variant.seeds
+        for stream in variant.streams(data)
     ]
-    specs = [specify(data, stream, seed, variants[name], device) for name, seed, stream in grid]
+    specs = [
+        specify(data, stream, seed, variants[name], device, variants[name].rival)
+        for name, seed, stream in grid
+    ]
     models: dict[tuple[Any, int], dict[str, Run]] = {}
     runs = obtain(folder, data, specs, experiment.workers)
     for (name, seed, stream), run in zip(grid, runs, strict=True):
@@ -188,11 +199,24 @@ def _train_and_write(context: tuple[Path, DataSet, Progress, Group], stack: Stac
                 (folder / spec.digest).rename(aside)
                 shutil.rmtree(aside)
         before = time.perf_counter()
-        settings, seeds = [spec.settings for spec in specs], [spec.seed for spec in specs]
-        job = Job(data, specs[0].stream, settings, seeds, torch.device(specs[0].device))
         unfinished = folder / ".unfinished" / digest_of({"runs": [spec.digest for spec in specs]})
-        group.tell((job.stream, job.runs, job.seeds, unfinished))
-        results = train(job, progress, unfinished, group)
+        results = _train(data, specs, progress, unfinished, group)
         train_s = (time.perf_counter() - before) / len(specs)
         write(folder, data, list(zip(specs, results, strict=True)), train_s)
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _train(
+    data: DataSet, specs: Stack, progress: Progress, unfinished: Path, group: Group
+) -> Sequence[Trained]:
+    """Train the runs of a stack."""
+    first = specs[0]
+    device = torch.device(first.device)
+    if first.rival is not None:
+        if group.size > 1:
+            raise InputError("method: only dgam trains on several processes; start one without torchrun")
+        of_rival = RivalJob(data, first.stream, first.rival, first.settings, first.seed, device)
+        return [train_rival(of_rival, progress, unfinished)]
+    job = Job(data, first.stream, [spec.settings for spec in specs], [spec.seed for spec in specs], device)
+    group.tell((job.stream, job.runs, job.seeds, unfinished))
+    return train(job, progress, unfinished, group)

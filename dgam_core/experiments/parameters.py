@@ -17,7 +17,10 @@ from pydantic import (
 from dgam_core import departures
 from dgam_core.departures import Benchmark, Preset
 from dgam_core.errors import InputError
+from dgam_core.rivals.loop import streams_of
+from dgam_core.rivals.rival import RivalSettings, read_settings
 from dgam_core.settings import Settings
+from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, value_of_text
 
 Value = bool | int | float | str  # of a setting that is swept
@@ -53,6 +56,10 @@ class Experiment(Settings):
     """Values to try, given as ``{name: [value, …]}``; most notebooks try none."""
     workers: int = Field(1, ge=1)
     """Processes that train side by side."""
+    method: str = "dgam"
+    """What is trained, dgam or a rival; of the settings above, a rival has those that all methods share."""
+    method_settings: tuple[tuple[str, Any], ...] = Field((), strict=False)
+    """A rival's own settings that are not its paper's, given as ``{name: value}``."""
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -63,6 +70,15 @@ class Experiment(Settings):
         if len(self.main_tiou) > 1:
             ends += f"–{self.main_tiou[-1]:g}"
         return ("average " if len(self.main_tiou) > 1 else "") + f"mAP@{ends}"
+
+    @property
+    def rival(self) -> RivalSettings | None:
+        """Settings of the rival that is trained; None for DGAM."""
+        return None if self.method == "dgam" else read_settings(self.method, dict(self.method_settings))
+
+    def streams(self, data: DataSet) -> tuple[str, ...]:
+        """Return the inputs that have a model of their own."""
+        return data.streams if self.rival is None else streams_of(self.rival, data)
 
     @property
     def summary(self) -> str:
@@ -153,12 +169,24 @@ class Experiment(Settings):
             raise ValueError("Input should be names, each with different values")
         return tuple((name, tuple(values)) for name, values in value.items())
 
+    @field_validator("method_settings", mode="before")
+    @classmethod
+    def _pairs_of_map(cls, value: Any) -> Any:
+        return tuple(value.items()) if isinstance(value, Mapping) else value
+
     @field_validator("*", mode="before")
     @classmethod
     def _name_each_preset(cls, value: Any) -> Any:
         if _is_by_preset(value):  # or else it has become the value of the preset
             raise ValueError("Input should name each preset that is shown, as {paper: …, released: …} does")
         return value
+
+    @model_validator(mode="after")
+    def _knows_the_method(self) -> Self:
+        if self.method == "dgam" and self.method_settings:
+            raise InputError("method_settings: are those of a rival; name it by method, or leave them out")
+        assert self.rival is None or self.method != "dgam"
+        return self
 
     @field_validator("held_out")
     @classmethod

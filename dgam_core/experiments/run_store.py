@@ -26,6 +26,8 @@ import yaml
 from dgam_core import departures
 from dgam_core.data.feature_summary import FeatureSummary, mismatch, summarize_features
 from dgam_core.errors import InputError
+from dgam_core.rivals.loop import shared_settings, with_joined
+from dgam_core.rivals.rival import SHARED, RivalSettings, name_of, read_settings
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, read_as, read_yaml
@@ -52,6 +54,7 @@ class Spec:
         settings: settings, resolved for the stream.
         device: "cpu" or "cuda"; their arithmetic differs in the last digits.
         imported: digest of the file that the weights were imported from; "" for weights that were trained.
+        rival: settings of the rival that is trained; None for DGAM.
     """
 
     data_digest: str
@@ -60,15 +63,33 @@ class Spec:
     settings: TrainingSettings
     device: str
     imported: str = ""
+    rival: RivalSettings | None = None
 
     @property
     def digest(self) -> str:
         """The name of the run, 20 hexadecimal digits of these fields, the code and PyTorch's version."""
-        return digest_of(self.describe() | {"code": code_digest(TRAINING), "torch": torch.__version__})
+        code = code_digest(TRAINING if self.rival is None else rival_code(name_of(self.rival)))
+        return digest_of(self.describe() | {"code": code, "torch": torch.__version__})
 
     def describe(self) -> dict[str, Any]:
-        """Return the specification as plain data."""
-        return vars(self) | {"settings": self.settings.model_dump()}
+        """Return the specification as plain data; `read_rival` reads what it says of a rival."""
+        described = vars(self) | {"settings": self.settings.model_dump()}
+        if self.rival is None:
+            del described["rival"]
+        else:
+            described["rival"] = {"method": name_of(self.rival), **self.rival.model_dump(mode="json")}
+        return described
+
+
+def read_rival(described: Mapping[str, Any]) -> RivalSettings | None:
+    """Return the settings of the rival in the description of a `Spec`; None for DGAM."""
+    values = dict(described.get("rival") or {})
+    return read_settings(values.pop("method"), values) if values else None
+
+
+def rival_code(method: str) -> tuple[str, ...]:
+    """Return patterns of the modules that a run of a rival depends on."""
+    return (*TRAINING, *(f"rivals/{name}.py" for name in (*SHARED, method)))
 
 
 @dataclass(frozen=True)
@@ -80,10 +101,30 @@ class Run:
     trained: Trained
     features: FeatureSummary | None = None  # of those it was trained on; None where they are unknown
 
+    @property
+    def rival(self) -> RivalSettings | None:
+        """Settings of the rival that was trained; None for DGAM."""
+        return read_rival(self.record["spec"])
 
-def specify(data: DataSet, stream: str, seed: int, settings: Settings, device: torch.device) -> Spec:
-    """Specify a run; only the training settings among `settings` count."""
-    return Spec(data.digest, stream, seed, settings.training.for_stream(stream), device.type)
+    @property
+    def dim(self) -> int:
+        """Size of the features that it was trained on."""
+        if self.features is not None:
+            return int(self.features.mean.size)
+        return int(self.trained.weights["attention.fc1.weight"].shape[1])
+
+
+def specify(
+    data: DataSet,
+    stream: str,
+    seed: int,
+    settings: Settings,
+    device: torch.device,
+    rival: RivalSettings | None = None,
+) -> Spec:
+    """Specify a run; only the training settings among `settings` count, for a rival those that all share."""
+    s = settings.training.for_stream(stream) if rival is None else shared_settings(settings.training)
+    return Spec(data.digest, stream, seed, s, device.type, rival=rival)
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -126,7 +167,9 @@ def write(folder: Path, data: DataSet, stack: Sequence[tuple[Spec, Trained]], tr
     as a smaller stack, which changes the last digits. Training took `train_s` seconds per run.
     """
     first = stack[0][0]
-    features = None if first.imported else summarize_features(data, first.stream, "train")
+    features = None
+    if not first.imported:
+        features = summarize_features(with_joined(data, first.stream), first.stream, "train")
     with ExitStack() as together:
         for spec, trained in stack:
             temporary = together.enter_context(whole_folder(folder / spec.digest))
@@ -139,7 +182,7 @@ def _write(
     record = {
         "digest": spec.digest,
         "spec": spec.describe(),
-        "differences": differences(spec.settings, spec.stream),
+        "differences": differences(spec.settings, spec.stream) if spec.rival is None else {},
         "data": {"name": data.name, "source": data.source, "provenance": data.provenance},
         "classes": data.classes,
         "last_losses": {name: float(values[-1]) for name, values in trained.curves.items()},
@@ -258,28 +301,28 @@ def doubts_about(data: DataSet, pair: Mapping[str, Run], folder: Path) -> list[s
 
     Args:
         data: the data set with the test videos.
-        pair: stream → run; streams that the data set lacks are left out.
+        pair: stream → run, of streams that the data set has.
     Raises:
         InputError: features have another size than those of the training.
     """
     doubts = []
-    for stream in sorted(set(pair) & set(data.streams)):
-        run, size = pair[stream], data.dim(stream)
-        expected = run.trained.weights["attention.fc1.weight"].shape[1]
-        if size != expected:
+    for stream in sorted(pair):
+        run, of_stream = pair[stream], with_joined(data, stream)
+        size = of_stream.dim(stream)
+        if size != run.dim:
             raise InputError(
-                f"{data.name}: its {stream} features have {size} dimensions, those of {folder} {expected}; "
+                f"{data.name}: its {stream} features have {size} dimensions, those of {folder} {run.dim}; "
                 "extract them with the same network, or train on these"
             )
         if run.record["spec"]["imported"]:
-            if network := data.networks.get(stream):
+            if network := of_stream.networks.get(stream):
                 doubts.append(
                     f"{data.name}: its {stream} features were made by the network {network[:12]}; {folder} "
                     "is an imported checkpoint and expects those of the network that its authors used: if "
                     "little is found, take their features, or train on these"
                 )
         elif run.features is not None:
-            why = mismatch(run.features, summarize_features(data, stream, "test"))
+            why = mismatch(run.features, summarize_features(of_stream, stream, "test"))
             if why is not None:
                 doubts.append(
                     f"{data.name}: its {stream} features are not such as {folder} was trained on: {why}; "

@@ -1,0 +1,99 @@
+"""STPN: a sparse attention, and weighted temporal class activation maps.
+
+Nguyen, Liu, Prasad and Han, "Weakly Supervised Action Localization by Sparse Temporal Pooling Network",
+CVPR 2018. Equation numbers are those of that paper.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from dgam_core.localize import Floats, Proposals
+from dgam_core.rivals.proposals import above_thresholds, keep_best, likely, mean_over_streams, mean_within
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings
+
+
+class Settings(RivalSettings):
+    """The choices of STPN's paper."""
+
+    hidden: int = Field(256, ge=1)
+    """Hidden units of the attention module, section 3.1."""
+    beta: float = Field(1e-4, ge=0)
+    """β, weight of the sparsity loss, Eq. (2)."""
+    class_threshold: float = Field(0.1, ge=0, le=1)
+    """Least video-level probability of a class that is localized, section 4.2."""
+    thresholds: Annotated[tuple[float, ...], Field(strict=False, min_length=1)] = tuple(
+        round(0.02 * k, 2) for k in range(1, 25)
+    )
+    """Thresholds of the weighted T-CAM; unstated, their number and spacing."""
+    stream_share: float = Field(0.5, ge=0, le=1)
+    """α, share of the stream that proposes in a segment's score, Eq. (7)."""
+    nms_tiou: float = Field(0.5, ge=0, le=1)
+    """tIoU above which NMS drops a segment; unstated."""
+
+
+class STPN(Rival[Settings]):
+    """The network of STPN, for one stream."""
+
+    title = "STPN"
+    settings_class = Settings
+
+    def __init__(self, dim: int, num_classes: int, length: int, settings: Settings) -> None:
+        super().__init__(dim, num_classes, length, settings)
+        hidden = nn.Linear(dim, settings.hidden)
+        self.attention = nn.Sequential(hidden, nn.ReLU(), nn.Linear(settings.hidden, 1))
+        self.classifier = nn.Linear(dim, num_classes)
+
+    def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """L = L_class + β·L_sparsity, Eq. (2)."""
+        lam = self.attention(x).sigmoid().squeeze(-1)
+        l_class = binary_cross_entropy_with_logits(self.classifier(pool(x, lam)), y)
+        l_sparsity = sparsity_loss(lam)
+        return {"class": l_class, "sparsity": l_sparsity, "total": l_class + self.s.beta * l_sparsity}
+
+    def answer(self, x: Tensor) -> dict[str, Tensor]:
+        """Return attention λ, (N,), σ of the T-CAM, (N, C), and the probability of each class, (C,)."""
+        lam = self.attention(x).sigmoid().squeeze(-1)
+        tcam = (x @ self.classifier.weight.T).sigmoid()  # Eq. (4); σ as in Eq. (5)
+        p = self.classifier(pool(x[None], lam[None])[0] * self.length / len(x)).sigmoid()
+        return {"attention": lam, "tcam": tcam, "p": p}
+
+    @classmethod
+    def localize(cls, answers: Mapping[str, Answer], settings: Settings) -> Proposals:
+        """Segments of each stream's weighted T-CAM, scored by those of both, section 3.4."""
+        weighted = {name: weighted_tcam(answer) for name, answer in answers.items()}
+        classes = likely(mean_over_streams(answers, "p"), settings.class_threshold)
+        found = []
+        for own, other in zip(sorted(weighted), sorted(weighted, reverse=True), strict=True):
+            for c in classes:
+                segments = above_thresholds(weighted[own][:, c], settings.thresholds)
+                a = settings.stream_share
+                mixed = a * weighted[own][:, c] + (1 - a) * weighted[other][:, c]
+                found.append((int(c), segments, mean_within(mixed, segments)))  # Eq. (7)
+        return keep_best(found, len(next(iter(weighted.values()))), settings.nms_tiou)
+
+
+def pool(x: Tensor, lam: Tensor) -> Tensor:
+    """Attention-weighted sum of the snippets, Eq. (1): x̄ = Σ_t λ_t·x_t.
+
+    Args:
+        x: (B, T, D).
+        lam: λ in [0, 1], (B, T).
+    Returns:
+        (B, D).
+    """
+    return (lam[..., None] * x).sum(1)
+
+
+def sparsity_loss(lam: Tensor) -> Tensor:
+    """L_sparsity = ‖λ‖₁, section 3.2: the sum over a video's attention, (B, T), averaged over videos."""
+    return lam.abs().sum(1).mean()
+
+
+def weighted_tcam(answer: Answer) -> Floats:
+    """Weighted T-CAM ψ_t^c = λ_t·σ(a_t^c), Eq. (5), (N, C)."""
+    return answer["attention"][:, None] * answer["tcam"]
