@@ -70,9 +70,14 @@ def _numbers(texts: Iterable[str]) -> tuple[int, ...]:
 def documented(group: str) -> dict[str, Documented]:
     """Return setting → what is documented of it, of those that a group does not inherit."""
     model = GROUPS[group]
-    docstrings = ModuleAnalyzer.for_module(model.__module__).find_attr_docs()
-    own = {name: "\n".join(lines) for (scope, name), lines in docstrings.items() if scope == model.__name__}
+    own = docstrings(model)
     return {name: Documented.read(own[name]) for name in model.model_fields if name in own}
+
+
+def docstrings(model: type[Strict]) -> dict[str, str]:
+    """Return setting → its docstring, of those that a group of settings does not inherit."""
+    found = ModuleAnalyzer.for_module(model.__module__).find_attr_docs()
+    return {name: "\n".join(lines) for (scope, name), lines in found.items() if scope == model.__name__}
 
 
 def settings_of(kind: Literal["equations", "departures"], number: int) -> list[str]:

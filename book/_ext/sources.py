@@ -23,13 +23,16 @@ def parsed(path: Path) -> tuple[str, ast.Module]:
 
 
 def find(name: str) -> tuple[Path, Definition]:
-    """Find a function, class or method of the package by its name, such as cvae.CVAE.decode.
+    """Find a function, class or method of the package by its name: cvae.CVAE.decode, rivals.stpn.pool.
 
     Raises:
         ExtensionError: the package has nothing of that name.
     """
     module, *parts = name.split(".")
-    path = ROOT / "dgam_core" / f"{module}.py"
+    folder = ROOT / "dgam_core"
+    if parts and (folder / module).is_dir():
+        folder, (module, *parts) = folder / module, parts
+    path = folder / f"{module}.py"
     node: ast.Module | Definition | None = parsed(path)[1] if path.is_file() else None
     for part in parts:
         inside = node.body if node is not None else []

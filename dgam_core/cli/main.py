@@ -39,7 +39,8 @@ for command in (import_, simulate, extract, inspect, export, batch):
 )
 @click.option("--out", type=PATH, required=True, metavar="RUN_DIR", help="Folder for the trained streams.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Overrides the settings.")
-def train(file: Path, params: Path, out: Path, device: str | None) -> None:
+@click.option("--method", metavar="NAME", help="dgam, or a method it is compared with, such as stpn.")
+def train(file: Path, params: Path, out: Path, device: str | None, method: str | None) -> None:
     """Train a model per stream, with the first seed of the settings.
 
     RUN_DIR becomes a run store: runs that are finished there are not trained again. Processes started by
@@ -54,8 +55,8 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
     from dgam_core.system.machine import choose_device
     from dgam_core.training import processes
 
-    overrides = {"dataset": str(file)} | ({"device": device} if device else {})
-    experiment = own.read_experiment(params, overrides)
+    given = {name: value for name, value in (("device", device), ("method", method)) if value}
+    experiment = own.read_experiment(params, {"dataset": str(file)} | given)
     with processes.processes(choose_device(experiment.device)) as (group, process_device):
         with group.agreeing():
             data = store.read(file)
@@ -67,8 +68,10 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
             obtain.follow(group, data, process_device)
             return
         specs = {
-            stream: run_store.specify(data, stream, experiment.seeds[0], experiment, process_device)
-            for stream in data.streams
+            stream: run_store.specify(
+                data, stream, experiment.seeds[0], experiment, process_device, experiment.rival
+            )
+            for stream in experiment.streams(data)
         }
         if experiment.profile == own.PROFILE:
             click.echo(f"{file}: {own.describe(data, experiment)}")
@@ -77,9 +80,12 @@ def train(file: Path, params: Path, out: Path, device: str | None) -> None:
         group.tell(None)
     run_store.write_pair(out, specs, experiment)
     preset = main_preset(experiment.preset)
-    click.echo(f"{out}: trained {', '.join(data.streams)} as in the preset {preset}")
+    trained = f"{', '.join(specs)} as in the preset {preset}"
+    click.echo(
+        f"{out}: trained {trained if experiment.rival is None else f'{experiment.method} on {trained}'}"
+    )
     pair, settings = run_store.read_pair(out)
-    if not any(video.subset == "test" for video in data.videos):
+    if experiment.rival or not any(video.subset == "test" for video in data.videos):
         return  # there is nothing to judge it by
     scorer = model_choice.Scorer(data, out, torch.device("cpu"), settings.main_tiou)
     outputs = scorer.outputs(pair, scorer.chosen(pair, settings, "last"), settings)
@@ -175,6 +181,8 @@ def export_checkpoint(run_dir: Path, out: Path) -> None:
     from dgam_core.experiments import released_weights, run_store
 
     pair, _ = run_store.read_pair(run_dir)
+    if any(run.rival for run in pair.values()):
+        raise InputError(f"{run_dir}: is of another method, for which the released code has no checkpoints")
     out.mkdir(parents=True, exist_ok=True)
     for stream, run in pair.items():
         released_weights.write_checkpoint(out / f"{stream}.pth", run.trained.weights, run.settings.background)
@@ -196,28 +204,37 @@ def localize(run_dir: Path, file: Path, out: Path, pictures: Path | None) -> Non
     from dgam_core import localize as localization
     from dgam_core.data import activitynet_json, store
     from dgam_core.evaluation.collapse import collapses
-    from dgam_core.experiments import model_choice, run_store
+    from dgam_core.experiments import model_choice, rival_inference, run_store
+    from dgam_core.rivals.loop import parts_of
 
     pair, settings = run_store.read_pair(run_dir)
     data = run_store.fit_classes(store.read(file), pair, run_dir)
-    if absent := [stream for stream in pair if stream not in data.streams]:
-        if len(absent) == len(pair):
+    rival = rival_inference.rival_of(pair)
+    if rival and pictures is not None:
+        raise InputError("--pictures: draws the attention of DGAM; leave it out for another method")
+    needed = [part for stream in pair for part in parts_of(stream)]
+    if absent := [stream for stream in needed if stream not in data.streams]:
+        if len(absent) == len(needed) or len(pair) < len(needed):
             raise InputError(f"{file}: has no {absent[0]} features, which {run_dir} was trained on")
         warnings.warn(f"{file}: has no {absent[0]} features; the other stream localizes alone", stacklevel=1)
         pair = {stream: run for stream, run in pair.items() if stream in data.streams}
-    if unused := [stream for stream in data.streams if stream not in pair]:
+    if unused := [stream for stream in data.streams if stream not in needed]:
         warnings.warn(f"{file}: {run_dir} was not trained on {unused[0]} and leaves it aside", stacklevel=1)
     for doubt in run_store.doubts_about(data, pair, run_dir):
         warnings.warn(doubt, stacklevel=1)
     scorer = model_choice.Scorer(data, run_dir, torch.device("cpu"), settings.main_tiou)
-    outputs = scorer.outputs(pair, scorer.chosen(pair, settings, settings.model_choice), settings)
-    detections = localization.detect(data, outputs, settings)
+    chosen = scorer.chosen(pair, settings, settings.model_choice)
+    if rival:
+        detections = rival_inference.detect(data, scorer.answers(pair, chosen, settings), rival)
+    else:
+        outputs = scorer.outputs(pair, chosen, settings)
+        detections = localization.detect(data, outputs, settings)
     activitynet_json.write_detections(out, detections)
     click.echo(f"{out}: {len(detections)} detections in {len(data.subset('test'))} videos")
     if not len(detections):
-        reasons = [f"{stream}: {how}" for stream, how in collapses(outputs, settings).items()]
+        reasons = [] if rival else [f"{s}: {how}" for s, how in collapses(outputs, settings).items()]
         why = "; ".join(reasons) or "what is above the threshold is lost when the streams are fused"
-        warnings.warn(f"{out}: nothing is found in any video: {why}", stacklevel=1)
+        warnings.warn(f"{out}: nothing is found in any video{'' if rival else f': {why}'}", stacklevel=1)
     if pictures is not None:
         from dgam_core.figures import over_time
 

@@ -160,6 +160,17 @@ class Scorer:
             outputs[stream] = predict(network.to(self._device), features)
         return outputs
 
+    def answers(
+        self, model: Mapping[str, Run], checkpoints: Chosen, settings: LocalizationSettings
+    ) -> rival_inference.Answers:
+        """Return stream → test video → what a rival says of it; see `outputs`."""
+        return {
+            stream: rival_inference.predict(
+                self.data, run, stream, checkpoints[stream], self._test_features(stream, settings)
+            )
+            for stream, run in model.items()
+        }
+
     def scores(self, model: Mapping[str, Run], settings: LocalizationSettings) -> dict[str, Score]:
         """Return choice → score of a model, one run per stream."""
         question = self._question(model, settings)
@@ -280,10 +291,8 @@ class Scorer:
 
         @lru_cache(maxsize=4)  # the candidate and the best checkpoint so far, of each stream
         def predicted(stream: str, index: int | None) -> dict[str, Any]:
-            if rival is None:
-                return self.outputs({stream: model[stream]}, {stream: index}, settings)[stream]
-            features = self._test_features(stream, settings)
-            return rival_inference.predict(self.data, model[stream], stream, index, features)
+            of_model = self.outputs if rival is None else self.answers
+            return dict(of_model({stream: model[stream]}, {stream: index}, settings)[stream])
 
         @cache
         def judge(chosen: tuple[tuple[str, int | None], ...]) -> tuple[NDArray[np.float64], dict[str, str]]:

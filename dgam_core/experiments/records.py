@@ -9,7 +9,7 @@ import ast
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,8 @@ from dgam_core.system.checked import parse, read_as, read_yaml
 from dgam_core.system.files import unreadable, whole_folder
 
 CODE = tuple(dict.fromkeys((*TRAINING, *SCORING)))  # what the numbers of a record depend on
+# And what those of a record that reruns other methods depend on too.
+RERUN, OF_RIVALS = "rivals", ("rivals/**/*.py", "experiments/rival_inference.py")
 HOW = {"device", "workers"}  # parameters that say how a batch is run, and not what it is about
 DIGITS = 5  # of numbers in the tables
 NUM_EPOCHS = 25  # of curves over the epochs, evenly spaced; all would be a megabyte
@@ -118,7 +120,8 @@ class Record:
         Code has another digest in another version of Python, which quotes strings otherwise; there it counts
         as unchanged.
         """
-        return not self.is_comparable() or bool(self.content["code"] == code_digest(CODE, package))
+        code = code_digest(_code(self.content["parameters"]), package)
+        return not self.is_comparable() or bool(self.content["code"] == code)
 
     def is_comparable(self) -> bool:
         """Return whether this Python can tell if the code has changed."""
@@ -208,7 +211,7 @@ def _how(name: str, recipe: Recipe, experiments: Mapping[str, Experiment], again
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "code": code_digest(CODE),
+        "code": code_digest(_code(experiments)),
         "data": {
             "name": data.name,
             "source": data.source,
@@ -220,6 +223,11 @@ def _how(name: str, recipe: Recipe, experiments: Mapping[str, Experiment], again
             what: experiment.model_dump(mode="json", exclude=HOW) for what, experiment in experiments.items()
         },
     }
+
+
+def _code(notebooks: Collection[str]) -> tuple[str, ...]:
+    """Return patterns of the modules that the numbers of some notebooks depend on."""
+    return (*CODE, *OF_RIVALS) if RERUN in notebooks else CODE
 
 
 def glued(notebook: Mapping[str, Any], name: str) -> str | None:

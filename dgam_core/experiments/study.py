@@ -28,6 +28,7 @@ from dgam_core.system.checked import read_yaml
 from dgam_core.system.machine import choose_device
 
 Model = Mapping[str, Run]  # one run per stream
+TABLE_OF = {"thumos14": "table3", "activitynet12": "table5"}  # in which the paper compares methods
 ALT = "alt"  # the name under which a cell glues the alternative text of its figure
 
 
@@ -150,6 +151,11 @@ class Study:
     def published(self, table: str) -> Published:
         """Return what the paper prints in a table, such as "table4"; see `read_published`."""
         return read_published(table)
+
+    @property
+    def compared_in(self) -> str:
+        """Return the table in which the paper compares methods on the benchmark."""
+        return TABLE_OF[self.experiment.benchmark]
 
     def train(self) -> dict[tuple[Any, int], dict[str, Run]]:
         """Return (row, seed) → model, one run per stream: read from the run store, or else trained."""

@@ -10,17 +10,19 @@ from dgam_core.departures import ASSUMED_RATE, CHOICE, DEPARTURES, Benchmark, De
 from dgam_core.errors import InputError
 from dgam_core.experiments.calibration import BASELINES
 from dgam_core.experiments.parameters import Experiment
+from dgam_core.rivals.rival import find, names
 from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 Open = Callable[..., DataSet]  # `store.open_data_set`, or a function like it
 DataSets = dict[Appearance | None, DataSet]
+DGAM = "DGAM"  # the row of the whole method
 
 
 def alone(experiment: Experiment) -> dict[str, Experiment]:
     """Return the whole method."""
-    return {"DGAM": experiment}
+    return {DGAM: experiment}
 
 
 def without_and_with(experiment: Experiment) -> dict[str, Experiment]:
@@ -62,6 +64,18 @@ def ceiling(experiment: Experiment) -> Experiment:
     """
     told = {"supervision": "times", "gamma_re": 0.0, "model_choice": "last", "held_out": 0.0}
     return experiment.model_copy(update=told | {"seeds": experiment.seeds[:CEILING_SEEDS]})
+
+
+def rerun(experiment: Experiment) -> dict[str, Experiment]:
+    """Return DGAM and, with the preset `paper`, whose sampling they share, the methods it is compared with.
+
+    No checkpoint is chosen on the test set.
+    """
+    plain = experiment.model_copy(update={"model_choice": "last"})
+    methods = names() if experiment.preset == "paper" else []
+    return {DGAM: plain} | {
+        find(name).title: plain.model_copy(update={"method": name, "method_settings": ()}) for name in methods
+    }
 
 
 def switch(settings: AnySettings, departure: Departure, benchmark: Benchmark) -> AnySettings:
@@ -165,6 +179,7 @@ NOTEBOOKS = {
     "figure1_confusion": Notebook(without_and_with),
     "figure3_training": Notebook(without_and_with),
     "figure4_prior_discrepancy": Notebook(Experiment.tries, ("prior_shift",)),
+    "rivals": Notebook(rerun, by_preset=True),
     "table1_module_swap": Notebook(old_and_new, by_preset=True),
     "table2_attention_statistics": Notebook(without_and_with),
     "table3_thumos14": Notebook(by_preset=True, has_ceiling=True),

@@ -44,11 +44,16 @@ def streams_of(settings: RivalSettings, data: DataSet) -> tuple[str, ...]:
     return (JOINED.join(data.streams),) if find(name_of(settings)).joins_streams else data.streams
 
 
+def parts_of(stream: str) -> list[str]:
+    """Return the streams of a data set that an input of a method is made of."""
+    return stream.split(JOINED)
+
+
 def with_joined(data: DataSet, stream: str) -> DataSet:
     """Return a data set in which streams that a method takes as one input, "flow+rgb", are one stream."""
-    if JOINED not in stream:
+    parts = parts_of(stream)
+    if len(parts) == 1:
         return data
-    parts = stream.split(JOINED)
     networks = [data.networks[part] for part in parts if part in data.networks]
     return replace(
         data,

@@ -1,0 +1,151 @@
+"""The methods that Tables 3 and 5 compare with: equations beside code and tests, settings, and reruns."""
+
+from __future__ import annotations
+
+import ast
+import json
+from functools import cache
+from pathlib import Path
+
+from docutils import nodes
+from records_page import FIGURES, note_records, records_of, sentence
+from settings_page import docstrings, show
+from sources import find as find_source
+from sources import in_words, parsed, source
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+from dgam_core.experiments.published import read_published
+from dgam_core.experiments.study import TABLE_OF
+from dgam_core.figures import rerun
+from dgam_core.rivals.rival import find, read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = "rivals"
+# Benchmark → the notebook of the table that compares methods on it.
+COMPARING = {"thumos14": "table3_thumos14", "activitynet12": "table5_activitynet12"}
+
+RERUN = """## The other methods, rerun
+
+All methods on the same features, by the same protocol, over the same seeds; [Rivals](/book/rivals.md) says
+what each does and what all share. Intervals are Student's t over the seeds. The data was calibrated on DGAM's
+own baselines alone: that the methods come out in any order is nothing that it was made for."""
+
+
+@cache
+def tests_of_rivals() -> dict[tuple[str, str], list[tuple[Path, ast.FunctionDef]]]:
+    """Return method and number → the tests marked so, `@pytest.mark.rival_equation("stpn", "2")`."""
+    tests: dict[tuple[str, str], list[tuple[Path, ast.FunctionDef]]] = {}
+    for path in sorted((ROOT / "tests" / "rivals").glob("test_*.py")):
+        for node in (n for n in parsed(path)[1].body if isinstance(n, ast.FunctionDef)):
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.rival_equation":
+                    method, *numbers = map(ast.literal_eval, mark.args)
+                    for number in numbers:
+                        tests.setdefault((method, number), []).append((path, node))
+    return tests
+
+
+class RivalEquation(SphinxDirective):
+    """An equation of another paper under its number there, the code that computes it, and its tests."""
+
+    required_arguments = 2
+    has_content = True
+    option_spec = {"code": str}  # noqa: RUF012, as docutils declares it
+
+    def run(self) -> list[nodes.Node]:
+        """Make the nodes."""
+        method, number = self.arguments
+        latex = "\n".join(self.content)
+        tag = f"\\text{{{find(method).title} {number}}}"
+        lines = [":::::{container} equation", "$$", rf"{latex} \tag{{{tag}}}", "$$", ""]
+        for name in self.options["code"].split():
+            path, node = find_source(name)
+            self.env.note_dependency(str(path))
+            text = source(path, node, docstring=False)
+            lines += [f"{{func}}`dgam_core.{name}`", "", "```python", text, "```", ""]
+        tests = tests_of_rivals().get((method, number), [])
+        if not tests:
+            raise ExtensionError(f"{method}: no test is marked with {number}")
+        lines += [f"::::{{dropdown}} Checked by {len(tests)} test{'s' * (len(tests) > 1)}"]
+        for path, test in tests:
+            self.env.note_dependency(str(path))
+            lines += [f"{in_words(test).capitalize()}, `{path.relative_to(ROOT).as_posix()}`:", ""]
+            lines += ["```python", source(path, test), "```", ""]
+        return self.parse_text_to_nodes("\n".join([*lines, "::::", ":::::"]))
+
+
+class RivalSettingsTable(SphinxDirective):
+    """A method's own settings, with their values and what they are."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        (method,) = self.arguments
+        path = ROOT / "dgam_core" / "rivals" / f"{method}.py"
+        self.env.note_dependency(str(path))
+        settings = read_settings(method, {})
+        rows = [
+            f"| `{name}` | {show(getattr(settings, name))} | {' '.join(meaning.split())} |"
+            for name, meaning in docstrings(type(settings)).items()
+        ]
+        text = ["| setting | value | meaning, and where it is from |", "|---|---|---|", *rows]
+        return self.parse_text_to_nodes("\n".join(text))
+
+
+class Rerun(SphinxDirective):
+    """What recorded runs of all methods found, of a benchmark: table, figure, and how they came about."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make them."""
+        (benchmark,) = self.arguments
+        note_records(self.env)
+        published = read_published(TABLE_OF[benchmark])
+        lines = []
+        for name, (recipe, record) in records_of(NOTEBOOK).items():
+            if record.content["parameters"][NOTEBOOK]["benchmark"] != benchmark:
+                continue
+            provenance, scores = record.content["data"]["provenance"], record.table(NOTEBOOK)
+            figure = rerun.published_against_rerun(scores, published, provenance)
+            path = FIGURES / f"rerun_{name}.svg"
+            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(ROOT / path)
+            alt = rerun.in_words(scores, published, provenance)
+            html = rerun.table(scores, published, provenance).to_html(classes="dataframe", border=0)
+            lines += [
+                f"**{recipe.about}**, recorded:",
+                "",
+                "````{div} full-width",
+                "```{raw} html",
+                html,
+                "```",
+            ]
+            lines += ["````", "", f"![{alt}](/{path.as_posix()})", ""]
+            lines += [f"- {sentence(name, recipe, record)}", ""]
+            file = f"{name}/{NOTEBOOK}.csv"
+            lines += [f"{{download}}`{file} </params/records/{file}>`", ""]
+        return self.parse_text_to_nodes("\n".join(lines or ["*Not recorded yet.*"]))
+
+
+def add_reruns(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Let the pages of the tables that compare methods show them rerun."""
+    stem = docname.removeprefix("book/notebooks/")
+    for benchmark, name in COMPARING.items():
+        if stem == name:
+            notebook = json.loads(content[0])
+            text = f"{RERUN}\n\n```{{rerun}} {benchmark}\n```"
+            notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": text, "id": "rerun"})
+            content[0] = json.dumps(notebook)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register all with Sphinx."""
+    app.add_directive("rival-equation", RivalEquation)
+    app.add_directive("rival-settings", RivalSettingsTable)
+    app.add_directive("rerun", Rerun)
+    app.connect("source-read", add_reruns, priority=300)  # before recorded runs and downloads
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

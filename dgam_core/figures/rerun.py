@@ -1,0 +1,135 @@
+"""The methods of Tables 3 and 5, rerun on the same features: a table, and both orders side by side."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dgam_core.evaluation.intervals import Summary, summarize
+from dgam_core.experiments.published import Published
+from dgam_core.experiments.rank_correlation import RankCorrelation, rank_correlation
+from dgam_core.experiments.variants import DGAM
+from dgam_core.figures.style import PRESETS, WIDTH_IN, set_style
+
+OTHER = "#333333"  # a method that is not DGAM
+INTERVAL = "95 % interval"
+
+
+def by_seed(
+    scores: pd.DataFrame, column: float | str, choice: str
+) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Return preset and method → mAP in percent of each seed, (S,), at a threshold or averaged over all."""
+    chosen = scores[scores["choice"] == choice]
+    if column != "average":
+        chosen = chosen[chosen["tiou"] == column]
+    return {
+        (str(preset), str(row)): 100 * group.groupby("seed")["map"].mean().to_numpy()
+        for (preset, row), group in chosen.groupby(["preset", "row"], sort=False)
+    }
+
+
+def main_column(published: Published) -> float | str:
+    """Return the column of a published table by which methods are compared: 0.5, or "average"."""
+    return "average" if "average" in published.values else 0.5
+
+
+def table(scores: pd.DataFrame, published: Published, provenance: str) -> pd.DataFrame:
+    """Published and rerun mAP of each method, in the published order; methods without a number come first.
+
+    Args:
+        scores: as `Study.score` returns them, rows being methods, by preset.
+        published: methods at these thresholds, as in Tables 3 and 5.
+        provenance: "simulated" or "measured on real features".
+    """
+    column = main_column(published)
+    unit = "mAP@0.5" if column != "average" else "average mAP"
+    chosen = {choice: by_seed(scores, column, choice) for choice in scores["choice"].unique()}
+    lines: dict[str, dict[tuple[str, str], str]] = {}
+    for key in sorted(chosen["last"], key=lambda key: _place(key, published, column)):
+        preset, row = key
+        printed = _printed(row, published, column)
+        cells = {("published", unit): "–" if printed is None else f"{printed:.1f}"}
+        for choice, values in chosen.items():
+            cells[f"rerun, {provenance}: {unit}, {INTERVAL}", choice] = _interval(summarize(values[key]))
+        for tiou in scores["tiou"].unique():
+            mean = by_seed(scores, float(tiou), "last")[key].mean()
+            cells[f"rerun, {provenance}: mAP at tIoU, last epoch", f"{tiou:g}"] = f"{mean:.1f}"
+        lines[f"{row}, {preset}" if row == DGAM else row] = cells
+    columns = pd.MultiIndex.from_tuples(next(iter(lines.values())))
+    return pd.DataFrame([list(cells.values()) for cells in lines.values()], list(lines), columns)
+
+
+def _place(key: tuple[str, str], published: Published, column: float | str) -> tuple[float, bool]:
+    return (_printed(key[1], published, column) or 0.0, key[0] == "released")
+
+
+def _printed(row: str, published: Published, column: float | str) -> float | None:
+    """Return the published number of a method, whose name a star may mark; None where there is none."""
+    printed = published.values[column].dropna()
+    numbers = [float(printed[name]) for name in (row, f"{row}*") if name in printed]
+    return numbers[0] if numbers else None
+
+
+def _interval(found: Summary) -> str:
+    if found.count == 1:
+        return f"{found.mean:.1f}"
+    return f"{found.mean:.1f} ({found.low:.1f} to {found.high:.1f})".replace("-", "−")
+
+
+def pairs(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
+    """Return what can be set against a published number, last epoch: a line per method, DGAM by `released`.
+
+    Columns published, mean, low and high, in percent.
+    """
+    column = main_column(published)
+    lines = {}
+    for (preset, row), values in by_seed(scores, column, "last").items():
+        printed = _printed(row, published, column)
+        if printed is not None and (row != DGAM or preset == "released"):
+            found = summarize(values)
+            lines[row] = (printed, found.mean, found.low, found.high)
+    return pd.DataFrame(lines, index=["published", "mean", "low", "high"]).T.sort_values("published")
+
+
+def published_against_rerun(scores: pd.DataFrame, published: Published, provenance: str) -> Figure:
+    """Draw each method's published and rerun number, and its interval over seeds; see `table`."""
+    set_style()
+    found = pairs(scores, published)
+    column = main_column(published)
+    unit = "mAP@0.5 (%)" if column != "average" else "average mAP (%)"
+    figure, axes = plt.subplots(figsize=(WIDTH_IN, 4.2))
+    for row, (x, mean, low, high) in zip(found.index, found.to_numpy(), strict=True):
+        colour = PRESETS["released"] if row == DGAM else OTHER
+        axes.errorbar(x, mean, [[mean - low], [high - mean]], fmt="o", color=colour, capsize=3, markersize=5)
+        axes.annotate(
+            row, (x, mean), xytext=(6, 4), textcoords="offset points", fontsize="small", color=colour
+        )
+    axes.set(xlabel=f"published, {unit}", ylabel=f"rerun, {provenance}, {unit}")
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.12)
+    axes.set_title(f"Spearman's ρ: {rank_in_words(correlation(found))}", fontsize="small")
+    return figure
+
+
+def correlation(found: pd.DataFrame) -> RankCorrelation | None:
+    """Return the rank correlation of the columns of `pairs`."""
+    return rank_correlation(found["published"], found["mean"])
+
+
+def rank_in_words(found: RankCorrelation | None) -> str:
+    """Return ρ, its interval and on how many methods it rests, as text."""
+    if found is None:
+        return "too few methods for a rank correlation"
+    numbers = f"{found.rho:.2f}, {INTERVAL} {found.low:.2f} to {found.high:.2f}, {found.count} methods"
+    return numbers.replace("-", "−")
+
+
+def in_words(scores: pd.DataFrame, published: Published, provenance: str) -> str:
+    """Return what `published_against_rerun` shows, in words."""
+    found = pairs(scores, published)
+    numbers = "; ".join(
+        f"{row} {published_value:.1f} published, {mean:.1f} rerun"
+        for row, published_value, mean in zip(found.index, found["published"], found["mean"], strict=True)
+    )
+    return f"mAP in percent, {provenance}: {numbers}. Spearman's ρ {rank_in_words(correlation(found))}"
