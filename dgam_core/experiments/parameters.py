@@ -18,12 +18,13 @@ from dgam_core import departures
 from dgam_core.departures import Benchmark, Preset
 from dgam_core.errors import InputError
 from dgam_core.rivals.loop import streams_of
-from dgam_core.rivals.rival import RivalSettings, read_settings
+from dgam_core.rivals.rival import RivalSettings, names, read_settings
 from dgam_core.settings import Settings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, value_of_text
 
 Value = bool | int | float | str  # of a setting that is swept
+DGAM = "dgam"  # the name of the paper's own method, beside those of rivals
 BENCHMARKS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
 
 
@@ -56,7 +57,7 @@ class Experiment(Settings):
     """Values to try, given as ``{name: [value, …]}``; most notebooks try none."""
     workers: int = Field(1, ge=1)
     """Processes that train side by side."""
-    method: str = "dgam"
+    method: str = DGAM
     """What is trained, dgam or a rival; of the settings above, a rival has those that all methods share."""
     method_settings: tuple[tuple[str, Any], ...] = Field((), strict=False)
     """A rival's own settings that are not its paper's, given as ``{name: value}``."""
@@ -74,7 +75,7 @@ class Experiment(Settings):
     @property
     def rival(self) -> RivalSettings | None:
         """Settings of the rival that is trained; None for DGAM."""
-        return None if self.method == "dgam" else read_settings(self.method, dict(self.method_settings))
+        return None if self.method == DGAM else read_settings(self.method, dict(self.method_settings))
 
     def streams(self, data: DataSet) -> tuple[str, ...]:
         """Return the inputs that have a model of their own."""
@@ -181,12 +182,22 @@ class Experiment(Settings):
             raise ValueError("Input should name each preset that is shown, as {paper: …, released: …} does")
         return value
 
-    @model_validator(mode="after")
-    def _knows_the_method(self) -> Self:
-        if self.method == "dgam" and self.method_settings:
-            raise InputError("method_settings: are those of a rival; name it by method, or leave them out")
-        assert self.rival is None or self.method != "dgam"
-        return self
+    @field_validator("method")
+    @classmethod
+    def _is_a_method(cls, value: str) -> str:
+        if value != DGAM and value not in names():
+            raise ValueError(f"Input should be {DGAM}, or one of {', '.join(names())}")
+        return value
+
+    @field_validator("method_settings")
+    @classmethod
+    def _are_of_the_method(cls, value: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        method = info.data.get("method", DGAM)
+        if method == DGAM and value:
+            raise ValueError("Input should be left out, or method should name a rival that they are of")
+        if method != DGAM:
+            read_settings(method, dict(value))
+        return value
 
     @field_validator("held_out")
     @classmethod

@@ -47,5 +47,5 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> RankCorrelation | None:
     # At ±1, where artanh is infinite, the interval is that of half a step within; steps are 12 / (N³ − N).
     inner = float(np.clip(rho, -1 + 6 / (count**3 - count), 1 - 6 / (count**3 - count)))
     half = float(norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt((1 + inner**2 / 2) / (count - 3))
-    centre = math.atanh(inner)
-    return RankCorrelation(rho, math.tanh(centre - half), max(rho, math.tanh(centre + half)), count)
+    low, high = (math.tanh(math.atanh(inner) + side * half) for side in (-1, 1))
+    return RankCorrelation(rho, min(rho, low), max(rho, high), count)

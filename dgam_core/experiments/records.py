@@ -120,8 +120,11 @@ class Record:
         Code has another digest in another version of Python, which quotes strings otherwise; there it counts
         as unchanged.
         """
-        code = code_digest(_code(self.content["parameters"]), package)
-        return not self.is_comparable() or bool(self.content["code"] == code)
+        return not self.is_comparable() or bool(self.content["code"] == self.digest(package))
+
+    def digest(self, package: Path = PACKAGE) -> str:
+        """Return the digest of the code that the numbers of the record depend on."""
+        return code_digest(_code(self.content["parameters"]), package)
 
     def is_comparable(self) -> bool:
         """Return whether this Python can tell if the code has changed."""

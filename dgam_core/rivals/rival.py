@@ -99,7 +99,7 @@ def find(name: str) -> type[Rival[Any]]:
         InputError: there is none of that name.
     """
     if name not in names():
-        raise InputError(f"method: {name!r} is not known; there are dgam and {', '.join(names())}")
+        raise InputError(f"{name!r} is no method; there are {', '.join(names())}")
     module = importlib.import_module(f"dgam_core.rivals.{name}")
     (method,) = (
         value
@@ -115,7 +115,7 @@ def read_settings(name: str, values: Mapping[str, Any]) -> RivalSettings:
     Raises:
         InputError: there is no such method, or it refuses a setting.
     """
-    return parse(find(name).settings_class, dict(values), f"method_settings of {name}")
+    return parse(find(name).settings_class, dict(values), name)
 
 
 def name_of(settings: RivalSettings) -> str:

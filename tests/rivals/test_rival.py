@@ -80,7 +80,7 @@ def test_it_has_a_title_and_settings_of_its_own(name):
     method = rival.find(name)
     assert method.title
     assert rival.name_of(rival.read_settings(name, {})) == name
-    with pytest.raises(InputError, match=f"method_settings of {name}.*no_such"):
+    with pytest.raises(InputError, match=f"{name}: unknown parameter 'no_such'"):
         rival.read_settings(name, {"no_such": 1})
 
 
@@ -167,7 +167,7 @@ def test_initial_weights_depend_on_the_seed_alone(name):
 
 
 def test_an_unknown_method_is_refused_with_those_there_are():
-    with pytest.raises(InputError, match=r"'stpm' is not known; there are dgam and .*stpn"):
+    with pytest.raises(InputError, match=r"'stpm' is no method; there are .*stpn"):
         rival.find("stpm")
 
 
