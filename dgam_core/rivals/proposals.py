@@ -55,6 +55,23 @@ def above_thresholds(signal: Floats, thresholds: Iterable[float]) -> Floats:
     return np.concatenate([np.zeros((0, 2)), *(find_segments(signal, t) for t in thresholds)])
 
 
+def active(signal: Floats, share: float, least: int) -> Floats:
+    """Return the runs of snippets above a threshold between a signal's extremes, (S, 2) in snippets.
+
+    Args:
+        signal: (N,).
+        share: where the threshold lies on the way from the greatest value to the least.
+        least: length of the shortest run, in snippets.
+    """
+    segments = find_segments(signal, signal.max() - share * (signal.max() - signal.min()))
+    return segments[segments[:, 1] - segments[:, 0] >= least]
+
+
+def peaks(signal: Floats, segments: Floats) -> Floats:
+    """Return the greatest value of a signal, (N,), in each segment of whole snippets, (S, 2); (S,)."""
+    return np.array([signal[start:end].max() for start, end in segments.astype(np.int64)])
+
+
 def keep_best(
     found: Sequence[tuple[int, Floats, Floats]], count: int, nms_tiou: float, limit: int | None = None
 ) -> Proposals:

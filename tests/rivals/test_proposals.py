@@ -39,3 +39,18 @@ def test_nms_is_by_class_and_the_limit_keeps_the_best():
 
 def test_rescaling_leaves_a_constant_at_zero():
     assert proposals.rescaled(np.array([[1.0, 2.0], [3.0, 2.0]])).tolist() == [[0.0, 0.0], [1.0, 0.0]]
+
+
+def test_runs_between_the_extremes_by_hand():
+    signal = np.array([4.0, 3.0, 0.0, 4.0, 1.0, 2.5])
+    # A quarter of the way down from 4 to 0 is 3, which itself is not above; three quarters, 1
+    assert proposals.active(signal, 0.25, 1).tolist() == [[0.0, 1.0], [3.0, 4.0]]
+    assert proposals.active(signal, 0.75, 1).tolist() == [[0.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    assert proposals.active(signal, 0.75, 2).tolist() == [[0.0, 2.0]]
+    assert proposals.active(np.ones(3), 0.5, 1).shape == (0, 2)
+
+
+def test_a_peak_is_the_greatest_value_within():
+    signal = np.array([1.0, 3.0, 2.0, 5.0])
+    assert proposals.peaks(signal, np.array([[0.0, 3.0], [2.0, 4.0]])).tolist() == [3.0, 5.0]
+    assert proposals.peaks(signal, np.zeros((0, 2))).shape == (0,)
