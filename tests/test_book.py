@@ -10,6 +10,7 @@ import companion
 import pandas as pd
 import pytest
 import records_page
+import rivals_page
 import rooms
 import settings_page
 import sources
@@ -21,6 +22,7 @@ from dgam_core.departures import DEPARTURES
 from dgam_core.experiments.claims import SEEN
 from dgam_core.experiments.records import CODE, Recipe, Record
 from dgam_core.experiments.run_store import code_digest
+from dgam_core.rivals import rival
 from dgam_core.settings import Settings
 from tests.conftest import ROOT
 
@@ -368,3 +370,32 @@ def test_costs_count_each_run_once():
     lines = benchmarks.costs(record_of(PAIR, ON_GPU), "thumos14").splitlines()
     assert lines[2] == f"| `table4_ablation` | 80 | 80 | {hours:.3g} | {hours / 36:.3g} |"  # 0.16 s / 16 runs
     assert "not measured" not in lines[-1]
+
+
+RIVAL = re.compile(r"^```\{rival-equation\} (\w+) (\S+)\n:code: (.+)\n", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def of_rivals():
+    """Method and number → names of the code that computes the equation, as the page says."""
+    page = (ROOT / "book" / "rivals.md").read_text(encoding="utf-8")
+    return {(method, number): code.split() for method, number, code in RIVAL.findall(page)}
+
+
+@pytest.mark.parametrize("name", [name for name in rival.names() if name != "uniform"])
+def test_every_rival_has_its_section_with_equations_code_and_tests(of_rivals, name):
+    page = (ROOT / "book" / "rivals.md").read_text(encoding="utf-8")
+    assert f"\n## {rival.find(name).title}\n" in page
+    numbers = [number for method, number in of_rivals if method == name]
+    assert numbers
+    for number in numbers:
+        for code in of_rivals[name, number]:
+            assert code.startswith(f"rivals.{name}.")
+            assert sources.find(code)
+        assert rivals_page.tests_of_rivals()[name, number]
+
+
+def test_every_setting_of_a_rival_says_what_it_is():
+    for name in rival.names():
+        settings = rival.find(name).settings_class
+        assert set(settings_page.docstrings(settings)) == set(settings.model_fields)

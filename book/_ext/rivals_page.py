@@ -20,9 +20,11 @@ from dgam_core.experiments.published import read_published
 from dgam_core.experiments.study import TABLE_OF
 from dgam_core.figures import rerun
 from dgam_core.rivals.rival import find, read_settings
+from dgam_core.system.checked import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = "rivals"
+DETECTIONS = ROOT / "params" / "published_detections.yaml"
 # Benchmark → the notebook of the table that compares methods on it.
 COMPARING = {"thumos14": "table3_thumos14", "activitynet12": "table5_activitynet12"}
 
@@ -57,14 +59,19 @@ class RivalEquation(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the nodes."""
         method, number = self.arguments
-        latex = "\n".join(self.content)
-        tag = f"\\text{{{find(method).title} {number}}}"
-        lines = [":::::{container} equation", "$$", rf"{latex} \tag{{{tag}}}", "$$", ""]
+        tag = (
+            rf"\S {number}" if "." in number else number
+        )  # of a section, where the paper numbers no equation
+        gathered = [r"\begin{gathered}", *self.content, r"\end{gathered}"]
+        latex = "\n".join([r"\begin{equation}", *gathered, rf"\tag{{{tag}}}", r"\end{equation}"])
+        box = nodes.container(classes=["equation"])
+        box += nodes.math_block(latex, latex, nowrap=True, number=None, label=None)
+        lines = []
         for name in self.options["code"].split():
             path, node = find_source(name)
             self.env.note_dependency(str(path))
             text = source(path, node, docstring=False)
-            lines += [f"{{func}}`dgam_core.{name}`", "", "```python", text, "```", ""]
+            lines += [f"{{any}}`dgam_core.{name}`", "", "```python", text, "```", ""]
         tests = tests_of_rivals().get((method, number), [])
         if not tests:
             raise ExtensionError(f"{method}: no test is marked with {number}")
@@ -73,7 +80,8 @@ class RivalEquation(SphinxDirective):
             self.env.note_dependency(str(path))
             lines += [f"{in_words(test).capitalize()}, `{path.relative_to(ROOT).as_posix()}`:", ""]
             lines += ["```python", source(path, test), "```", ""]
-        return self.parse_text_to_nodes("\n".join([*lines, "::::", ":::::"]))
+        box += self.parse_text_to_nodes("\n".join([*lines, "::::"]))
+        return [box]
 
 
 class RivalSettingsTable(SphinxDirective):
@@ -131,6 +139,26 @@ class Rerun(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines or ["*Not recorded yet.*"]))
 
 
+class PublishedDetections(SphinxDirective):
+    """What detections that others have published come to when they are measured here."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        self.env.note_dependency(str(DETECTIONS))
+        rows = []
+        for method, found in read_yaml(DETECTIONS).items():
+            printed = read_published("table3").values.loc[method]
+            rows.append((f"{method}, published", [f"{printed[tiou]:.1f}" for tiou in found["columns"]]))
+            for protocol, values in found["protocols"].items():
+                about = f"{method}, detections of {found['from']}"
+                about += f", measured here by `{protocol}`, {found['date']}"
+                rows.append((about, [f"{value:.1f}" for value in values]))
+            heads = [f"{tiou:g}" for tiou in found["columns"]]
+        lines = [f"| mAP (%) at tIoU | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+        lines += [f"| {about} | {' | '.join(cells)} |" for about, cells in rows]
+        return self.parse_text_to_nodes("\n".join([":::{div} full-width", *lines, ":::"]))
+
+
 def add_reruns(app: Sphinx, docname: str, content: list[str]) -> None:
     """Let the pages of the tables that compare methods show them rerun."""
     stem = docname.removeprefix("book/notebooks/")
@@ -147,5 +175,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("rival-equation", RivalEquation)
     app.add_directive("rival-settings", RivalSettingsTable)
     app.add_directive("rerun", Rerun)
+    app.add_directive("published-detections", PublishedDetections)
     app.connect("source-read", add_reruns, priority=300)  # before recorded runs and downloads
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,7 +16,9 @@ from pytest import approx
 
 from dgam_core.data import store
 from dgam_core.data.simulated.features import DATA_SETS
+from dgam_core.system.checked import read_yaml
 from tests.cli.command import DGAM, dgam, dgam_process, refused
+from tests.conftest import ROOT
 from tests.data.layouts.exports import export_basnet, export_dgam
 
 
@@ -102,6 +104,15 @@ def test_evaluate_real_detections(shared_data):
     )
     readable = dgam("evaluate", folder / "stpn_detections.json", folder / "gt.json", "--tiou", "0.5:0.5:0.1")
     assert "17.70" in readable.stdout
+
+
+@pytest.mark.parametrize("protocol", ["anet", "thumos"])
+def test_published_detections_measure_what_the_page_says(shared_data, protocol):
+    said = read_yaml(ROOT / "params" / "published_detections.yaml")["STPN"]["protocols"][protocol]
+    folder = shared_data / "thumos14"
+    files = folder / "stpn_detections.json", folder / "gt.json"
+    done = dgam("evaluate", *files, "--json", "--protocol", protocol)
+    assert [100 * value for value in json.loads(done.stdout)["map"]] == approx(said, abs=0.005)
 
 
 def test_bad_input_gets_one_sentence_and_leaves_nothing(tmp_path, tiny, params):
