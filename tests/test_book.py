@@ -294,7 +294,7 @@ def test_the_page_says_what_is_missing_damaged_or_of_other_code(tmp_path):
         "date": "2026-01-01", "runs": 3, "training_s": 5400, "machine": "1 core",
         "versions": {"torch": "2", "python": platform.python_version()},
         "data": {"provenance": "measured on real features", "name": "d", "source": "s", "digest": "ab" * 32},
-        "code": code_digest(CODE), "files": {"a.csv": "0"},
+        "code": code_digest(CODE), "files": {"a.csv": "0"}, "parameters": {},
     }  # fmt: skip
     said = records_page.sentence("mine", recipe, Record(tmp_path, content | {"files": {}}))
     assert said == (

@@ -19,7 +19,7 @@ from sphinx.util.docutils import SphinxDirective
 from dgam_core.experiments.published import read_published
 from dgam_core.experiments.study import TABLE_OF
 from dgam_core.figures import rerun
-from dgam_core.rivals.rival import find, read_settings
+from dgam_core.rivals.rival import read_settings
 from dgam_core.system.checked import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,9 +59,7 @@ class RivalEquation(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the nodes."""
         method, number = self.arguments
-        tag = (
-            rf"\S {number}" if "." in number else number
-        )  # of a section, where the paper numbers no equation
+        tag = f"§ {number}" if "." in number else number  # of a section, where its paper numbers no equation
         gathered = [r"\begin{gathered}", *self.content, r"\end{gathered}"]
         latex = "\n".join([r"\begin{equation}", *gathered, rf"\tag{{{tag}}}", r"\end{equation}"])
         box = nodes.container(classes=["equation"])

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from dgam_core import departures
 from dgam_core.data.feature_summary import FeatureSummary, mismatch, summarize_features
 from dgam_core.errors import InputError
 from dgam_core.rivals.loop import shared_settings, with_joined
-from dgam_core.rivals.rival import SHARED, RivalSettings, name_of, read_settings
+from dgam_core.rivals.rival import RivalSettings, name_of, read_settings
 from dgam_core.settings import LocalizationSettings, Settings, TrainingSettings
 from dgam_core.snippets import DataSet
 from dgam_core.system.checked import parse, read_as, read_yaml
@@ -88,8 +89,15 @@ def read_rival(described: Mapping[str, Any]) -> RivalSettings | None:
 
 
 def rival_code(method: str) -> tuple[str, ...]:
-    """Return patterns of the modules that a run of a rival depends on."""
-    return (*TRAINING, *(f"rivals/{name}.py" for name in (*SHARED, method)))
+    """Return patterns of the modules that a run of a rival depends on, with those of rivals that it uses."""
+    found: list[str] = []
+    reached = ["loop", method]
+    while reached:
+        if (name := reached.pop()) not in found:
+            found.append(name)
+            text = (PACKAGE / "rivals" / f"{name}.py").read_text(encoding="utf-8")
+            reached += re.findall(r"dgam_core\.rivals\.(\w+)", text)
+    return (*TRAINING, *(f"rivals/{name}.py" for name in sorted(found)))
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,13 @@ def test_the_code_of_a_rival_is_its_own_and_what_all_share(tmp_path, module, cha
         assert changed is changes
 
 
+def test_a_method_that_uses_another_depends_on_its_code():
+    assert "rivals/wtalc.py" in run_store.rival_code("three_c_net")
+    assert {f"rivals/{name}.py" for name in ("loop", "rival", "proposals", "stpn")} == {
+        *run_store.rival_code("stpn")
+    } - {*run_store.TRAINING}
+
+
 def test_a_plan_gives_back_the_runs_that_it_was_made_of(tmp_path, data, experiment, monkeypatch):
     monkeypatch.setattr(jobs, "_open", lambda name, appearance=None: data)
     monkeypatch.setattr(jobs.store, "open_data_set", lambda name, appearance=None: data)

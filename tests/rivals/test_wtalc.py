@@ -127,8 +127,8 @@ def test_localization_by_hand_section_3_6():
     activations = np.array([[-1.0, 9.0], [3.0, 9.0], [2.5, 0.0], [-1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
     answer = {"activations": activations, "score": np.array([2.0, -0.1])}
     found = wtalc.WTALC.localize({"flow+rgb": answer}, wtalc.Settings())
-    # The second class has a score below 0. In the first, half way between 3 and -1 is 1: [1, 3] and [4, 5], the
-    # latter too short. Its score is 3 + 0.7·2
+    # The second class has a score below 0. In the first, half way between 3 and -1 is 1: [1, 3] and [4, 5],
+    # which is too short. Its score is 3 + 0.7·2
     assert found.segments.tolist() == [[1 / 6, 3 / 6]]
     assert found.scores.tolist() == approx([4.4])
     assert found.classes.tolist() == [1]
