@@ -59,9 +59,10 @@ class RivalEquation(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make the nodes."""
         method, number = self.arguments
-        tag = f"§ {number}" if "." in number else number  # of a section, where its paper numbers no equation
+        # A section, where its paper numbers no equation, or a name.
+        tag = rf"\tag{{{f'§ {number}' if '.' in number else number}}}" if number[0].isdigit() else r"\notag"
         gathered = [r"\begin{gathered}", *self.content, r"\end{gathered}"]
-        latex = "\n".join([r"\begin{equation}", *gathered, rf"\tag{{{tag}}}", r"\end{equation}"])
+        latex = "\n".join([r"\begin{equation}", *gathered, tag, r"\end{equation}"])
         box = nodes.container(classes=["equation"])
         box += nodes.math_block(latex, latex, nowrap=True, number=None, label=None)
         lines = []

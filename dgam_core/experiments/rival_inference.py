@@ -40,7 +40,7 @@ def predict(
     assert rival is not None
     device = next(iter(features.values())).device
     job = RivalJob(data, stream, rival, run.settings, run.record["spec"]["seed"], torch.device("cpu"))
-    network = job.new(run.dim)
+    network = job.new()
     if index is not None:
         network.load_state_dict(run.trained.checkpoints.at(index))
     return answers_of(network.to(device), features)

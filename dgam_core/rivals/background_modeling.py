@@ -17,7 +17,7 @@ from dgam_core.classifier import BACKGROUND, Classifier, background_tcam, foregr
 from dgam_core.localize import Floats, Proposals
 from dgam_core.losses import background_loss, foreground_loss, guide_loss
 from dgam_core.rivals.proposals import above_thresholds, keep_best, likely, mean_over_streams, mean_within
-from dgam_core.rivals.rival import Answer, Rival, RivalSettings
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings, Shape
 
 
 class Settings(RivalSettings):
@@ -57,11 +57,11 @@ class BackgroundModeling(Rival[Settings]):
     title = "Nguyen et al."
     settings_class = Settings
 
-    def __init__(self, dim: int, num_classes: int, length: int, settings: Settings) -> None:
-        super().__init__(dim, num_classes, length, settings)
-        self.attention = AttentionModule(dim, settings.hidden)
-        self.classifier = Classifier(dim, num_classes)
-        self.clusters = nn.Linear(dim, 2, bias=False)  # u_fg and u_bg
+    def __init__(self, shape: Shape, settings: Settings) -> None:
+        super().__init__(shape, settings)
+        self.attention = AttentionModule(shape.dim, settings.hidden)
+        self.classifier = Classifier(shape.dim, shape.num_classes)
+        self.clusters = nn.Linear(shape.dim, 2, bias=False)  # u_fg and u_bg
 
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """L_total = L_fg + α·L_bg + β·L_guide + γ·L_cluster; several labels share the target equally."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dgam_core.localize import Proposals, find_segments
 from dgam_core.rivals.proposals import keep_best, likely, mean_over_streams, mean_within, rescaled
-from dgam_core.rivals.rival import Answer, Rival, RivalSettings
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings, Shape
 
 
 class Settings(RivalSettings):
@@ -37,10 +37,10 @@ class HideAndSeek(Rival[Settings]):
     title = "Hide-and-Seek"
     settings_class = Settings
 
-    def __init__(self, dim: int, num_classes: int, length: int, settings: Settings) -> None:
-        super().__init__(dim, num_classes, length, settings)
-        self.convolution = nn.Linear(dim, settings.channels)
-        self.classifier = nn.Linear(settings.channels, num_classes)
+    def __init__(self, shape: Shape, settings: Settings) -> None:
+        super().__init__(shape, settings)
+        self.convolution = nn.Linear(shape.dim, settings.channels)
+        self.classifier = nn.Linear(settings.channels, shape.num_classes)
 
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Cross entropy between the labels, shared equally, and the softmax of what is pooled."""

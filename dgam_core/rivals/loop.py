@@ -15,7 +15,7 @@ from torch import Tensor
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.errors import InputError
 from dgam_core.model import seed_of_stream
-from dgam_core.rivals.rival import Answer, Rival, RivalSettings, find, name_of, new_rival
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings, Shape, find, name_of, new_rival
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet, sample_test
 from dgam_core.system.files import whole_file
@@ -86,10 +86,11 @@ class RivalJob:
     seed: int
     device: torch.device
 
-    def new(self, dim: int) -> Rival[Any]:
+    def new(self) -> Rival[Any]:
         """Return the untrained model."""
-        length, classes = self.settings.num_snippets, len(self.data.classes)
-        return new_rival(dim, classes, length, self.rival, seed_of_stream(self.seed, self.stream))
+        dims = tuple(self.data.dim(part) for part in parts_of(self.stream))
+        shape = Shape(dims, len(self.data.classes), self.settings.num_snippets)
+        return new_rival(shape, self.rival, seed_of_stream(self.seed, self.stream))
 
 
 def train(job: RivalJob, progress: Progress = report_nothing, state_folder: Path | None = None) -> Trained:
@@ -122,7 +123,7 @@ def _fit(
 ) -> tuple[Rival[Any], dict[str, NDArray[np.float32]], list[Any]]:
     """Train to the end; return the model, the losses over the epochs, and `evaluate` at each checkpoint."""
     s = job.settings
-    model = job.new(data.dim).to(job.device)
+    model = job.new().to(job.device)
     adam = torch.optim.Adam(
         model.parameters(),
         lr=s.learning_rate,

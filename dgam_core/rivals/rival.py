@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -30,6 +31,26 @@ class RivalSettings(Strict):
     """What a method's paper chooses, but for what all methods share."""
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a network's size depends on, apart from its settings.
+
+    Attributes:
+        dims: size of a snippet's features in each stream that the network takes; one, or those that it joins.
+        num_classes: C.
+        length: T, snippets drawn from a training video; sums over a test video are brought to as many.
+    """
+
+    dims: tuple[int, ...]
+    num_classes: int
+    length: int
+
+    @property
+    def dim(self) -> int:
+        """D, size of a snippet's features in all."""
+        return sum(self.dims)
+
+
 Own = TypeVar("Own", bound=RivalSettings)
 # Of one test video of N snippets: name → what the network says of it, (N, ...) or of the video as a whole.
 Answer = Mapping[str, Floats]
@@ -39,9 +60,7 @@ class Rival(nn.Module, ABC, Generic[Own]):
     """A method with its weights.
 
     Args:
-        dim: D, size of a snippet's features.
-        num_classes: C.
-        length: T, snippets drawn from a training video; sums over a test video are brought to as many.
+        shape: sizes of its input and output.
         settings: the method's own.
 
     Attributes:
@@ -54,9 +73,9 @@ class Rival(nn.Module, ABC, Generic[Own]):
     settings_class: ClassVar[type[RivalSettings]]
     joins_streams: ClassVar[bool] = False
 
-    def __init__(self, dim: int, num_classes: int, length: int, settings: Own) -> None:
+    def __init__(self, shape: Shape, settings: Own) -> None:
         super().__init__()
-        self.length, self.s = length, settings
+        self.shape, self.s = shape, settings
 
     @abstractmethod
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -123,11 +142,11 @@ def name_of(settings: RivalSettings) -> str:
     return type(settings).__module__.rpartition(".")[2]
 
 
-def new_rival(dim: int, num_classes: int, length: int, settings: RivalSettings, seed: int) -> Rival[Any]:
+def new_rival(shape: Shape, settings: RivalSettings, seed: int) -> Rival[Any]:
     """Build a model whose initial weights depend on `seed` alone; the global random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return find(name_of(settings))(dim, num_classes, length, settings)
+        return find(name_of(settings))(shape, settings)
 
 
 def dropout(x: Tensor, share: float, generator: torch.Generator) -> Tensor:

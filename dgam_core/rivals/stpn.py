@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dgam_core.localize import Floats, Proposals
 from dgam_core.rivals.proposals import above_thresholds, keep_best, likely, mean_over_streams, mean_within
-from dgam_core.rivals.rival import Answer, Rival, RivalSettings
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings, Shape
 
 
 class Settings(RivalSettings):
@@ -42,11 +42,11 @@ class STPN(Rival[Settings]):
     title = "STPN"
     settings_class = Settings
 
-    def __init__(self, dim: int, num_classes: int, length: int, settings: Settings) -> None:
-        super().__init__(dim, num_classes, length, settings)
-        hidden = nn.Linear(dim, settings.hidden)
+    def __init__(self, shape: Shape, settings: Settings) -> None:
+        super().__init__(shape, settings)
+        hidden = nn.Linear(shape.dim, settings.hidden)
         self.attention = nn.Sequential(hidden, nn.ReLU(), nn.Linear(settings.hidden, 1))
-        self.classifier = nn.Linear(dim, num_classes)
+        self.classifier = nn.Linear(shape.dim, shape.num_classes)
 
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """L = L_class + β·L_sparsity, Eq. (2)."""
@@ -59,7 +59,7 @@ class STPN(Rival[Settings]):
         """Return attention λ, (N,), σ of the T-CAM, (N, C), and the probability of each class, (C,)."""
         lam = self.attention(x).sigmoid().squeeze(-1)
         tcam = (x @ self.classifier.weight.T).sigmoid()  # Eq. (4); σ as in Eq. (5)
-        p = self.classifier(pool(x[None], lam[None])[0] * self.length / len(x)).sigmoid()
+        p = self.classifier(pool(x[None], lam[None])[0] * self.shape.length / len(x)).sigmoid()
         return {"attention": lam, "tcam": tcam, "p": p}
 
     @classmethod

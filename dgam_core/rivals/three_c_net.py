@@ -17,16 +17,13 @@ from torch import Tensor, nn
 
 from dgam_core.localize import Proposals
 from dgam_core.rivals.proposals import active, keep_best, mean_over_streams, peaks
-from dgam_core.rivals.rival import Answer, Rival, RivalSettings, dropout
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings, Shape, dropout
 from dgam_core.rivals.wtalc import glorot, k_max, mil_loss
 
 
 class Settings(RivalSettings):
     """The choices of 3C-Net's paper."""
 
-    first_dim: int | None = Field(None, ge=1)
-    """Size of the first stream's features, flow's, among those of both, None for half of these; all of them
-    where there is but one stream."""
     hidden_layers: int = Field(1, ge=1)
     """Layers of each stream before that of the T-CAM, as many units as features, Figure 2; the public code
     has 2."""
@@ -55,16 +52,16 @@ class ThreeCNet(Rival[Settings]):
     settings_class = Settings
     joins_streams = True
 
-    def __init__(self, dim: int, num_classes: int, length: int, settings: Settings) -> None:
-        super().__init__(dim, num_classes, length, settings)
-        first = min(dim, settings.first_dim or (dim + 1) // 2)
-        self.dims = [d for d in (first, dim - first) if d]
-        self.hidden = nn.ModuleList(hidden_layers(d, settings.hidden_layers) for d in self.dims)
-        self.classifiers = nn.ModuleList(nn.Linear(d, num_classes) for d in self.dims)
+    def __init__(self, shape: Shape, settings: Settings) -> None:
+        super().__init__(shape, settings)
+        self.hidden = nn.ModuleList(hidden_layers(d, settings.hidden_layers) for d in shape.dims)
+        self.classifiers = nn.ModuleList(nn.Linear(d, shape.num_classes) for d in shape.dims)
         self.apply(glorot)
-        self.weight = nn.Parameter(torch.ones(len(self.dims), num_classes))
+        self.weight = nn.Parameter(torch.ones(len(shape.dims), shape.num_classes))
         self.centers: Tensor
-        self.register_buffer("centers", torch.randn(num_classes, dim))  # of all streams, side by side
+        self.register_buffer(
+            "centers", torch.randn(shape.num_classes, shape.dim)
+        )  # of all streams, side by side
 
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """L = L_cls + α·L_center, section 3.2, each summed over the streams; in training, centers move."""
@@ -82,7 +79,10 @@ class ThreeCNet(Rival[Settings]):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return each stream's features, (B, T, its size), of those of both, (B, T, D)."""
-        return [hidden(part) for hidden, part in zip(self.hidden, torch.split(x, self.dims, -1), strict=True)]
+        return [
+            hidden(part)
+            for hidden, part in zip(self.hidden, torch.split(x, list(self.shape.dims), -1), strict=True)
+        ]
 
     def tcams(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return each stream's T-CAM, (B, T, C)."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dgam_core.localize import Proposals
 from dgam_core.rivals.proposals import keep_best, likely, mean_over_streams
-from dgam_core.rivals.rival import Answer, Rival, RivalSettings
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings, Shape
 
 
 class Settings(RivalSettings):
@@ -29,9 +29,9 @@ class Uniform(Rival[Settings]):
     title = "uniform attention"
     settings_class = Settings
 
-    def __init__(self, dim: int, num_classes: int, length: int, settings: Settings) -> None:
-        super().__init__(dim, num_classes, length, settings)
-        self.classifier = nn.Linear(dim, num_classes)
+    def __init__(self, shape: Shape, settings: Settings) -> None:
+        super().__init__(shape, settings)
+        self.classifier = nn.Linear(shape.dim, shape.num_classes)
 
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Cross entropy between the labels, shared equally, and the softmax of the mean's scores."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dgam_core.localize import Floats, Proposals, find_segments
 from dgam_core.rivals.proposals import keep_best, likely, mean_over_streams, mean_within
-from dgam_core.rivals.rival import Answer, Rival, RivalSettings, dropout
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings, Shape, dropout
 
 
 class Settings(RivalSettings):
@@ -26,11 +26,8 @@ class Settings(RivalSettings):
     """Attention over snippets, or each class's best snippets; the public code detects by the soft one."""
     hard_share: float = Field(3 / 7, gt=0, le=1)
     """k of the hard selection as a share of the snippets; the public code's, 3 of 7 clips."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the features that are dropped in training; 0.8 in the public code.
-
-    There it restrains a network that is trained end to end, whose last layer has 1024 features.
-    """
+    dropout: float = Field(0.8, ge=0, lt=1)
+    """Share of the features that are dropped in training; the public code's, of 1024."""
     weight_decay: float = Field(5e-4, ge=0)
     """Weight decay; the public code's."""
     attention_temperature: float = Field(3.0, gt=0)
@@ -51,10 +48,10 @@ class UntrimmedNet(Rival[Settings]):
     title = "UntrimmedNet"
     settings_class = Settings
 
-    def __init__(self, dim: int, num_classes: int, length: int, settings: Settings) -> None:
-        super().__init__(dim, num_classes, length, settings)
-        self.classifier = nn.Linear(dim, num_classes)
-        self.attention = nn.Linear(dim, 1) if settings.selection == "soft" else None
+    def __init__(self, shape: Shape, settings: Settings) -> None:
+        super().__init__(shape, settings)
+        self.classifier = nn.Linear(shape.dim, shape.num_classes)
+        self.attention = nn.Linear(shape.dim, 1) if settings.selection == "soft" else None
 
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Cross entropy between the labels, scaled to a sum of 1, and the video's prediction."""

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from dgam_core.localize import Proposals
 from dgam_core.rivals.proposals import active, keep_best, mean_over_streams, peaks
-from dgam_core.rivals.rival import Answer, Rival, RivalSettings, dropout
+from dgam_core.rivals.rival import Answer, Rival, RivalSettings, Shape, dropout
 
 
 class Settings(RivalSettings):
@@ -51,9 +51,10 @@ class WTALC(Rival[Settings]):
     settings_class = Settings
     joins_streams = True
 
-    def __init__(self, dim: int, num_classes: int, length: int, settings: Settings) -> None:
-        super().__init__(dim, num_classes, length, settings)
-        self.hidden, self.classifier = nn.Linear(dim, dim), nn.Linear(dim, num_classes)
+    def __init__(self, shape: Shape, settings: Settings) -> None:
+        super().__init__(shape, settings)
+        self.hidden = nn.Linear(shape.dim, shape.dim)
+        self.classifier = nn.Linear(shape.dim, shape.num_classes)
         self.apply(glorot)
 
     def losses(self, x: Tensor, y: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

@@ -8,11 +8,12 @@ import torch
 from pytest import approx
 
 from dgam_core.rivals import background_modeling as bm
+from dgam_core.rivals.rival import Shape
 
 
 def new(**settings) -> bm.BackgroundModeling:
     torch.manual_seed(0)
-    return bm.BackgroundModeling(3, 2, 4, bm.Settings(hidden=5, **settings))
+    return bm.BackgroundModeling(Shape((3,), 2, 4), bm.Settings(hidden=5, **settings))
 
 
 @pytest.mark.rival_equation("background_modeling", "x_fg")

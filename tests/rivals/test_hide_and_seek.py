@@ -6,6 +6,7 @@ import torch
 from pytest import approx
 
 from dgam_core.rivals import hide_and_seek as hs
+from dgam_core.rivals.rival import Shape
 
 
 def generator() -> torch.Generator:
@@ -42,7 +43,7 @@ def test_a_video_shorter_than_the_parts_hides_single_snippets():
 
 def test_nothing_is_hidden_in_evaluation():
     torch.manual_seed(0)
-    model = hs.HideAndSeek(3, 2, 4, hs.Settings(channels=5))
+    model = hs.HideAndSeek(Shape((3,), 2, 4), hs.Settings(channels=5))
     x, y = torch.rand(2, 4, 3), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     in_training = model.losses(x, y, generator())["class"].item()
     model.eval()

@@ -27,7 +27,10 @@ def name(request) -> str:
 
 @pytest.fixture(scope="module")
 def easy() -> DataSet:
-    """Videos with one action of 6 of 24 seconds: the class in one of C dimensions, action in another."""
+    """Videos with one action of 6 of 24 seconds: the class in two of 2·C dimensions, action in another.
+
+    Two, because a method that drops whole features in training could not learn the class from one.
+    """
     random = np.random.default_rng(0)
     videos, features = [], {"rgb": {}, "flow": {}}
     classes = tuple(f"class{c}" for c in range(C))
@@ -44,7 +47,7 @@ def easy() -> DataSet:
         videos.append(video)
         for of_stream in features.values():
             x = random.normal(0.2, 0.1, (COUNT, D)).astype(np.float32).clip(0)
-            x[start : start + 6, [c, C]] += 1
+            x[start : start + 6, [c, C + c, 2 * C]] += 1
             of_stream[video.name] = x
     return DataSet("easy", "made by hand", True, 16.0, 16, classes, tuple(videos), features)
 
@@ -59,9 +62,8 @@ def job(name: str, data: DataSet, settings: TrainingSettings = SHARED) -> loop.R
     return loop.RivalJob(data, loop.streams_of(own, data)[0], own, loop.shared_settings(settings), 0, CPU)
 
 
-def new(name: str, dim: int = D) -> rival.Rival:
-    own = rival.read_settings(name, {})
-    return rival.new_rival(dim, C, T, own, seed=0)
+def new(name: str) -> rival.Rival:
+    return rival.new_rival(rival.Shape((D,), C, T), rival.read_settings(name, {}), seed=0)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,7 +132,7 @@ def test_it_learns_from_labels_to_find_an_easy_action(name, easy):
         trained = loop.train(of_stream)
         data = loop.with_joined(easy, stream)
         features = load_test_features(data, stream, LocalizationSettings(), CPU)
-        network = of_stream.new(data.dim(stream))
+        network = of_stream.new()
         network.load_state_dict(trained.weights)
         answers[stream] = loop.answers_of(network, features)
     found = rival_inference.detect(easy, answers, own)

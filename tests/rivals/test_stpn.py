@@ -6,6 +6,7 @@ import torch
 from pytest import approx
 
 from dgam_core.rivals import stpn
+from dgam_core.rivals.rival import Shape
 
 
 @pytest.mark.rival_equation("stpn", "1")
@@ -24,7 +25,7 @@ def test_sparsity_is_the_l1_norm_of_a_video_eq_2():
 
 @pytest.mark.rival_equation("stpn", "2")
 def test_the_loss_is_cross_entropy_of_each_class_and_the_weighted_norm_eq_2():
-    model = stpn.STPN(3, 2, 4, stpn.Settings(hidden=5, beta=0.1))
+    model = stpn.STPN(Shape((3,), 2, 4), stpn.Settings(hidden=5, beta=0.1))
     x, y = torch.randn(2, 4, 3), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     losses = model.losses(x, y, torch.Generator())
     lam = model.attention(x)[..., 0].sigmoid()
@@ -35,7 +36,7 @@ def test_the_loss_is_cross_entropy_of_each_class_and_the_weighted_norm_eq_2():
 
 
 def test_sparsity_reaches_the_attention_alone():
-    model = stpn.STPN(3, 2, 4, stpn.Settings(hidden=5))
+    model = stpn.STPN(Shape((3,), 2, 4), stpn.Settings(hidden=5))
     losses = model.losses(torch.randn(2, 4, 3), torch.ones(2, 2), torch.Generator())
     losses["sparsity"].backward()
     assert all(parameter.grad is not None for parameter in model.attention.parameters())
@@ -62,7 +63,7 @@ def test_a_segment_is_scored_by_both_streams_eq_7():
 
 
 def test_a_long_test_video_is_brought_to_the_length_of_training():
-    model = stpn.STPN(3, 2, 4, stpn.Settings(hidden=5))
+    model = stpn.STPN(Shape((3,), 2, 4), stpn.Settings(hidden=5))
     x = torch.randn(4, 3)
     once, thrice = model.answer(x)["p"], model.answer(x.repeat_interleave(3, 0))["p"]
     assert torch.allclose(once, thrice, atol=1e-6)

@@ -7,6 +7,7 @@ from pytest import approx
 from torch.nn.functional import log_softmax
 
 from dgam_core.rivals import three_c_net
+from dgam_core.rivals.rival import Shape
 
 B, C, D, T = 3, 2, 4, 16
 Y = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
@@ -16,8 +17,8 @@ def x() -> torch.Tensor:
     return torch.randn(B, T, D, generator=torch.Generator().manual_seed(0))
 
 
-def new(**settings) -> three_c_net.ThreeCNet:
-    return three_c_net.ThreeCNet(D, C, T, three_c_net.Settings(**settings))
+def new(dims=(D // 2, D // 2), **settings) -> three_c_net.ThreeCNet:
+    return three_c_net.ThreeCNet(Shape(dims, C, T), three_c_net.Settings(**settings))
 
 
 @pytest.mark.rival_equation("three_c_net", "3.1")
@@ -100,10 +101,10 @@ def test_the_center_loss_reaches_each_stream_but_not_the_weights_of_both():
 
 
 def test_streams_of_unlike_sizes_and_a_single_one():
-    assert new(first_dim=1).dims == [1, 3]
-    assert new().dims == [2, 2]
-    single = new(first_dim=4, hidden_layers=2)
-    assert single.dims == [4]
+    unlike = new((1, 3))
+    assert [hidden[0].in_features for hidden in unlike.hidden] == [1, 3]
+    assert unlike.answer(x()[0])["tcam"].shape == (T, C)
+    single = new((4,), hidden_layers=2)
     assert len(single.hidden[0]) == 4
     assert single.answer(x()[0])["tcam"].shape == (T, C)
 

@@ -6,6 +6,7 @@ import torch
 from pytest import approx
 
 from dgam_core.rivals import untrimmednet as un
+from dgam_core.rivals.rival import Shape
 
 
 @pytest.mark.rival_equation("untrimmednet", "soft")
@@ -35,7 +36,7 @@ def test_three_of_seven_snippets_are_selected(length, k):
 
 @pytest.mark.parametrize("selection", ["soft", "hard"])
 def test_labels_are_scaled_to_a_sum_of_one(selection):
-    model = un.UntrimmedNet(3, 2, 4, un.Settings(selection=selection)).eval()
+    model = un.UntrimmedNet(Shape((3,), 2, 4), un.Settings(selection=selection)).eval()
     x, y = torch.randn(2, 4, 3), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     log_p = model.predict(x)
     assert torch.allclose(log_p.exp().sum(-1), torch.ones(2))
@@ -53,7 +54,7 @@ def test_the_gradient_of_hard_selection_stays_with_the_selected():
 
 
 def test_features_are_dropped_in_training_alone():
-    model = un.UntrimmedNet(3, 2, 4, un.Settings(dropout=0.5))
+    model = un.UntrimmedNet(Shape((3,), 2, 4), un.Settings(dropout=0.5))
     x, y = torch.rand(2, 4, 3), torch.ones(2, 2)
 
     def loss(seed: int) -> float:
@@ -65,7 +66,7 @@ def test_features_are_dropped_in_training_alone():
 
 
 def test_the_scores_of_a_test_video_are_weighted_before_the_softmax():
-    model = un.UntrimmedNet(3, 2, 4, un.Settings(attention_temperature=2.0))
+    model = un.UntrimmedNet(Shape((3,), 2, 4), un.Settings(attention_temperature=2.0))
     x = torch.randn(5, 3)
     answer = model.answer(x)
     weight = (model.attention(x)[:, 0] / 2).softmax(0)
@@ -92,5 +93,5 @@ def test_segments_are_above_half_the_greatest_probability():
 
 
 def test_with_hard_selection_no_snippet_is_background():
-    model = un.UntrimmedNet(3, 2, 4, un.Settings(selection="hard"))
+    model = un.UntrimmedNet(Shape((3,), 2, 4), un.Settings(selection="hard"))
     assert model.answer(torch.rand(5, 3))["weight"].tolist() == approx([0.2] * 5)

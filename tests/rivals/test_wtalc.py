@@ -7,6 +7,7 @@ from pytest import approx
 from torch.nn.functional import cosine_similarity
 
 from dgam_core.rivals import wtalc
+from dgam_core.rivals.rival import Shape
 
 C, D, T = 3, 5, 8
 
@@ -102,7 +103,7 @@ def test_co_activity_trains_only_classes_that_two_videos_share():
 
 @pytest.mark.rival_equation("wtalc", "3.5")
 def test_the_loss_is_shared_between_both_section_3_5():
-    model = wtalc.WTALC(D, C, T, wtalc.Settings(class_share=0.25)).eval()
+    model = wtalc.WTALC(Shape((D,), C, T), wtalc.Settings(class_share=0.25)).eval()
     x, _ = features_and_activations()
     y = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     losses = model.losses(x, y, torch.Generator())
@@ -116,7 +117,7 @@ def test_the_loss_is_shared_between_both_section_3_5():
 
 
 def test_dropout_is_for_training_alone():
-    model = wtalc.WTALC(D, C, T, wtalc.Settings())
+    model = wtalc.WTALC(Shape((D,), C, T), wtalc.Settings())
     x, y = features_and_activations()[0], torch.ones(4, C)
     one, other = (model.losses(x, y, torch.Generator().manual_seed(s))["class"].item() for s in (0, 1))
     assert one != other
