@@ -20,6 +20,7 @@ from companion import (
 )
 from docutils import nodes
 from docutils.parsers.rst import directives
+from settings_page import show
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
@@ -318,7 +319,7 @@ class Ranking(SphinxDirective):
             ]
             points = list(ranking(record.table(name), names).items())
             for point, summary in points[: self.options.get("first", len(points))]:
-                values = " | ".join(f"{value:g}" for value in _tuple(point))
+                values = " | ".join(show(value) for value in _tuple(point))
                 lines.append(f"| {values} | {summary.mean:.3f} ± {summary.sd:.3f} |")
         return self.parse_text_to_nodes("\n".join(lines))
 

@@ -59,8 +59,8 @@ class Experiment(Settings):
     """Processes that train side by side."""
     method: str = DGAM
     """What is trained, dgam or a rival; of the settings above, a rival has those that all methods share."""
-    method_settings: tuple[tuple[str, Any], ...] = Field((), strict=False)
-    """A rival's own settings that are not its paper's, given as ``{name: value}``."""
+    method_settings: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = Field((), strict=False)
+    """Rivals' own settings where they are not their papers', given as ``{method: {name: value}}``."""
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -75,7 +75,8 @@ class Experiment(Settings):
     @property
     def rival(self) -> RivalSettings | None:
         """Settings of the rival that is trained; None for DGAM."""
-        return None if self.method == DGAM else read_settings(self.method, dict(self.method_settings))
+        own = dict(dict(self.method_settings).get(self.method, ()))
+        return None if self.method == DGAM else read_settings(self.method, own)
 
     def streams(self, data: DataSet) -> tuple[str, ...]:
         """Return the inputs that have a model of their own."""
@@ -119,8 +120,8 @@ class Experiment(Settings):
         if not names:
             raise InputError("sweep: should name settings, each with the values to try")
         for name in names:
-            if name not in Settings.model_fields:
-                near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            if name not in (known := [*Settings.model_fields, "method"]):
+                near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(f"sweep: {name!r} is not a setting{hint}")
         return {
@@ -172,8 +173,12 @@ class Experiment(Settings):
 
     @field_validator("method_settings", mode="before")
     @classmethod
-    def _pairs_of_map(cls, value: Any) -> Any:
-        return tuple(value.items()) if isinstance(value, Mapping) else value
+    def _pairs_of_maps(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if not all(isinstance(own, Mapping) for own in value.values()):
+            raise ValueError("Input should be names of methods, each with a map of its settings")
+        return tuple((method, tuple(own.items())) for method, own in value.items())
 
     @field_validator("*", mode="before")
     @classmethod
@@ -191,12 +196,9 @@ class Experiment(Settings):
 
     @field_validator("method_settings")
     @classmethod
-    def _are_of_the_method(cls, value: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
-        method = info.data.get("method", DGAM)
-        if method == DGAM and value:
-            raise ValueError("Input should be left out, or method should name a rival that they are of")
-        if method != DGAM:
-            read_settings(method, dict(value))
+    def _are_of_methods(cls, value: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
+        for method, own in value:
+            read_settings(method, dict(own))
         return value
 
     @field_validator("held_out")

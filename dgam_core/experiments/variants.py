@@ -73,9 +73,7 @@ def rerun(experiment: Experiment) -> dict[str, Experiment]:
     """
     plain = experiment.model_copy(update={"model_choice": "last"})
     methods = names() if experiment.preset == "paper" else []
-    return {DGAM: plain} | {
-        find(name).title: plain.model_copy(update={"method": name, "method_settings": ()}) for name in methods
-    }
+    return {DGAM: plain} | {find(name).title: plain.model_copy(update={"method": name}) for name in methods}
 
 
 def switch(settings: AnySettings, departure: Departure, benchmark: Benchmark) -> AnySettings:

@@ -126,9 +126,9 @@ def _fit(
     model = job.new().to(job.device)
     adam = torch.optim.Adam(
         model.parameters(),
-        lr=s.learning_rate,
+        lr=s.learning_rate if job.rival.learning_rate is None else job.rival.learning_rate,
         betas=(s.adam_beta1, 0.999),
-        weight_decay=getattr(job.rival, "weight_decay", 0.0),
+        weight_decay=job.rival.weight_decay,
         fused=True,
     )
     draws = Draws(data, s, seed_of_stream(job.seed, job.stream), job.device)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from dgam_core.errors import InputError
@@ -29,6 +30,11 @@ SHARED = ("rival", "loop", "proposals")
 
 class RivalSettings(Strict):
     """What a method's paper chooses, but for what all methods share."""
+
+    learning_rate: float | None = Field(None, gt=0)
+    """Learning rate of Adam, in place of the one that all methods share; None for that one."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Weight decay; none where a method does not say otherwise."""
 
 
 @dataclass(frozen=True)

@@ -32,16 +32,22 @@ def test_a_rival_trains_and_localizes_by_its_name(tmp_path, file, params):
 
 
 def test_its_own_settings_come_from_the_parameter_file(tmp_path, file, params):
-    values = yaml.safe_load(params.read_text()) | {"method": "stpn", "method_settings": {"beta": 0.5}}
+    values = yaml.safe_load(params.read_text()) | {
+        "method": "stpn",
+        "method_settings": {"stpn": {"beta": 0.5}},
+    }
     params.write_text(yaml.safe_dump(values))
     run = tmp_path / "run"
     assert dgam("train", file, "--params", params, "--out", run).returncode == 0
     records = [json.loads(path.read_text()) for path in run.glob("*/record.json")]
     assert [record["spec"]["rival"]["beta"] for record in records] == [0.5, 0.5]
-    values["method_settings"] = {"bta": 0.5}
+    values["method_settings"] = {"stpn": {"bta": 0.5}}
     params.write_text(yaml.safe_dump(values))
     said = refused("train", file, "--params", params, "--out", run)
-    assert "method_settings = {'bta': 0.5}: stpn: unknown parameter 'bta'; did you mean 'beta'?" in said
+    assert (
+        "method_settings = {'stpn': {'bta': 0.5}}: stpn: unknown parameter 'bta'; did you mean 'beta'?"
+        in said
+    )
 
 
 def test_an_unknown_method_is_refused_before_work_begins(tmp_path, file, params):
@@ -50,11 +56,19 @@ def test_an_unknown_method_is_refused_before_work_begins(tmp_path, file, params)
     assert not (tmp_path / "run").exists()
 
 
-def test_settings_of_no_rival_are_refused(tmp_path, file, params):
-    values = yaml.safe_load(params.read_text()) | {"method_settings": {"beta": 0.5}}
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"beta": 0.5}, "should be names of methods, each with a map of its settings"),
+        ({"stpm": {"beta": 0.5}}, "'stpm' is no method; there are "),
+        ({"dgam": {"beta": 0.5}}, "'dgam' is no method; there are "),
+    ],
+)
+def test_settings_of_no_rival_are_refused(tmp_path, file, params, given, sentence):
+    values = yaml.safe_load(params.read_text()) | {"method_settings": given}
     params.write_text(yaml.safe_dump(values))
     said = refused("train", file, "--params", params, "--out", tmp_path / "run")
-    assert "method_settings = {'beta': 0.5}: should be left out, or method should name a rival" in said
+    assert f"method_settings = {given}: {sentence}" in said
 
 
 def test_what_only_dgam_has_is_refused_of_a_rival(tmp_path, file, params):

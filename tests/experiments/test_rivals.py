@@ -54,14 +54,16 @@ def test_a_run_of_a_rival_remembers_what_it_is_of(tmp_path, data, models):
 def test_its_digest_covers_its_settings_and_what_it_shares_and_nothing_of_dgams_own(data, experiment):
     plain = spec(data, experiment).digest
     assert spec(data, experiment, alpha=0.9, latent_dim=7).digest == plain
+    assert spec(data, experiment, method_settings=(("wtalc", (("margin", 0.3),)),)).digest == plain
     different = [
-        spec(data, experiment, method_settings=(("beta", 0.5),)).digest,
+        spec(data, experiment, method_settings=(("stpn", (("beta", 0.5),)),)).digest,
+        spec(data, experiment, method_settings=(("stpn", (("learning_rate", 0.5),)),)).digest,
         spec(data, experiment, num_snippets=4).digest,
         spec(data, experiment, learning_rate=0.5).digest,
         spec(data, experiment, method="uniform").digest,
         spec(data, experiment, method="dgam").digest,
     ]
-    assert len({plain, *different}) == 6
+    assert len({plain, *different}) == 7
 
 
 def test_dgams_own_digest_knows_nothing_of_rivals(data, experiment):

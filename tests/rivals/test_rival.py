@@ -180,6 +180,14 @@ def test_a_loss_that_is_not_finite_is_named(easy):
         loop.train(job("stpn", easy, SHARED.model_copy(update={"learning_rate": 1e38})))
 
 
+def test_a_rate_of_ones_own_takes_the_place_of_the_shared_one(easy):
+    own = job("stpn", easy, SHARED.model_copy(update={"epochs": 2, "learning_rate": 0.5}))
+    own = replace(own, rival=rival.read_settings("stpn", {"learning_rate": 0.005}))
+    shared = job("stpn", easy, SHARED.model_copy(update={"epochs": 2}))
+    trained = [loop.train(one).weights for one in (own, shared)]
+    assert all(torch.equal(trained[0][key], trained[1][key]) for key in trained[0])
+
+
 def test_joined_streams_stand_side_by_side(easy):
     joined = loop.with_joined(easy, "flow+rgb")
     assert joined.dim("flow+rgb") == 2 * D
