@@ -17,8 +17,8 @@
 # # The rivals, rerun
 #
 # Tables 3 and 5 compare numbers that each method's authors measured on their own features, with their own evaluator, at their
-# own checkpoint. Here all methods see the same features, the same snippets and mini-batches, the same learning rate and
-# number of epochs, and are measured by the same protocol, over the same seeds. [Rivals](../rivals.md) says what each does.
+# own checkpoint. Here all methods see the same features, the same snippets and mini-batches, as many epochs, and are measured
+# by the same protocol, over the same seeds. [Rivals](../rivals.md) says what each does and how its learning rate was chosen.
 
 # %% tags=["parameters", "hide-input"]
 # Parameters are read from params/<profile>/rivals.yaml; each can also be set here, or by papermill

@@ -16,10 +16,12 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
+from dgam_core.experiments.grid import ranking
 from dgam_core.experiments.published import read_published
+from dgam_core.experiments.records import read_record, recipe_of
 from dgam_core.experiments.study import TABLE_OF
 from dgam_core.figures import rerun
-from dgam_core.rivals.rival import read_settings
+from dgam_core.rivals.rival import find, read_settings
 from dgam_core.system.checked import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,6 +140,29 @@ class Rerun(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines or ["*Not recorded yet.*"]))
 
 
+class Rates(SphinxDirective):
+    """The loss of each method on held-out training videos by learning rate, of a recorded sweep."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table; the least loss of a method, by which its rate was chosen, is bold."""
+        (name,) = self.arguments
+        note_records(self.env)
+        record = read_record(name)
+        lines = [sentence(name, recipe_of(name), record), ""]
+        if record:
+            found = ranking(record.table(name), ["method", "learning_rate"])
+            losses = found.map(lambda summary: summary.mean).unstack()
+            lines += [f"| loss at the rate | {' | '.join(f'{rate:g}' for rate in losses)} |"]
+            lines += ["|---" * (len(losses.columns) + 1) + "|"]
+            for method in dict(record.content["parameters"][name]["sweep"])["method"]:
+                of_method = losses.loc[method]
+                cells = [f"**{v:.3f}**" if v == of_method.min() else f"{v:.3f}" for v in of_method]
+                lines += [f"| {find(method).title} | {' | '.join(cells)} |"]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 class PublishedDetections(SphinxDirective):
     """What detections that others have published come to when they are measured here."""
 
@@ -174,6 +199,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("rival-equation", RivalEquation)
     app.add_directive("rival-settings", RivalSettingsTable)
     app.add_directive("rerun", Rerun)
+    app.add_directive("rates", Rates)
     app.add_directive("published-detections", PublishedDetections)
     app.connect("source-read", add_reruns, priority=300)  # before recorded runs and downloads
     return {"parallel_read_safe": True, "parallel_write_safe": True}
