@@ -118,7 +118,7 @@ class Rerun(SphinxDirective):
         for name, (recipe, record) in records_of(NOTEBOOK).items():
             if record.content["parameters"][NOTEBOOK]["benchmark"] != benchmark:
                 continue
-            provenance, scores = record.content["data"]["provenance"], record.table(NOTEBOOK)
+            provenance, scores = record.provenance, record.table(NOTEBOOK)
             figure = rerun.published_against_rerun(scores, published, provenance)
             path = FIGURES / f"rerun_{name}.svg"
             (ROOT / path).parent.mkdir(parents=True, exist_ok=True)

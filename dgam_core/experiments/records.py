@@ -102,6 +102,15 @@ class Record:
         claims: dict[str, list[dict[str, Any]]] = json.loads(self._text("claims.json"))
         return claims
 
+    @property
+    def provenance(self) -> str:
+        """Return the words that stand beside every number of the record."""
+        return str(self.content["data"]["provenance"])
+
+    def num_seeds(self, name: str) -> int:
+        """Return the number of seeds of a notebook or sweep."""
+        return len(self.content["parameters"][name]["seeds"])
+
     def table(self, name: str) -> pd.DataFrame:
         """Return the table of a notebook or sweep."""
         return pd.read_csv(self.folder / f"{name}.csv")

@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import ArrayLike
 from scipy.stats import sem, t
 
-from dgam_core.experiments.parameters import Experiment
+from dgam_core.experiments.parameters import DGAM, Experiment
 from dgam_core.experiments.places import project_root
 from dgam_core.experiments.run_store import digest_of
 from dgam_core.snippets import DataSet
@@ -39,7 +39,7 @@ def compare(
     """
     path = project_root() / "params" / "reference.yaml"
     known = read_yaml(path) if path.is_file() else {}
-    question = digest_of(experiment.model_dump(mode="json", exclude=NOT_COMPARED) | {"source": data.source})
+    question = digest_of(_asked(experiment) | {"source": data.source})
     if os.environ.get("DGAM_REFERENCE") == "write":
         known[notebook] = {"of": question} | {name: _measure(numbers) for name, numbers in values.items()}
         write_text(path, HEADER + yaml.safe_dump(dict(sorted(known.items())), sort_keys=False))
@@ -47,6 +47,14 @@ def compare(
     if expected.get("of") != question:
         return ["no reference for these parameters"]
     return [f"{name}: {_compare(expected.get(name), numbers)}" for name, numbers in values.items()]
+
+
+def _asked(experiment: Experiment) -> dict[str, Any]:
+    """Return the parameters that numbers depend on; those of rivals only where there are rivals."""
+    asked = experiment.model_dump(mode="json", exclude=NOT_COMPARED)
+    if experiment.method == DGAM and not experiment.method_settings:
+        del asked["method"], asked["method_settings"]
+    return asked
 
 
 HEADER = (
