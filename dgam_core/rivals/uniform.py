@@ -5,6 +5,7 @@ once, from its beginning to its end.
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Uniform(Rival[Settings]):
     """A linear classifier of the mean over a video's snippets."""
 
     title = "uniform attention"
-    settings_class = Settings
+    settings_class: ClassVar[type[RivalSettings]] = Settings
 
     def __init__(self, shape: Shape, settings: Settings) -> None:
         super().__init__(shape, settings)
