@@ -138,7 +138,7 @@ def test_it_learns_from_labels_to_find_an_easy_action(name, easy):
     found = rival_inference.detect(easy, answers, own)
     names = [video.name for video in easy.subset("test")]
     (value,) = mean_average_precision(found, easy.ground_truth("test"), names, (0.3,)).map
-    assert (value > 0.5) is (name not in ("uniform", "random_segments"))  # which know nothing of time
+    assert (value > 0.5) == (name not in ("uniform", "random_segments"))  # which know nothing of time
     assert len(trained.checkpoints.held_out) == 2
 
 
