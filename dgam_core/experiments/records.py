@@ -9,7 +9,7 @@ import ast
 import hashlib
 import json
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.experiments.jobs import digests_of
 from dgam_core.experiments.model_choice import SCORING
-from dgam_core.experiments.parameters import Experiment
+from dgam_core.experiments.parameters import DGAM, Experiment
 from dgam_core.experiments.places import Results, project_root
 from dgam_core.experiments.run_store import PACKAGE, TRAINING, code_digest
 from dgam_core.settings import Strict
@@ -206,6 +206,9 @@ def _tables_and_claims(recipe: Recipe, experiments: Mapping[str, Experiment], ag
 
 def _how(name: str, recipe: Recipe, experiments: Mapping[str, Experiment], again: str) -> dict[str, Any]:
     """Return what `record.json` says of how a record came about."""
+    parameters = {
+        what: experiment.model_dump(mode="json", exclude=HOW) for what, experiment in experiments.items()
+    }
     first = next(iter(experiments.values()))
     data, runs = store.open_data_set(first.dataset), Results.of(first).runs
     train_s = [
@@ -223,7 +226,7 @@ def _how(name: str, recipe: Recipe, experiments: Mapping[str, Experiment], again
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "code": code_digest(_code(experiments)),
+        "code": code_digest(_code(parameters)),
         "data": {
             "name": data.name,
             "source": data.source,
@@ -231,15 +234,17 @@ def _how(name: str, recipe: Recipe, experiments: Mapping[str, Experiment], again
             "digest": data.digest,
             "command": recipe.data,
         },
-        "parameters": {
-            what: experiment.model_dump(mode="json", exclude=HOW) for what, experiment in experiments.items()
-        },
+        "parameters": parameters,
     }
 
 
-def _code(notebooks: Collection[str]) -> tuple[str, ...]:
-    """Return patterns of the modules that the numbers of some notebooks depend on."""
-    return (*CODE, *OF_RIVALS) if RERUN in notebooks else CODE
+def _code(parameters: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return patterns of the modules that numbers depend on, given notebook or sweep → its parameters."""
+    has_rivals = any(
+        name == RERUN or of_name.get("method", DGAM) != DGAM or "method" in dict(of_name.get("sweep", ()))
+        for name, of_name in parameters.items()
+    )
+    return (*CODE, *OF_RIVALS) if has_rivals else CODE
 
 
 def glued(notebook: Mapping[str, Any], name: str) -> str | None:

@@ -124,8 +124,11 @@ def test_a_record_of_rivals_notices_when_a_rival_changes(tmp_path):
     shutil.copytree(run_store.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     with (copy / "rivals" / "stpn.py").open("a", encoding="utf-8") as file:
         file.write("\nCHANGED = 1\n")
-    for notebook, is_the_same in (("rivals", False), ("table4_ablation", True)):
-        content = {"parameters": {notebook: {}}, "versions": {"python": "3.11.0"}}
+    swept = {"sweep": [["method", ["stpn"]], ["learning_rate", [0.1]]]}
+    of_rivals = [{"rivals": {}}, {"mine": {"method": "stpn"}}, {"rates": swept}]
+    for parameters in (*of_rivals, {"table4_ablation": {"method": "dgam", "sweep": []}}):
+        is_the_same = parameters not in of_rivals
+        content = {"parameters": parameters, "versions": {"python": "3.11.0"}}
         record = Record(tmp_path, content)
         if not record.is_comparable():
             pytest.skip("another Python digests code otherwise")
