@@ -19,6 +19,7 @@
 # Tables 3 and 5 compare numbers that each method's authors measured on their own features, with their own evaluator, at their
 # own checkpoint. Here all methods see the same features, the same snippets and mini-batches, as many epochs, and are measured
 # by the same protocol, over the same seeds. [Rivals](../rivals.md) says what each does and how its learning rate was chosen.
+# This build has some of them, `methods`, with few seeds; recorded runs, below and in Tables 3 and 5, have all.
 
 # %% tags=["parameters", "hide-input"]
 # Parameters are read from params/<profile>/rivals.yaml; each can also be set here, or by papermill

@@ -61,6 +61,8 @@ class Experiment(Settings):
     """What is trained, dgam or a rival; of the settings above, a rival has those that all methods share."""
     method_settings: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = Field((), strict=False)
     """Rivals' own settings where they are not their papers', given as ``{method: {name: value}}``."""
+    methods: tuple[str, ...] = Field((), strict=False)
+    """Rivals that are rerun beside DGAM, all of them where none is named."""
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -192,6 +194,13 @@ class Experiment(Settings):
     def _is_a_method(cls, value: str) -> str:
         if value != DGAM and value not in names():
             raise ValueError(f"Input should be {DGAM}, or one of {', '.join(names())}")
+        return value
+
+    @field_validator("methods")
+    @classmethod
+    def _are_rivals(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in value if name not in names()]:
+            raise ValueError(f"Input should be some of {', '.join(names())}, without {unknown[0]!r}")
         return value
 
     @field_validator("method_settings")

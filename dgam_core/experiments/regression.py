@@ -52,8 +52,8 @@ def compare(
 def _asked(experiment: Experiment) -> dict[str, Any]:
     """Return the parameters that numbers depend on; those of rivals only where there are rivals."""
     asked = experiment.model_dump(mode="json", exclude=NOT_COMPARED)
-    if experiment.method == DGAM and not experiment.method_settings:
-        del asked["method"], asked["method_settings"]
+    if experiment.method == DGAM and not (experiment.method_settings or experiment.methods):
+        del asked["method"], asked["method_settings"], asked["methods"]
     return asked
 
 

@@ -72,7 +72,7 @@ def rerun(experiment: Experiment) -> dict[str, Experiment]:
     No checkpoint is chosen on the test set.
     """
     plain = experiment.model_copy(update={"model_choice": "last"})
-    methods = names() if experiment.preset == "paper" else []
+    methods = (experiment.methods or names()) if experiment.preset == "paper" else ()
     return {DGAM: plain} | {find(name).title: plain.model_copy(update={"method": name}) for name in methods}
 
 

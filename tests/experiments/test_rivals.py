@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from dgam_core.errors import InputError
 from dgam_core.experiments import jobs, obtain, run_store
 from dgam_core.experiments.model_choice import Scorer, scoring_of_rival
 from dgam_core.experiments.parameters import Experiment
@@ -134,3 +135,14 @@ def test_a_record_of_rivals_notices_when_a_rival_changes(tmp_path):
             pytest.skip("another Python digests code otherwise")
         content["code"] = record.digest()
         assert record.is_of(copy) is is_the_same
+
+
+def test_some_methods_can_be_rerun_alone(experiment):
+    rows = NOTEBOOKS["rivals"].of_preset
+    plain = experiment.model_copy(update={"method": "dgam"})
+    assert set(rows(plain)) == {"DGAM", *(find(name).title for name in names())}
+    few = plain.model_copy(update={"methods": ("wtalc", "stpn")})
+    assert list(rows(few)) == ["DGAM", "W-TALC", "STPN"]
+    assert list(rows(few.model_copy(update={"preset": "released"}))) == ["DGAM"]
+    with pytest.raises(InputError, match="methods = .*should be some of autoloc, .*, without 'stpm'"):
+        parse(Experiment, {"profile": "p", "dataset": "d", "seeds": 1, "methods": ["stpm"]}, "test")
