@@ -144,5 +144,5 @@ def test_some_methods_can_be_rerun_alone(experiment):
     few = plain.model_copy(update={"methods": ("wtalc", "stpn")})
     assert list(rows(few)) == ["DGAM", "W-TALC", "STPN"]
     assert list(rows(few.model_copy(update={"preset": "released"}))) == ["DGAM"]
-    with pytest.raises(InputError, match="methods = .*should be some of autoloc, .*, without 'stpm'"):
+    with pytest.raises(InputError, match=r"methods = .*should be some of autoloc, .*, without 'stpm'"):
         parse(Experiment, {"profile": "p", "dataset": "d", "seeds": 1, "methods": ["stpm"]}, "test")
