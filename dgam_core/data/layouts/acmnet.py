@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from dgam_core.data.layouts.common import file_of_video, joint_data_set, read_splits
+from dgam_core.data.layouts.common import (
+    USUAL_FPS,
+    file_of_video,
+    joint_data_set,
+    rates_of,
+    read_splits,
+)
 from dgam_core.snippets import DataSet
 
 
@@ -13,7 +19,8 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
     `<root>/gt.json`.
 
     Args:
-        fps: frames per second; without it 25.
+        fps: frames per second; without it, what gt.json says, video by video, else 25; also 25 where the
+            durations agree with that alone, for files in circulation tell the rate of the video.
         snippet_frames: frames per snippet; without it 16.
     Raises:
         InputError: a file is missing or cannot be read, or a video lacks annotations or features.
@@ -23,4 +30,5 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
         name: file_of_video(root / annotation.subset, f"{name}.npy", name)
         for name, annotation in annotations.items()
     }
-    return joint_data_set(root, "the ACM-Net layout", annotations, paths, fps, snippet_frames)
+    rates = [rates_of(annotations), dict.fromkeys(annotations, USUAL_FPS)]
+    return joint_data_set(root, "the ACM-Net layout", annotations, paths, fps, snippet_frames, rates)

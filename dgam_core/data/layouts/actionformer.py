@@ -46,7 +46,7 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     warn_left_over(folder, "features", {file.stem for file in files} - {path.stem for path in paths.values()})
     stride = snippet_frames or USUAL_STRIDE_FRAMES
     layout, rates = "the ActionFormer layout", rates_of(annotations)
-    return joint_data_set(root, layout, annotations, paths, fps, stride, rates)
+    return joint_data_set(root, layout, annotations, paths, fps, stride, [rates])
 
 
 def _file_of(name: str, files: Iterable[Path], folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -86,9 +86,34 @@ def durations_of(annotations: Mapping[str, Annotation]) -> dict[str, float]:
 
 def rates_of(annotations: Mapping[str, Annotation]) -> dict[str, float]:
     """Return video → frames per second; the most frequent of the others, or 25, where it is not told."""
-    told = Counter(annotation.fps for annotation in annotations.values() if annotation.fps is not None)
+    return complete_rates({name: annotation.fps for name, annotation in annotations.items()})
+
+
+def complete_rates(rates: Mapping[str, float | None]) -> dict[str, float]:
+    """Return frames per second of all videos: the most frequent rate, or 25, where None stands."""
+    told = Counter(rate for rate in rates.values() if rate is not None)
     usual = told.most_common(1)[0][0] if told else USUAL_FPS
-    return {name: annotation.fps or usual for name, annotation in annotations.items()}
+    return {name: rate or usual for name, rate in rates.items()}
+
+
+def fitting_rates(
+    candidates: Sequence[Mapping[str, float]],
+    snippet_frames: int | None,
+    durations_s: Mapping[str, float],
+    counts: Mapping[str, int],
+) -> Mapping[str, float] | None:
+    """Return the first of several rates by which durations and numbers of snippets agree; None without any.
+
+    Some files tell the rate of the videos, though the features were made at another one.
+
+    Args:
+        candidates: each video → frames per second.
+        snippet_frames: frames per snippet; None for the usual 16.
+        durations_s: video → duration in seconds, where it is known.
+        counts: video → number of snippets.
+    """
+    frames = snippet_frames or USUAL_SNIPPET_FRAMES
+    return next((rates for rates in candidates if explains(rates, frames, durations_s, counts)), None)
 
 
 def at_one_rate(
@@ -343,16 +368,18 @@ def joint_data_set(
     paths: Mapping[str, Path],
     fps: float | None,
     snippet_frames: int | None,
-    rates: Mapping[str, float] | None = None,
+    rates: Sequence[Mapping[str, float]],
 ) -> DataSet:
     """Make a data set from ActivityNet's annotations and one file per video.
 
-    `rates` are those of each video, which count where `fps` is not given.
+    Where `fps` is not given, `rates` count: the first of them by which durations and numbers of snippets
+    agree, or else the very first. Each has the frames per second of every video.
     """
     shapes = check_shapes(root, {path: _open(path).shape for path in paths.values()})
     counts = {name: shapes[path][0] for name, path in paths.items()}
     dim = next((dim for _, dim in shapes.values()), 0)
     features: Mapping[str, Mapping[str, Any]] = split_streams(paths, dim)
-    if fps is None and rates:
-        fps, counts, features = at_one_rate(root, rates, counts, features)
+    if fps is None:
+        chosen = fitting_rates(rates, snippet_frames, durations_of(annotations), counts) or rates[0]
+        fps, counts, features = at_one_rate(root, chosen, counts, features)
     return make_data_set(root, layout, fps, snippet_frames, annotations, counts, features)

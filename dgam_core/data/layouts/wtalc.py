@@ -1,11 +1,25 @@
 """Layout D (W-TALC, 3C-Net, HAM-Net, CO2-Net, DELU, P-MIL): one object array for all videos."""
 
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dgam_core.data.activitynet_json import Annotation, train_and_test
-from dgam_core.data.layouts.common import check_names, check_shapes, make_data_set, only_match, split_streams
+from dgam_core.data.layouts.common import (
+    USUAL_FPS,
+    at_one_rate,
+    check_names,
+    check_shapes,
+    complete_rates,
+    durations_of,
+    fitting_rates,
+    make_data_set,
+    only_match,
+    split_streams,
+)
 from dgam_core.data.pickles import read_object_array, text_of
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Segment
@@ -17,14 +31,17 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     `<root>/*-I3D-JOINTFeatures.npy`, an object array of N arrays (T, 2048), and `<root>/*-Annotations/`.
 
     Args:
-        fps: frames per second; without it 25, whatever `extracted_fps` says, as in these projects.
+        fps: frames per second; without it, what `extracted_fps` says, video by video, if the durations agree
+            with it; else 25, as in these projects, or the rates of `original_fps` if those alone agree.
+            THUMOS14's `extracted_fps` says 10, and its features have 25.
         snippet_frames: frames per snippet; without it 16.
     Raises:
         InputError: a file is missing or cannot be read, holds anything but plain objects, or numbers of
             videos disagree.
     """
     path = only_match(root, "*-I3D-JOINTFeatures.npy")
-    annotations = read_wtalc_annotations(only_match(root, "*-Annotations"))
+    folder = only_match(root, "*-Annotations")
+    annotations = read_wtalc_annotations(folder)
     values = read_object_array(path)
     if len(values) != len(annotations):
         raise InputError(f"{path}: has {len(values)} videos; the annotations have {len(annotations)}")
@@ -35,8 +52,38 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     shapes = check_shapes(root, {at: value.shape for at, value in arrays.items()}).values()
     counts = {name: count for name, (count, _) in zip(annotations, shapes, strict=True)}
     dim = next((dim for _, dim in shapes), 0)
-    features = split_streams(dict(zip(annotations, values, strict=True)), dim)
+    features: Mapping[str, Mapping[str, Any]] = split_streams(
+        dict(zip(annotations, values, strict=True)), dim
+    )
+    if fps is None:
+        usual = dict.fromkeys(annotations, USUAL_FPS)
+        extracted, original = (
+            _rates(folder / f"{of}_fps.npy", annotations) for of in ("extracted", "original")
+        )
+        candidates = [rates for rates in (extracted, usual, original) if rates]
+        rates = fitting_rates(candidates, snippet_frames, durations_of(annotations), counts) or usual
+        fps, counts, features = at_one_rate(root, rates, counts, features)
     return make_data_set(root, "the W-TALC layout", fps, snippet_frames, annotations, counts, features)
+
+
+def _rates(path: Path, names: Collection[str]) -> dict[str, float] | None:
+    """Return video → frames per second as a file of the annotations tells; None where it tells nothing."""
+    if not path.is_file():
+        return None
+    values = read_object_array(path)
+    if len(values) != len(names):
+        raise InputError(f"{path}: has {len(values)} videos; the other annotations have {len(names)}")
+    told = {name: _rate(value) for name, value in zip(names, values, strict=True)}
+    return complete_rates(told) if any(told.values()) else None
+
+
+def _rate(value: Any) -> float | None:
+    """Return frames per second; None where something else stands, as for a video that nobody has opened."""
+    try:
+        rate = float(np.asarray(value).reshape(-1)[0])
+    except (TypeError, ValueError, IndexError):
+        return None
+    return rate if math.isfinite(rate) and rate > 0 else None
 
 
 def read_wtalc_annotations(folder: Path) -> dict[str, Annotation]:

@@ -1,9 +1,13 @@
+import json
+import warnings
+
 import numpy as np
 import pytest
 
 from dgam_core.data.layouts.acmnet import read_acmnet
+from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
-from tests.data.layouts.exports import assert_round_trip, export_acmnet
+from tests.data.layouts.exports import RATES, assert_at_30_fps, assert_round_trip, counting, export_acmnet
 
 
 def test_round_trip(tmp_path, wide):
@@ -48,3 +52,52 @@ def test_axes_of_length_1_are_left_out(tmp_path, wide):
         data = read_acmnet(root)
     assert [video.num_snippets for video in data.videos] == [6, 7, 8, 9]
     assert np.array_equal(data.load("flow", "v2"), wide.load("flow", "v2"))
+
+
+@pytest.fixture
+def write_rates(tmp_path, wide):
+    """A function that writes 80 snippets per video and changes the entries of gt.json, from the rate."""
+    root = export_acmnet(wide, tmp_path)
+
+    def write(rates, **keys):
+        content = json.loads((root / "gt.json").read_text())
+        for video in wide.videos:
+            entry = content["database"][video.name]
+            del entry["duration"]
+            entry |= {key: value(rates[video.name]) for key, value in keys.items()}
+            np.save(root / video.subset / f"{video.name}.npy", counting(80))
+        (root / "gt.json").write_text(json.dumps(content))
+        return root
+
+    return write
+
+
+@pytest.mark.parametrize("keys", [{}, {"duration": lambda fps: 80 * 16 / fps}])
+def test_each_video_has_the_rate_that_gt_json_tells(write_rates, keys):
+    root = write_rates(RATES, fps=lambda fps: fps, **keys)
+    with pytest.warns(UserWarning, match="2 videos have another rate than 30 fps, such as 'v1' with 24;"):
+        data = read_acmnet(root)
+    assert_at_30_fps(data, 16)
+    check(data)
+    assert (read_acmnet(root, fps=20).fps, read_acmnet(root, fps=20).videos[1].num_snippets) == (20, 80)
+
+
+def test_one_rate_of_all_videos_is_taken(write_rates):
+    data = read_acmnet(write_rates(dict.fromkeys(RATES, 15.0), fps=str, duration=lambda fps: 80 * 16 / fps))
+    assert (data.fps, {video.num_snippets for video in data.videos}) == (15, {80})
+
+
+def test_videos_whose_rate_is_not_told_have_the_most_frequent(write_rates):
+    root = write_rates(RATES, fps=lambda fps: None if fps == 60 else fps)
+    with pytest.warns(UserWarning, match="1 videos have another rate than 30 fps"):
+        data = read_acmnet(root)
+    assert {v.name: v.num_snippets for v in data.videos} == {"v0": 80, "v1": 100, "v2": 80, "v3": 80}
+
+
+def test_the_usual_rate_counts_where_durations_speak_for_it(write_rates):
+    """Some files tell the rate of the videos, though the features were made at 25 frames per second."""
+    root = write_rates(RATES, fps=lambda fps: fps, duration=lambda fps: 80 * 16 / 25)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = read_acmnet(root)
+    assert (data.fps, {video.num_snippets for video in data.videos}) == (25, {80})

@@ -7,7 +7,14 @@ import pytest
 from dgam_core.data.layouts.actionformer import read_actionformer
 from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
-from tests.data.layouts.exports import assert_round_trip, assert_same, export_actionformer
+from tests.data.layouts.exports import (
+    RATES,
+    assert_at_30_fps,
+    assert_round_trip,
+    assert_same,
+    counting,
+    export_actionformer,
+)
 
 
 def test_round_trip(tmp_path, wide):
@@ -74,37 +81,28 @@ def write_rates(root, **rates):
     content = json.loads(path.read_text())
     for name, fps in rates.items():
         content["database"][name] |= {"fps": fps, "duration": 80 * 4 / fps}
-        np.save(
-            root / f"i3d_features/{name}.npy", np.tile(np.arange(80, dtype=np.float32)[:, None], (1, 2048))
-        )
+        np.save(root / f"i3d_features/{name}.npy", counting(80))
     path.write_text(json.dumps(content))
 
 
 def test_each_video_has_the_rate_that_its_annotation_tells(tmp_path, wide):
     root = export_actionformer(wide, tmp_path)
-    write_rates(root, v0=30.0, v1=24.0, v2=30.0, v3=60.0)
+    write_rates(root, **RATES)
     with pytest.warns(UserWarning, match="another rate") as warned:
         data = read_actionformer(root)
     assert [str(w.message) for w in warned] == [
         f"{root}: 2 videos have another rate than 30 fps, such as 'v1' with 24; of their features, those "
         "nearest in time at 30 fps are taken"
     ]
-    assert (data.fps, data.snippet_frames) == (30, 4)
-    videos = {video.name: video for video in data.videos}
-    # 80 snippets of 4/24 s are 100 of 4/30 s; 80 of 4/60 s are 40.
-    assert [videos[f"v{i}"].num_snippets for i in range(4)] == [80, 100, 80, 40]
-    assert [videos[f"v{i}"].duration_s for i in range(4)] == pytest.approx([32 / 3, 40 / 3, 32 / 3, 16 / 3])
-    for name, fps in (("v1", 24), ("v3", 60)):
-        middle_s = (np.arange(videos[name].num_snippets) + 0.5) * 4 / 30
-        shown_s = (data.load("rgb", name)[:, 0] + 0.5) * 4 / fps  # the middle of the snippet that is taken
-        assert np.abs(shown_s - middle_s).max() <= 4 / fps / 2 + 1e-6
-    assert np.array_equal(data.load("flow", "v0")[:, 0], np.arange(80))
+    assert_at_30_fps(data, 4)
+    durations_s = {video.name: video.duration_s for video in data.videos}
+    assert durations_s == pytest.approx({"v0": 32 / 3, "v1": 40 / 3, "v2": 32 / 3, "v3": 16 / 3})
     check(data)
 
 
 def test_a_rate_that_is_given_is_that_of_all_videos(tmp_path, wide):
     root = export_actionformer(wide, tmp_path)
-    write_rates(root, v0=30.0, v1=24.0, v2=30.0, v3=60.0)
+    write_rates(root, **RATES)
     data = read_actionformer(root, fps=25)
     assert (data.fps, [video.num_snippets for video in data.videos]) == (25, [80] * 4)
 

@@ -1,12 +1,22 @@
 import json
+import warnings
 
 import numpy as np
 import pytest
 
 from dgam_core.data.layouts.wtalc import read_wtalc, read_wtalc_annotations
+from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
 from dgam_core.snippets import Segment
-from tests.data.layouts.exports import assert_round_trip, export_wtalc, joint, save_objects
+from tests.data.layouts.exports import (
+    RATES,
+    assert_at_30_fps,
+    assert_round_trip,
+    counting,
+    export_wtalc,
+    joint,
+    save_objects,
+)
 
 
 def test_round_trip(tmp_path, wide):
@@ -63,3 +73,67 @@ def test_axes_of_length_1_are_left_out(tmp_path, wide):
         data = read_wtalc(root)
     assert [video.num_snippets for video in data.videos] == [6, 7, 8, 9]
     assert np.array_equal(data.load("flow", "v2"), wide.load("flow", "v2"))
+
+
+def export_rates(wide, root, made_at, **told):
+    """80 snippets of 16 frames per video, made at some rates, and what the files of rates tell."""
+    export_wtalc(wide, root)
+    folder = root / "Tiny-Annotations"
+    save_objects(root / "Tiny-I3D-JOINTFeatures.npy", [counting(80) for _ in wide.videos])
+    np.save(folder / "duration.npy", [[80 * 16 / fps] for fps in made_at])
+    for name, values in told.items():
+        save_objects(folder / f"{name}.npy", values)
+    return root
+
+
+RATE_OF_EACH = list(RATES.values())
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"extracted_fps": RATE_OF_EACH},
+        {"extracted_fps": [[fps] for fps in RATE_OF_EACH]},
+        {"extracted_fps": [str(fps).encode() for fps in RATE_OF_EACH]},
+        {"extracted_fps": RATE_OF_EACH, "original_fps": [25.0] * 4},
+        {"extracted_fps": [10.0] * 4, "original_fps": RATE_OF_EACH},
+        {"original_fps": RATE_OF_EACH},
+    ],
+)
+def test_each_video_has_the_rate_that_the_annotations_tell(tmp_path, wide, told):
+    root = export_rates(wide, tmp_path, RATE_OF_EACH, **told)
+    with pytest.warns(UserWarning, match="2 videos have another rate than 30 fps, such as 'v1' with 24;"):
+        data = read_wtalc(root)
+    assert_at_30_fps(data, 16)
+    check(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # durations do not fit what is given
+        given = read_wtalc(root, fps=20)
+    assert (given.fps, {video.num_snippets for video in given.videos}) == (20, {80})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"extracted_fps": [10.0] * 4, "original_fps": RATE_OF_EACH},  # as in THUMOS14
+        {"extracted_fps": [0, float("nan"), None, "unknown"]},
+    ],
+)
+def test_the_usual_rate_counts_where_durations_speak_for_it(tmp_path, wide, told):
+    root = export_rates(wide, tmp_path, [25.0] * 4, **told)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = read_wtalc(root)
+    assert (data.fps, {video.num_snippets for video in data.videos}) == (25, {80})
+
+
+def test_one_rate_of_all_videos_is_taken(tmp_path, wide):
+    data = read_wtalc(export_rates(wide, tmp_path, [15.0] * 4, extracted_fps=[15.0, 15.0, None, 15.0]))
+    assert (data.fps, {video.num_snippets for video in data.videos}) == (15, {80})
+
+
+def test_rates_of_another_number_of_videos_are_refused(tmp_path, wide):
+    root = export_rates(wide, tmp_path, [25.0] * 4, extracted_fps=[25.0] * 3)
+    with pytest.raises(InputError, match=r"extracted_fps\.npy: has 3 videos; the other annotations have 4"):
+        read_wtalc(root)
