@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dgam_core.data.faults import refuse
 from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
 from dgam_core.segments import AMBIGUOUS, SegmentTable
@@ -90,15 +91,17 @@ def train_and_test(annotations: Mapping[str, Annotation], origin: Path) -> dict[
     Raises:
         InputError: a video has no subset, or one of another name.
     """
-    subsets = {}
-    for name, annotation in annotations.items():
-        word = annotation.subset.strip().casefold()
-        if word not in SUBSETS:
-            called = f"the subset {annotation.subset!r}" if word else "no subset"
-            raise InputError(
-                f"{origin}: video {name!r} has {called}; it should be one of {', '.join(SUBSETS)}"
-            )
-        subsets[name] = SUBSETS[word]
+    words = {name: annotation.subset.strip().casefold() for name, annotation in annotations.items()}
+    called = {
+        name: f"the subset {annotations[name].subset!r}" if words[name] else "no subset" for name in words
+    }
+    known = ", ".join(SUBSETS)
+    refuse(
+        (name, f"{origin}: video {name!r} has {called[name]}; it should be one of {known}")
+        for name, word in words.items()
+        if word not in SUBSETS
+    )
+    subsets = {name: SUBSETS[word] for name, word in words.items()}
     test = [name for name, subset in subsets.items() if subset == "test"]
     if test and "validation" in subsets.values() and not any(annotations[name].labels for name in test):
         warnings.warn(
@@ -147,12 +150,15 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
             named and the file has several but neither "test" nor "validation".
     """
     subsets: dict[str, dict[str, dict[str, Any]]] = {}
+    without_subset = []
     for video, value in stream_object(path, "database"):
         entry = _object(value, f"{path}: video {video!r}")
         name = entry.get("subset")
-        if not isinstance(name, str):
-            raise InputError(f"{path}: video {video!r} has no subset")
-        subsets.setdefault(name.strip().casefold(), {})[video] = entry
+        if isinstance(name, str):
+            subsets.setdefault(name.strip().casefold(), {})[video] = entry
+        else:
+            without_subset.append((video, f"{path}: video {video!r} has no subset"))
+    refuse(without_subset)
     present = ", ".join(map(repr, subsets)) or "no video"
     if subset is None:
         usual = [

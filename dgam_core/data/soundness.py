@@ -1,10 +1,11 @@
 """Checks of a data set: names, labels, segments, and what each snippet shows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
+from dgam_core.data.faults import refuse
 from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet, Kind, Segment, Video
 
@@ -27,9 +28,12 @@ def check(data: DataSet) -> None:
     at = data.name
     if not data.videos:
         raise InputError(f"{at}: has no video")
-    for noun, names in (("video", [v.name for v in data.videos]), ("class", list(data.classes))):
-        if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise InputError(f"{at}: the {noun} {min(twice)!r} occurs more than once")
+    for noun, plural, names in (
+        ("video", "videos", [v.name for v in data.videos]),
+        ("class", "classes", list(data.classes)),
+    ):
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        refuse(((name, f"{at}: the {noun} {name!r} occurs more than once") for name in twice), plural)
     alike = {name.casefold(): name for name in data.classes}
     if other := [name for name in data.classes if alike[name.casefold()] != name]:
         raise InputError(
@@ -42,17 +46,21 @@ def check(data: DataSet) -> None:
         raise InputError(
             f"{at}: fps {data.fps} and frames per snippet {data.snippet_frames} must be above zero"
         )
-    for stream in data.streams:
-        if strange := set(data.features[stream]) - {v.name for v in data.videos}:
-            raise InputError(f"{at}: {stream} features of an unknown video {sorted(strange)[0]!r}")
-    classes = set(data.classes)
-    for video in data.videos:
-        _check_video(video, classes, data)
+    known = {video.name for video in data.videos}
+    refuse(
+        (name, f"{at}: {stream} features of an unknown video {name!r}")
+        for stream in data.streams
+        for name in sorted(set(data.features[stream]) - known)
+    )
+    _check_videos(data)
     if len(late := late_segments(data)) > MAX_ODD_SHARE * len(data.videos):
-        video, segment = late[0]
-        raise InputError(
-            f"{at}: {video.name}: a segment of {segment.label!r} ends at {segment.end_s} s, beyond the "
-            f"video's end at {video.duration_s:g} s; check fps and frames per snippet"
+        refuse(
+            (
+                video.name,
+                f"{at}: {video.name}: a segment of {segment.label!r} ends at {segment.end_s} s, beyond the "
+                f"video's end at {video.duration_s:g} s; check fps and frames per snippet",
+            )
+            for video, segment in late
         )
     if len(odd := odd_durations(data)) > MAX_ODD_SHARE * len(data.videos):
         raise InputError(_mismatch(data, odd))
@@ -161,35 +169,54 @@ def _mismatch(data: DataSet, odd: list[Video]) -> str:
     )
 
 
-def _check_video(video: Video, classes: set[str], data: DataSet) -> None:
-    at = f"{data.name}: {video.name}"
+def _check_videos(data: DataSet) -> None:
+    """Check each video by itself; those with the fault of the first unsound one are refused together."""
+    classes = set(data.classes)
+    faults: dict[str, list[tuple[str, str]]] = {}
+    for video in data.videos:
+        for kind, sentence in _faults(video, data, classes):
+            faults.setdefault(kind, []).append((video.name, f"{data.name}: {sentence}"))
+    for of_kind in faults.values():
+        refuse(of_kind)
+
+
+def _faults(video: Video, data: DataSet, classes: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield kind and sentence of each fault of a video."""
     if "/" in video.name or video.name in ("", ".", ".."):
-        raise InputError(f"{data.name}: {video.name!r} cannot name a video; use a name without '/'")
+        yield "name", f"{video.name!r} cannot name a video; use a name without '/'"
+    at = video.name
     if video.subset not in ("train", "test"):
-        raise InputError(f"{at}: the subset is {video.subset!r}; it should be 'train' or 'test'")
+        yield "subset", f"{at}: the subset is {video.subset!r}; it should be 'train' or 'test'"
     if video.num_snippets < 1 or not video.duration_s > 0:
-        raise InputError(f"{at}: has {video.num_snippets} snippets and lasts {video.duration_s} s")
+        yield "length", f"{at}: has {video.num_snippets} snippets and lasts {video.duration_s} s"
     for label in (*video.labels, *(segment.label for segment in video.segments)):
         if label not in classes:
-            raise InputError(f"{at}: unknown label {label!r}; it is not among the {len(classes)} classes")
+            yield (
+                "unknown label",
+                f"{at}: unknown label {label!r}; it is not among the {len(classes)} classes",
+            )
     if video.subset == "train" and not video.labels:
-        raise InputError(f"{at}: a training video without a label teaches nothing; label it or leave it out")
+        yield "no label", f"{at}: a training video without a label teaches nothing; label it or leave it out"
     for segment in video.segments:
         if not 0 <= segment.start_s <= segment.end_s:
-            raise InputError(
+            yield (
+                "segment",
                 f"{at}: a segment of {segment.label!r} goes from {segment.start_s} s to {segment.end_s} s; "
-                "it should start at 0 s or later and end after its start"
+                "it should start at 0 s or later and end after its start",
             )
     for stream in data.streams:
         if video.name not in data.features[stream]:
-            raise InputError(f"{at}: has no {stream} features")
+            yield "features", f"{at}: has no {stream} features"
 
 
 def _check_truth(data: DataSet) -> None:
     """Check what each snippet shows, where that is known."""
     kinds, classes = (data.kinds, 0, len(Kind) - 1), (data.snippet_classes, -1, len(data.classes) - 1)
     for noun, (truth, first, last) in (("kind", kinds), ("class", classes)):
+        faults = []
         for video in data.videos if truth else ():
-            at, values = f"{data.name}: {video.name}", truth.get(video.name, np.empty(0))
+            values = truth.get(video.name, np.empty(0))
             if values.shape != (video.num_snippets,) or not first <= values.min() <= values.max() <= last:
-                raise InputError(f"{at}: each snippet needs a {noun} from {first} to {last}")
+                at = f"{data.name}: {video.name}"
+                faults.append((video.name, f"{at}: each snippet needs a {noun} from {first} to {last}"))
+        refuse(faults)

@@ -11,7 +11,7 @@ background.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dgam_core.data.faults import refuse
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.simulated import features
 from dgam_core.data.simulated.features import Appearance
@@ -64,7 +65,7 @@ def write(
         hashes = _header_hash(data)
         error = 0.0
         for stream in data.streams:
-            for video, values in checked_features(data, stream, data.videos):
+            for video, values in _checked(data, stream):
                 # float64 doubles the file and no feature extractor is that exact.
                 stored = values.astype(np.float32) if values.dtype == np.float64 else values
                 if float16:
@@ -180,8 +181,7 @@ def _read_tables(file: h5py.File) -> DataSet:
         labels = tuple(c for c, present in zip(classes, row, strict=True) if present)
         annotated = tuple(segments.pop(name.decode(), ()))
         videos.append(Video(name.decode(), subset.decode(), float(duration_s), int(count), labels, annotated))
-    if segments:
-        raise InputError(f"{file.filename}: annotations of an unknown video {sorted(segments)[0]!r}")
+    refuse((name, f"{file.filename}: annotations of an unknown video {name!r}") for name in sorted(segments))
     header = {name: kind(file.attrs[name]) for name, kind in _HEADER.items()}
     truth: dict[str, Any] = {
         group: {name: values[:] for name, values in file[group].items()} for group in _TRUTH if group in file
@@ -262,7 +262,7 @@ def contents_digest(data: DataSet) -> str:
 
 def _add_features(hashes: Sequence["hashlib._Hash"], data: DataSet) -> None:
     for stream in data.streams:
-        for _, values in checked_features(data, stream, data.videos):
+        for _, values in _checked(data, stream):
             digest = _array_hash(values)
             for each in hashes:
                 each.update(digest)
@@ -286,6 +286,28 @@ def _header_hash(data: DataSet, with_name: bool = False) -> "hashlib._Hash":
         for video in data.videos if truth else ():
             hashes.update(_array_hash(truth[video.name]))
     return hashes
+
+
+def _checked(data: DataSet, stream: str) -> Iterator[tuple[Video, NDArray[Any]]]:
+    """Yield what `checked_features` does; of unsound features, those of all videos are refused together."""
+    features = checked_features(data, stream, data.videos)
+    for i, video in enumerate(data.videos):
+        try:
+            yield next(features)
+        except InputError as error:
+            sound, rest = data.videos[: min(i, 1)], data.videos[i + 1 :]
+            unsound = ((other.name, _fault(data, stream, [*sound, other])) for other in rest)
+            refuse([(video.name, str(error)), *((name, fault) for name, fault in unsound if fault)])
+
+
+def _fault(data: DataSet, stream: str, videos: Sequence[Video]) -> str | None:
+    """Return what is wrong with the features of videos."""
+    try:
+        for _ in checked_features(data, stream, videos):
+            pass
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _array_hash(values: NDArray[Any]) -> bytes:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from dgam_core.data.layouts.common import (
     USUAL_FPS,
-    file_of_video,
+    VideoFile,
+    check_files,
     joint_data_set,
     rates_of,
     read_splits,
@@ -26,9 +27,8 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
         InputError: a file is missing or cannot be read, or a video lacks annotations or features.
     """
     annotations = read_splits(root, [*root.glob("train/*.npy"), *root.glob("test/*.npy")])
-    paths = {
-        name: file_of_video(root / annotation.subset, f"{name}.npy", name)
-        for name, annotation in annotations.items()
-    }
+    files = [VideoFile(name, root / a.subset, f"{name}.npy") for name, a in annotations.items()]
+    check_files(files)
+    paths = {file.video: file.path for file in files}
     rates = [rates_of(annotations), dict.fromkeys(annotations, USUAL_FPS)]
     return joint_data_set(root, "the ACM-Net layout", annotations, paths, fps, snippet_frames, rates)

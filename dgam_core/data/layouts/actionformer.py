@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dgam_core.data.activitynet_json import read_annotations, train_and_test
+from dgam_core.data.faults import refuse
 from dgam_core.data.layouts.common import (
-    file_of_video,
+    VideoFile,
+    check_files,
     joint_data_set,
     only_match,
     rates_of,
     warn_left_over,
 )
-from dgam_core.errors import InputError
 from dgam_core.snippets import DataSet
 from dgam_core.system.files import read_names
 
@@ -42,21 +43,26 @@ def read_actionformer(root: Path, fps: float | None = None, snippet_frames: int 
     )
     # Training videos come first, and the digest covers the order.
     annotations = dict(sorted(of_videos.items(), key=lambda item: item[1].subset == "test"))
-    paths = {name: file_of_video(folder, _file_of(name, files, folder), name) for name in annotations}
+    matches = {name: _files_of(name, files) for name in annotations}
+    refuse(
+        (
+            name,
+            f"{folder}: has {len(found)} files for the video {name!r}; it should have one; list videos "
+            "without features in missing_files.txt",
+        )
+        for name, found in matches.items()
+        if len(found) != 1
+    )
+    check_files([VideoFile(name, folder, file) for name, (file,) in matches.items()])
+    paths = {name: folder / file for name, (file,) in matches.items()}
     warn_left_over(folder, "features", {file.stem for file in files} - {path.stem for path in paths.values()})
     stride = snippet_frames or USUAL_STRIDE_FRAMES
     layout, rates = "the ActionFormer layout", rates_of(annotations)
     return joint_data_set(root, layout, annotations, paths, fps, stride, [rates])
 
 
-def _file_of(name: str, files: Iterable[Path], folder: Path) -> str:
-    """Return the file called as the video, or else the one whose name ends so, after a prefix."""
-    matches = [file for file in files if file.stem == name] or [
-        file for file in files if file.stem.endswith(name)
+def _files_of(name: str, files: Iterable[Path]) -> list[str]:
+    """Return the files called as the video, or else those whose name ends so, after a prefix."""
+    return [file.name for file in files if file.stem == name] or [
+        file.name for file in files if file.stem.endswith(name)
     ]
-    if len(matches) != 1:
-        raise InputError(
-            f"{folder}: has {len(matches)} files for the video {name!r}; it should have one; list videos "
-            "without features in missing_files.txt"
-        )
-    return matches[0].name

@@ -11,9 +11,10 @@ from dgam_core.data.activitynet_json import Annotation
 from dgam_core.data.layouts.common import (
     SIMULATED,
     USUAL_SNIPPET_FRAMES,
+    VideoFile,
     at_one_rate,
+    check_files,
     durations_of,
-    file_of_video,
     make_data_set,
     rates_of,
     read_splits,
@@ -91,13 +92,15 @@ def _find_features(folder: Path, annotations: Mapping[str, Annotation]) -> dict[
     streams = {path.name for path in parts if path.is_dir()}
     if not streams:
         raise InputError(f"{folder}: has no features; they should lie in {folder}/train/<stream>/<video>.npy")
-    features: dict[str, dict[str, Path]] = {stream: {} for stream in sorted(streams)}
-    for stream, paths in features.items():
-        for name, annotation in annotations.items():
-            missing = f"no such file; the video {name!r} has no {stream} features"
-            file = f"{annotation.subset}/{stream}/{name}.npy"
-            paths[name] = file_of_video(folder, file, name, missing)
-    return features
+    files = {
+        stream: [
+            VideoFile(name, folder, f"{annotation.subset}/{stream}/{name}.npy", f"{stream} features")
+            for name, annotation in annotations.items()
+        ]
+        for stream in sorted(streams)
+    }
+    check_files([file for of_stream in files.values() for file in of_stream])
+    return {stream: {file.video: file.path for file in of_stream} for stream, of_stream in files.items()}
 
 
 def write_basnet(folder: Path, data: DataSet, progress: Callable[[str], object] = lambda _: None) -> None:

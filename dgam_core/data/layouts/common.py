@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from dgam_core.data.activitynet_json import Annotation, read_annotations
+from dgam_core.data.faults import refuse
 from dgam_core.data.lazy_features import LazyFeatures
 from dgam_core.data.pickles import read_torch
 from dgam_core.data.soundness import explains, fitting_pair
@@ -65,10 +66,15 @@ def check_names(root: Path, names: Collection[str], annotations: Collection[str]
     Raises:
         InputError: a video is listed twice, or is not annotated.
     """
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(f"{root}: the video {min(twice)!r} is listed twice; keep it once, in one subset")
-    if missing := [name for name in names if name not in annotations]:
-        raise InputError(f"{root}: the annotations lack the video {missing[0]!r}")
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    refuse(
+        (name, f"{root}: the video {name!r} is listed twice; keep it once, in one subset") for name in twice
+    )
+    refuse(
+        (name, f"{root}: the annotations lack the video {name!r}")
+        for name in names
+        if name not in annotations
+    )
 
 
 def warn_left_over(place: Path, what: str, names: Collection[str]) -> None:
@@ -210,18 +216,40 @@ def make_data_set(
     )
 
 
-def file_of_video(folder: Path, file: str, video: str, missing: str = "no such file") -> Path:
-    """Return the path of a video's file in a folder.
+@dataclass(frozen=True)
+class VideoFile:
+    """Where a file of a video should be: `file` in `folder`; `what` it has, such as "rgb features"."""
+
+    video: str
+    folder: Path
+    file: str
+    what: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Return its path."""
+        return self.folder / self.file
+
+
+def check_files(files: Collection[VideoFile]) -> None:
+    """Check that files of videos are there, and in their folders.
 
     Raises:
-        InputError: there is no such file, of which `missing` tells, or its name leads out of the folder.
+        InputError: some are missing, or their names lead out of their folder.
     """
-    path = folder / file
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{path}: the video {video!r} leads out of {folder}; keep its file inside")
-    if not path.is_file():
-        raise InputError(f"{path}: {missing}")
-    return path
+    refuse(
+        (f.video, f"{f.path}: the video {f.video!r} leads out of {f.folder}; keep its file inside")
+        for f in files
+        if not f.path.resolve().is_relative_to(f.folder.resolve())
+    )
+    refuse(
+        (
+            f.video,
+            f"{f.path}: no such file" + (f"; the video {f.video!r} has no {f.what}" if f.what else ""),
+        )
+        for f in files
+        if not f.path.is_file()
+    )
 
 
 def open_npy(path: Path) -> NDArray[Any]:
@@ -239,22 +267,42 @@ def open_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def check_shapes(root: Path, shapes: Mapping[Any, tuple[int, ...]]) -> dict[Any, tuple[int, int]]:
+def _file_shapes(root: Path, paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Return the shape (T, D) of features in files called as their videos; see `check_shapes`."""
+    shapes, unsound = {}, []
+    for path in paths:
+        try:
+            shapes[path] = _open(path).shape
+        except InputError as error:
+            unsound.append((path.stem, str(error)))
+    refuse(unsound)
+    return check_shapes(root, shapes, {path: path.stem for path in shapes})
+
+
+def check_shapes(
+    root: Path, shapes: Mapping[Any, tuple[int, ...]], videos: Mapping[Any, str]
+) -> dict[Any, tuple[int, int]]:
     """Return the shape (T, D) of each of several features; a warning counts those with more axes.
 
     Args:
         root: where the features lie, for the warning.
         shapes: what names features in messages → their shape, with any axes of length 1 besides T and D, such
             as (T, 1, 1, D) of pytorch-i3d.
+        videos: what names features in messages → the video that they are of.
     Raises:
         InputError: a shape is another, or there is no snippet.
     """
     plain = {what: _without_ones(shape) for what, shape in shapes.items()}
-    for what, shape in plain.items():
-        if len(shape) != 2:
-            raise InputError(f"{what}: has the shape {shape}; it should be (snippets, dimensions)")
-        if not shape[0]:
-            raise InputError(f"{what}: has no snippet; extract it again, or leave the video out")
+    refuse(
+        (videos[what], f"{what}: has the shape {shape}; it should be (snippets, dimensions)")
+        for what, shape in plain.items()
+        if len(shape) != 2
+    )
+    refuse(
+        (videos[what], f"{what}: has no snippet; extract it again, or leave the video out")
+        for what, shape in plain.items()
+        if not shape[0]
+    )
     if longer := [shape for what, shape in shapes.items() if shape != plain[what]]:
         warnings.warn(
             f"{root}: {len(longer)} arrays of features have axes of length 1, such as {longer[0]}, which are "
@@ -291,7 +339,7 @@ def read_streams(
         InputError: a file cannot be read, or has another shape.
     """
     files = [path for of_videos in paths.values() for path in of_videos.values()]
-    shapes = check_shapes(root, {path: open_npy(path).shape for path in files})
+    shapes = _file_shapes(root, files)
     lengths = {
         name: {stream: shapes[paths[stream][name]][0] for stream in sorted(paths)}
         for name in paths[min(paths)]
@@ -375,7 +423,7 @@ def joint_data_set(
     Where `fps` is not given, `rates` count: the first of them by which durations and numbers of snippets
     agree, or else the very first. Each has the frames per second of every video.
     """
-    shapes = check_shapes(root, {path: _open(path).shape for path in paths.values()})
+    shapes = _file_shapes(root, paths.values())
     counts = {name: shapes[path][0] for name, path in paths.items()}
     dim = next((dim for _, dim in shapes.values()), 0)
     features: Mapping[str, Mapping[str, Any]] = split_streams(paths, dim)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from dgam_core.data.activitynet_json import Annotation, read_annotations
+from dgam_core.data.faults import refuse
 from dgam_core.data.layouts.common import (
     check_names,
     make_data_set,
@@ -49,7 +50,7 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
             f"and {hot['train'].shape} for training, videos by classes"
         )
     columns = _name_columns(root, hot["test"], [set(annotations[name].labels) for name in test_names])
-    paths = {stream: _numbered_files(root, stream, names) for stream in ("flow", "rgb")}
+    paths = _numbered_files(root, names)
     features, counts, _ = read_streams(root, paths)
     videos = {}
     for subset, subset_names in names.items():
@@ -59,14 +60,22 @@ def read_dgam(root: Path, fps: float | None = None, snippet_frames: int | None =
     return make_data_set(root, "the layout of DGAM's release", fps, snippet_frames, videos, counts, features)
 
 
-def _numbered_files(root: Path, stream: str, names: Mapping[str, list[str]]) -> dict[str, Path]:
+def _numbered_files(root: Path, names: Mapping[str, list[str]]) -> dict[str, dict[str, Path]]:
+    """Return stream → video → path."""
     paths = {
-        name: root / f"{subset}_data" / f"{stream}_features" / f"{i}.npy"
-        for subset, subset_names in names.items()
-        for i, name in enumerate(subset_names, 1)
+        stream: {
+            name: root / f"{subset}_data" / f"{stream}_features" / f"{i}.npy"
+            for subset, subset_names in names.items()
+            for i, name in enumerate(subset_names, 1)
+        }
+        for stream in ("flow", "rgb")
     }
-    if missing := [path for path in paths.values() if not path.is_file()]:
-        raise InputError(f"{missing[0]}: no such file; the labels count {len(paths)} videos")
+    refuse(
+        (name, f"{path}: no such file; the labels count {len(of_videos)} videos")
+        for of_videos in paths.values()
+        for name, path in of_videos.items()
+        if not path.is_file()
+    )
     return paths
 
 

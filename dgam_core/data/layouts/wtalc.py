@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dgam_core.data.activitynet_json import Annotation, train_and_test
+from dgam_core.data.faults import refuse
 from dgam_core.data.layouts.common import (
     USUAL_FPS,
     at_one_rate,
@@ -45,11 +46,14 @@ def read_wtalc(root: Path, fps: float | None = None, snippet_frames: int | None 
     values = read_object_array(path)
     if len(values) != len(annotations):
         raise InputError(f"{path}: has {len(values)} videos; the annotations have {len(annotations)}")
-    arrays = {f"{path}: video {name!r}": value for name, value in zip(annotations, values, strict=True)}
-    for at, value in arrays.items():
-        if not isinstance(value, np.ndarray):
-            raise InputError(f"{at} has no array of features")
-    shapes = check_shapes(root, {at: value.shape for at, value in arrays.items()}).values()
+    videos = {f"{path}: video {name!r}": name for name in annotations}
+    arrays = dict(zip(videos, values, strict=True))
+    refuse(
+        (videos[at], f"{at} has no array of features")
+        for at, value in arrays.items()
+        if not isinstance(value, np.ndarray)
+    )
+    shapes = check_shapes(root, {at: value.shape for at, value in arrays.items()}, videos).values()
     counts = {name: count for name, (count, _) in zip(annotations, shapes, strict=True)}
     dim = next((dim for _, dim in shapes), 0)
     features: Mapping[str, Mapping[str, Any]] = split_streams(
@@ -101,11 +105,14 @@ def read_wtalc_annotations(folder: Path) -> dict[str, Annotation]:
         counts = ", ".join(f"{column} {len(rows)}" for column, rows in values.items())
         raise InputError(f"{folder}: the files disagree on the number of videos: {counts}")
     names = [text_of(name) for name in values["videoname"]]
+    of_videos = list(zip(names, values["labels"], values["segments"], strict=True))
+    refuse(
+        (name, f"{folder}: {name}: has {len(labels)} labels for {len(ends)} segments")
+        for name, labels, ends in of_videos
+        if len(labels) != len(ends)
+    )
     annotations = {}
-    for i, name in enumerate(names):
-        labels, ends = values["labels"][i], values["segments"][i]
-        if len(labels) != len(ends):
-            raise InputError(f"{folder}: {name}: has {len(labels)} labels for {len(ends)} segments")
+    for i, (name, labels, ends) in enumerate(of_videos):
         segments = tuple(
             Segment(text_of(label), float(start_s), float(end_s))
             for label, (start_s, end_s) in zip(labels, ends, strict=True)
