@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dgam_core.data.simulated.features import APPEARANCES, Appearance
 from dgam_core.departures import ASSUMED_RATE, CHOICE, DEPARTURES, Benchmark, Departure, Preset
@@ -141,6 +141,8 @@ class Notebook:
             a function that opens one.
         by_preset: whether the notebook can show both presets; its rows are then (preset, row).
         has_ceiling: whether `ceiling` is one of its rows where all training videos are annotated.
+        needs: which test snippets it measures something on: "action", some within an annotated segment, or
+            "contrast", some within and some outside in the same video; "" for most, which measure detections.
     """
 
     of_preset: Callable[[Experiment], Mapping[Any, Experiment]] = alone
@@ -148,6 +150,7 @@ class Notebook:
     data_sets: Callable[[Experiment, Open], DataSets] = one_data_set
     by_preset: bool = False
     has_ceiling: bool = False
+    needs: Literal["", "action", "contrast"] = ""
 
     def variants(self, experiment: Experiment, data: DataSet | None = None) -> dict[Any, Experiment]:
         """Return row → settings, given the parameters, and the data set if there is to be a ceiling.
@@ -169,17 +172,17 @@ class Notebook:
 
 
 NOTEBOOKS = {
-    "calibration": Notebook(baselines, has_ceiling=True),
+    "calibration": Notebook(baselines, has_ceiling=True, needs="action"),
     "confusion_phase": Notebook(
         without_and_with, ("confusion", "separation", "noise", "drift"), simulated_grid
     ),
     "departures": Notebook(departures_one_by_one, by_preset=True),
-    "figure1_confusion": Notebook(without_and_with),
+    "figure1_confusion": Notebook(without_and_with, needs="contrast"),
     "figure3_training": Notebook(without_and_with),
     "figure4_prior_discrepancy": Notebook(Experiment.tries, ("prior_shift",)),
     "rivals": Notebook(rerun, by_preset=True),
     "table1_module_swap": Notebook(old_and_new, by_preset=True),
-    "table2_attention_statistics": Notebook(without_and_with),
+    "table2_attention_statistics": Notebook(without_and_with, needs="action"),
     "table3_thumos14": Notebook(by_preset=True, has_ceiling=True),
     "table4_ablation": Notebook(ablation, by_preset=True, has_ceiling=True),
     "table5_activitynet12": Notebook(by_preset=True, has_ceiling=True),

@@ -196,3 +196,57 @@ def test_what_cannot_be_measured_is_not_trained(project, tmp_path, tiny, sweep):
             experiment = parse(Experiment, given | {"sweep": sweep}, "here")
             grid.sweep(store.open_data_set("none.h5"), experiment, Results.of(experiment))
     assert not any(path.is_file() for path in tmp_path.glob("results/*/runs/*"))
+
+
+MISSED = (
+    "tiny: all segments of the test videos miss the middle of every snippet, so that no snippet counts as "
+    "action, and {} has nothing to count; check the segments, and whether snippets of 1 s are short enough "
+    "for them"
+)
+ONE_KIND = (
+    "tiny: no test video has snippets both within actions and outside, which figure1_confusion compares; "
+    "check the segments, and whether snippets of 1 s are short enough for them"
+)
+
+
+@pytest.mark.parametrize(
+    ("segment", "refused"),
+    [
+        # Snippets of 1 s have their middles at 2.5 s, 3.5 s, …
+        (
+            (2.6, 3.4),
+            {
+                "table2_attention_statistics": MISSED.format("table2_attention_statistics"),
+                "calibration": MISSED.format("calibration"),
+                "figure1_confusion": ONE_KIND,
+            },
+        ),
+        ((2.5, 2.6), {}),
+        ((0.0, 9.0), {"figure1_confusion": ONE_KIND}),
+    ],
+)
+def test_what_needs_snippets_within_actions_is_refused_without_any(project, tmp_path, tiny, segment, refused):
+    videos = [
+        replace(v, segments=(replace(v.segments[0], start_s=segment[0], end_s=segment[1]),))
+        if v.subset == "test"
+        else v
+        for v in tiny.videos
+    ]
+    store.write(tmp_path / "short.h5", replace(tiny, videos=tuple(videos)))
+    said = {}
+    for name in ("table1_module_swap", "table2_attention_statistics", "figure1_confusion", "calibration"):
+        try:
+            open_study(project | {"dataset": "short.h5"}, name)
+        except InputError as error:
+            said[name] = str(error)
+    assert said == refused
+
+
+def test_thinning_can_leave_no_snippet_within_an_action(project, tmp_path, tiny):
+    # Of 8 or 9 snippets, 4 are taken: the middles of their times are 1, 3, 5 and 7 eighths of the video.
+    videos = [replace(v, segments=(replace(v.segments[0], start_s=4.0, end_s=4.9),)) for v in tiny.videos]
+    store.write(tmp_path / "short.h5", replace(tiny, videos=tuple(videos)))
+    given = project | {"dataset": "short.h5"}
+    open_study(given, "table2_attention_statistics")
+    with pytest.raises(InputError, match="no snippet counts as action"):
+        open_study(given | {"max_snippets": 4}, "table2_attention_statistics")
