@@ -71,7 +71,7 @@ for (variant, seed), streams in outputs.items():
 values = study.table(records, ["kind", "model", "stream", "seed", "value"])
 study.save_table(values)
 figure = over_time.by_kind(
-    values, study.provenance, "mean attention λ", "Attention"
+    values, study.provenance, "mean attention λ", "Attention", limits=(0, 1)
 )
 means = values.groupby(["kind", "model"], sort=False)["value"].mean().unstack()
 alt = "; ".join(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dgam_core.evaluation.intervals import MARGIN, summarize
 from dgam_core.experiments.published import Published
 from dgam_core.experiments.variants import CEILING
-from dgam_core.figures.style import PRESETS, PUBLISHED, WIDTH_IN, set_style, set_ticks
+from dgam_core.figures.style import PERCENT, PRESETS, PUBLISHED, WIDTH_IN, set_style, set_ticks, within
 
 HEIGHT_IN = 3.2
 MIN_LOG_SPAN = 10  # highest / lowest value from which an axis is logarithmic
@@ -72,6 +72,7 @@ def _line_with_interval(axes: Axes, scores: pd.DataFrame, x: str, label: str, co
     summaries = scores.groupby(x)["value"].agg(summarize)
     mean, low, high = ([getattr(s, name) for s in summaries] for name in ("mean", "low", "high"))
     axes.plot(summaries.index, mean, "o-", color=colour, label=label)
+    low, high = within(PERCENT, (low, high))
     axes.fill_between(summaries.index, low, high, color=colour, alpha=0.25, linewidth=0)
 
 

@@ -16,7 +16,17 @@ from numpy.typing import ArrayLike
 from dgam_core.evaluation.intervals import Summary, summarize
 from dgam_core.experiments.published import Published
 from dgam_core.experiments.study import Differences
-from dgam_core.figures.style import COLLAPSED, OURS, PUBLISHED, SEED, WIDTH_IN, set_style, set_ticks
+from dgam_core.figures.style import (
+    COLLAPSED,
+    OURS,
+    POINTS,
+    PUBLISHED,
+    SEED,
+    WIDTH_IN,
+    set_style,
+    set_ticks,
+    within,
+)
 from dgam_core.figures.tables import signed
 
 UNIT = "points of mAP@0.5"
@@ -146,10 +156,10 @@ def _changes(axes: Axes, found: Differences, chance: str | None) -> None:
     """Draw the changes of a panel, a seed that lies far out at the edge: it must not squeeze the rest."""
     summaries = {change: summarize(found.points[change]) for change in found.points}
     if chance:
-        axes.axvspan(summaries[chance].low, summaries[chance].high, color=PUBLISHED, alpha=0.45, linewidth=0)
+        axes.axvspan(*_ends(summaries[chance]), color=PUBLISHED, alpha=0.45, linewidth=0)
     low, high = np.quantile(found.points.to_numpy(), [0.02, 0.98])
-    low = 1.1 * min(low, -1, *(summary.low for summary in summaries.values()))
-    high = 1.1 * max(high, 1, *(summary.high for summary in summaries.values()))
+    lows, highs = zip(*(_ends(summary) for summary in summaries.values()), strict=True)
+    low, high = 1.1 * min(low, -1, *lows), 1.1 * max(high, 1, *highs)
     shown = Differences(found.points.clip(low, high), found.collapsed)
     for y, (change, summary) in enumerate(summaries.items()):
         # above the interval, which they would hide
@@ -169,10 +179,16 @@ def _seed_marks(axes: Axes, place: ArrayLike, found: Differences, change: Any, v
 
 def _interval(axes: Axes, place: float, summary: Summary, vertical: bool = True) -> None:
     """Draw a mean and its interval at a place along the other axis."""
-    ends, places = [summary.low, summary.high], [place, place]
+    ends, places = _ends(summary), [place, place]
     axes.plot(*((places, ends) if vertical else (ends, places)), color=OURS, linewidth=4, alpha=0.7)
     point = (place, summary.mean) if vertical else (summary.mean, place)
     axes.plot(*point, "D", color=OURS, markersize=5, markeredgecolor="black")
+
+
+def _ends(summary: Summary) -> list[float]:
+    """Return the ends of an interval as they are drawn."""
+    ends: list[float] = within(POINTS, (summary.low, summary.high)).tolist()
+    return ends
 
 
 def _mathematics(text: str) -> str:

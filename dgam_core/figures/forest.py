@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dgam_core.figures.style import DATA, WIDTH_IN, set_style
+from dgam_core.figures.style import DATA, POINTS, WIDTH_IN, set_style, within
 
 LINE_IN = 0.75  # height per claim
 LABEL_WIDTH = 30  # characters
@@ -83,7 +83,7 @@ def _panel(axes: Axes, found: Sequence[Effect], claims: list[str], colours: Mapp
     for effect in found:
         line, colour = claims.index(effect.claim), colours[effect.data]
         y = line + offsets[effect.data]
-        axes.plot([effect.low, effect.high], [y, y], color=colour, linewidth=1.5)
+        axes.plot(within(POINTS, (effect.low, effect.high)), [y, y], color=colour, linewidth=1.5)
         axes.plot([effect.mean], [y], "o", color=colour, markersize=4)
         if effect.published is not None:
             axes.plot([effect.published], [line - 0.36], "D", color="black", markersize=4)

@@ -12,7 +12,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import summarize
-from dgam_core.figures.style import KINDS, MODELS, OURS, WIDTH_IN, drawable, set_style, stream_colour
+from dgam_core.figures.style import (
+    KINDS,
+    MODELS,
+    OURS,
+    PERCENT,
+    WIDTH_IN,
+    drawable,
+    sd_within,
+    set_style,
+    stream_colour,
+    within,
+)
 from dgam_core.localize import Outputs
 from dgam_core.segments import SegmentTable, runs
 from dgam_core.snippets import DataSet, Video
@@ -179,7 +190,9 @@ def of_norms(data: DataSet, count: int = 4) -> Figure:
     return figure
 
 
-def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> Figure:
+def by_kind(
+    values: pd.DataFrame, provenance: str, ylabel: str, title: str, limits: tuple[float, float] = (0, np.inf)
+) -> Figure:
     """Mean value of the snippets of each kind: bars per model in a panel per stream, ±1 sd over seeds.
 
     Args:
@@ -187,6 +200,7 @@ def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> F
         provenance: "simulated" or "measured on real features".
         ylabel: the quantity.
         title: the quantity, as a title.
+        limits: lowest and highest possible value; the standard deviation is drawn up to there.
     """
     set_style()
     streams, kinds = sorted(values["stream"].unique()), [k for k in KINDS if k in set(values["kind"])]
@@ -201,7 +215,7 @@ def by_kind(values: pd.DataFrame, provenance: str, ylabel: str, title: str) -> F
             hue="model",
             hue_order=[model for model in MODELS if model in set(values["model"])],
             palette=MODELS,
-            errorbar="sd",
+            errorbar=sd_within(limits),
             err_kws={"color": "black", "linewidth": 1},
             capsize=0.2,
             legend=axes is last and values["model"].nunique() > 1,
@@ -278,7 +292,7 @@ def of_map(values: pd.DataFrame, warmup: int, provenance: str) -> Figure:
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 3.2))
     for row, of_row in values.groupby("row", sort=False):
         summaries = of_row.groupby("epoch")["value"].agg(summarize)
-        low, high = ([getattr(summary, end) for summary in summaries] for end in ("low", "high"))
+        low, high = within(PERCENT, [[getattr(s, end) for s in summaries] for end in ("low", "high")])
         means, colour = [summary.mean for summary in summaries], MODELS[str(row)]
         axes.plot(summaries.index, means, "o-", color=colour, label=f"{row} generative modeling")
         axes.fill_between(summaries.index, low, high, color=colour, alpha=0.2, linewidth=0)

@@ -10,7 +10,7 @@ from dgam_core.evaluation.intervals import Summary, summarize
 from dgam_core.experiments.published import Published
 from dgam_core.experiments.rank_correlation import RankCorrelation, rank_correlation
 from dgam_core.experiments.variants import DGAM
-from dgam_core.figures.style import PRESETS, WIDTH_IN, set_style
+from dgam_core.figures.style import PERCENT, PRESETS, WIDTH_IN, set_style, within
 
 OTHER = "#333333"  # a method that is not DGAM
 INTERVAL = "95 % interval"
@@ -101,6 +101,7 @@ def published_against_rerun(scores: pd.DataFrame, published: Published, provenan
     figure, axes = plt.subplots(figsize=(WIDTH_IN, 4.2))
     for row, (x, mean, low, high) in zip(found.index, found.to_numpy(), strict=True):
         colour = PRESETS["released"] if row == DGAM else OTHER
+        low, high = within(PERCENT, (low, high))
         axes.errorbar(x, mean, [[mean - low], [high - mean]], fmt="o", color=colour, capsize=3, markersize=5)
         axes.annotate(
             row, (x, mean), xytext=(6, 4), textcoords="offset points", fontsize="small", color=colour

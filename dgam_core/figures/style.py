@@ -1,15 +1,18 @@
 """The style of all figures: the same thing has the same colour everywhere."""
 
 import warnings
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontEntry, FontProperties, fontManager
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 # The palette of Okabe and Ito, which readers of any colour vision can tell apart.
 OURS, WITHOUT, PUBLISHED = "#0072B2", "#56B4E9", "#999999"
@@ -22,6 +25,8 @@ PRESETS = {"paper": "#CC79A7", "released": OURS}
 # What claims are checked on, in the order of columns.
 DATA = ("#56B4E9", "#0072B2", "#D55E00", "#E69F00", "#009E73")
 MODELS = {"without": WITHOUT, "with": OURS}  # generative attention modeling
+# What values can be: an interval or a spread that ends beyond is drawn up to there.
+SHARE, PERCENT, POINTS = (0.0, 1.0), (0.0, 100.0), (-100.0, 100.0)  # points: a difference of percentages
 LAST_RESORT = "Last Resort"  # a font of boxes for all letters
 
 _families = ["sans-serif"]  # and those that have letters of names which it lacks
@@ -45,6 +50,25 @@ def set_style() -> None:
         "svg.hashsalt": "dgam",  # the same figure gives the same file
     }
     sns.set_theme(context="paper", style="ticks", font_scale=1.2, rc=parameters)
+
+
+def within(limits: tuple[float, float], ends: ArrayLike) -> NDArray[np.float64]:
+    """Return ends of intervals, those beyond limits moved to them.
+
+    Student's t and the standard deviation know nothing of the range that a percentage has.
+    """
+    return np.clip(np.asarray(ends, dtype=np.float64), *limits)
+
+
+def sd_within(limits: tuple[float, float]) -> Callable[[Any], tuple[float, float]]:
+    """Return an `errorbar` for seaborn: mean ± standard deviation, but not beyond limits."""
+
+    def ends(values: Any) -> tuple[float, float]:
+        mean, sd = np.mean(values), pd.Series(values).std()  # NaN for one value, which has no bar then
+        low, high = within(limits, (mean - sd, mean + sd))
+        return float(low), float(high)
+
+    return ends
 
 
 def set_ticks(axes: Axes, values: NDArray[Any], log: bool) -> None:

@@ -47,6 +47,24 @@ def test_effects_have_a_panel_per_preset_with_the_same_rows():
     assert COLLAPSED not in legend(figure)
 
 
+def test_an_interval_ends_where_a_difference_of_percentages_can():
+    # sd 20 / √2 of two seeds, t 12.706: ± 127.06
+    points = pd.DataFrame({"wide": [-10.0, 10.0], "high": [40.0, 60.0], "chance": [-10.0, 10.0]})
+    (axes,) = differences.by_change({"paper": healthy(points)}, "simulated", chance="chance").axes
+    wide, high, chance = spans(axes).values()
+    assert list(wide) == list(chance) == [-100, 100]
+    assert list(high) == approx([50 - 127.06, 100], abs=0.01)
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert [band.x0, band.x1] == approx([-100, 100])
+    low, high = axes.get_xlim()  # little more than the range
+    assert -120 < low < -100
+    assert 100 < high < 120
+    found = healthy(points[["wide"]].set_axis([2.0], axis=1))
+    axes = differences.over_setting(found, 1.0, "simulated", None, None, "β", False).axes[0]
+    (interval,) = [line for line in axes.lines if line.get_linewidth() == 4]
+    assert list(interval.get_ydata()) == [-100, 100]
+
+
 def test_the_band_is_the_interval_of_chance_in_each_preset():
     figure = differences.by_change(FOUND, "simulated", chance="2 place")
     bands = [axes.patches[0].get_extents().transformed(axes.transData.inverted()) for axes in figure.axes]

@@ -26,5 +26,9 @@ def test_each_effect_is_a_point_on_its_interval():
     assert 0 - 0.5 < points[0].get_ydata()[0] < points[1].get_ydata()[0] < 0.5 < points[2].get_ydata()[0]
     published = {line.get_xdata()[0] for line in released.get_lines() if line.get_marker() == "D"}
     assert published == {2.1}
+    wide = [Effect("paper", "it helps", "real", 20.0, -107.0, 147.0, None)]  # two seeds, t 12.706
+    (axes,) = effects(wide, ["real"]).axes
+    drawn = [list(line.get_xdata()) for line in axes.get_lines() if line.get_color() == DATA[0]]
+    assert drawn == [[-100, 100], [20]]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["simulated", "real", "published, THUMOS14"]

@@ -66,6 +66,34 @@ def test_values_by_kind_are_bars_per_stream(models):
     assert "measured on real features" in figure.get_suptitle()
 
 
+@pytest.mark.parametrize(
+    ("limits", "ends"),
+    [
+        # Seeds of 0 and 0.8 have the sd 0.8 / √2 = 0.566, seeds of 0.6 and 1 have 0.283.
+        ((0, 1), [[0, 0.4 + 0.566], [0.8 - 0.283, 1]]),
+        ((0, np.inf), [[0, 0.4 + 0.566], [0.8 - 0.283, 0.8 + 0.283]]),
+    ],
+)
+def test_the_spread_of_a_value_ends_where_the_value_can(limits, ends):
+    rows = [
+        (kind, "with", "rgb", seed, value)
+        for kind, values in (("action", (0.0, 0.8)), ("background", (0.6, 1.0)))
+        for seed, value in enumerate(values)
+    ]
+    values = pd.DataFrame(rows, columns=["kind", "model", "stream", "seed", "value"])
+    (axes,) = over_time.by_kind(values, "simulated", "λ", "Attention", limits).axes
+    drawn = [[min(line.get_ydata()), max(line.get_ydata())] for line in axes.lines]
+    assert drawn == [pytest.approx(pair, abs=1e-3) for pair in ends]
+
+
+def test_one_seed_has_no_spread_by_kind():
+    values = pd.DataFrame(
+        [("action", "with", "rgb", 0, 0.5)], columns=["kind", "model", "stream", "seed", "value"]
+    )
+    (axes,) = over_time.by_kind(values, "simulated", "λ", "Attention", (0, 1)).axes
+    assert all(np.isnan(line.get_ydata()).all() for line in axes.lines)
+
+
 def test_a_training_has_a_panel_per_loss_and_one_for_the_attention():
     losses = pd.DataFrame(
         [(loss, stage, epoch, seed, epoch + seed) for loss, stage in (("kl", "b"), ("fg", "a"), ("re", "a"))
@@ -95,8 +123,8 @@ def test_map_over_the_epochs_has_a_line_and_an_interval_per_model():
         "without generative modeling", "with generative modeling",
     ]  # fmt: skip
     band = axes.collections[0].get_paths()[0].get_extents()
-    # sd √2 of two seeds, t 12.706: ± 12.706
-    assert [band.y0, band.y1] == pytest.approx([12 - 12.706, 14 + 12.706], abs=1e-3)
+    # sd √2 of two seeds, t 12.706: ± 12.706, which from 12 would end below 0 %
+    assert [band.y0, band.y1] == pytest.approx([0, 14 + 12.706], abs=1e-3)
     assert "simulated" in axes.get_title()
 
 

@@ -67,5 +67,15 @@ def test_the_figure_shows_what_has_a_published_number(scores):
     assert "Spearman's ρ 1.00" in words
 
 
+def test_intervals_end_where_map_can(scores):
+    is_first, is_high = scores["seed"] == 0, scores["row"] == "STPN"
+    values = np.select([is_first & is_high, is_high, is_first], [0.7, 1.0, 0.0], scores["map"])
+    spread = scores.assign(map=values)
+    assert rerun.pairs(spread, read_published("table3"))[["low", "high"]].max().max() > 100
+    (axes,) = rerun.published_against_rerun(spread, read_published("table3"), "simulated").axes
+    ends = np.concatenate([bars.get_segments() for bars in axes.collections])[..., 1]
+    assert (ends.min(), ends.max()) == (0, 100)
+
+
 def test_few_methods_have_no_rank_correlation():
     assert rerun.rank_in_words(None) == "too few methods for a rank correlation"
