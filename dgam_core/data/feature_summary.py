@@ -44,19 +44,25 @@ def summarize_features(data: DataSet, stream: str, subset: str) -> FeatureSummar
     return FeatureSummary(data.networks.get(stream, ""), mean, float(np.sqrt(squares / count / mean.size)))
 
 
-def scale_doubts(data: DataSet) -> list[str]:
-    """Return which streams have features of a scale that no training can work with, and what to do."""
+def unusual_scales(data: DataSet) -> dict[str, tuple[float, str]]:
+    """Return stream → root mean square and what to do, of features that no training can work with."""
     subset = data.videos[0].subset
-    doubts = []
+    found = {}
     for stream in data.streams:
         rms = summarize_features(data, stream, subset).rms
         if not USUAL_RMS[0] <= rms <= USUAL_RMS[1]:
-            factor = f"multiply them by {10 ** -round(log10(rms)):g}" if rms else "extract them again"
-            doubts.append(
-                f"{data.name}: its {stream} features are {rms:.2g} in size (root mean square), those of I3D "
-                f"about 0.5; if training fails, this scale is the cause and not the learning rate: {factor}"
-            )
-    return doubts
+            advice = f"multiply them by {10 ** -round(log10(rms)):g}" if rms else "extract them again"
+            found[stream] = rms, advice
+    return found
+
+
+def scale_doubts(data: DataSet) -> list[str]:
+    """Return which streams have features of a scale that no training can work with, and what to do."""
+    return [
+        f"{data.name}: its {stream} features are {rms:.2g} in size (root mean square), those of I3D "
+        f"about 0.5; if training fails, this scale is the cause and not the learning rate: {advice}"
+        for stream, (rms, advice) in unusual_scales(data).items()
+    ]
 
 
 def mismatch(expected: FeatureSummary, found: FeatureSummary) -> str | None:

@@ -6,8 +6,8 @@ import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dgam_core.data.feature_summary import scale_doubts
+from dgam_core.data.feature_summary import scale_doubts, unusual_scales
 from dgam_core.errors import InputError
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.run_store import Run, Spec, digest_of, is_sound, read, specify, write
-from dgam_core.rivals.loop import RivalJob
+from dgam_core.rivals.loop import RivalJob, parts_of
 from dgam_core.rivals.loop import train as train_rival
 from dgam_core.settings import TrainingSettings
 from dgam_core.snippets import DataSet
@@ -148,7 +148,8 @@ def follow(group: Group, data: DataSet, device: torch.device) -> None:
     """Train along with a leader that obtains runs, until it tells nothing: `group.tell(None)`."""
     while (told := group.tell(None)) is not None:
         stream, runs, seeds, unfinished = told
-        train(Job(data, stream, runs, seeds, device), state_folder=unfinished, group=group)
+        with _telling_scale(data, stream):
+            train(Job(data, stream, runs, seeds, device), state_folder=unfinished, group=group)
 
 
 def obtain_models(
@@ -216,7 +217,31 @@ def _train(
         if group.size > 1:
             raise InputError("method: only dgam trains on several processes; start one without torchrun")
         of_rival = RivalJob(data, first.stream, first.rival, first.settings, first.seed, device)
-        return [train_rival(of_rival, progress, unfinished)]
+        with _telling_scale(data, first.stream):
+            return [train_rival(of_rival, progress, unfinished)]
     job = Job(data, first.stream, [spec.settings for spec in specs], [spec.seed for spec in specs], device)
     group.tell((job.stream, job.runs, job.seeds, unfinished))
-    return train(job, progress, unfinished, group)
+    with _telling_scale(data, first.stream):
+        return train(job, progress, unfinished, group)
+
+
+@contextmanager
+def _telling_scale(data: DataSet, stream: str) -> Iterator[None]:
+    """Name the scale of the features as the cause of a loss that is infinite, where the scale is unusual.
+
+    Training itself knows nothing of what is usual, and advises a lower learning rate.
+    """
+    try:
+        yield
+    except InputError as error:
+        loss, found, _ = str(error).partition("; lower learning_rate")
+        unusual = unusual_scales(data) if found else {}
+        scales = [
+            f"the {part} features, which are {unusual[part][0]:.2g} in size (root mean square), those of I3D "
+            f"about 0.5: {unusual[part][1]}"
+            for part in parts_of(stream)
+            if part in unusual
+        ]
+        if not scales:
+            raise
+        raise InputError(f"{loss}; the cause is the scale of {', and of '.join(scales)}") from None

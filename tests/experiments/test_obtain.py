@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from dgam_core.data import store
 from dgam_core.errors import InputError
 from dgam_core.experiments import obtain, run_store
 from dgam_core.experiments.parameters import Experiment
+from dgam_core.rivals.stpn import Settings
 from dgam_core.system.leases import Leases
 from dgam_core.training import train
 from dgam_core.training.processes import Group
@@ -276,3 +278,65 @@ def test_the_line_of_progress_has_the_losses_of_its_stack():
     assert "fg=1.5]" in terminal.getvalue()  # the mean over the runs
     assert "fg=0.375]" in terminal.getvalue()
     assert "kl" not in terminal.getvalue()
+
+
+def scaled(data, **factors):
+    """A data set with some streams' features on another scale."""
+    features = {
+        stream: {name: factors.get(stream, 1) * x for name, x in of_videos.items()}
+        for stream, of_videos in data.features.items()
+    }
+    return replace(data, features=features, digest="d")
+
+
+@pytest.mark.parametrize(("factor", "advice"), [(1e4, "0.001"), (1e12, "1e-11")])
+@pytest.mark.filterwarnings("ignore:tiny. its rgb features")
+def test_a_loss_that_is_infinite_through_the_scale_of_the_features_says_so(
+    tmp_path, tiny, settings, factor, advice
+):
+    data = scaled(tiny, rgb=factor)
+    with pytest.raises(InputError) as error:
+        obtain.obtain(tmp_path, data, [run_store.specify(data, "rgb", 0, settings, CPU)])
+    rms = factor * np.sqrt(np.mean([np.square(tiny.features["rgb"][name]).mean() for name in ("v0", "v1")]))
+    assert re.fullmatch(
+        r"tiny, rgb, seed 0: the loss '\w+' is infinite or undefined after \d epochs; the cause is the scale "
+        r"of the rgb features, which are \S+ in size \(root mean square\), those of I3D about 0\.5: "
+        rf"multiply them by {advice}",
+        str(error.value),
+    )
+    assert float(str(error.value).split(" in size")[0].split()[-1]) == pytest.approx(rms, rel=0.1)
+
+
+INFINITE = "tiny, a, seed 0: the loss 'fg' is infinite or undefined after 1 epochs"
+LOWER = f"{INFINITE}; lower learning_rate"
+BY_SCALE = f"{INFINITE}; the cause is the scale of the rgb features"
+
+
+@pytest.mark.parametrize(
+    ("streams", "raised", "said"),
+    [
+        # whatever else is odd about the data
+        ("flow", LOWER, LOWER),
+        ("rgb", "tiny: something else is wrong", "tiny: something else is wrong"),
+        ("rgb", LOWER, BY_SCALE),
+        # a method whose input is both streams side by side
+        ("flow+rgb", LOWER, BY_SCALE),
+    ],
+)
+@pytest.mark.parametrize("rival", [None, Settings()])
+@pytest.mark.filterwarnings("ignore:tiny. its rgb features")
+def test_the_scale_is_named_only_where_it_is_the_cause(
+    tmp_path, tiny, settings, monkeypatch, streams, raised, said, rival
+):
+    def fail(*_):
+        raise InputError(raised)
+
+    monkeypatch.setattr(obtain, "train", fail)
+    monkeypatch.setattr(obtain, "train_rival", fail)
+    data = scaled(tiny, rgb=1e4)
+    spec = replace(run_store.specify(data, "rgb", 0, settings, CPU, rival), stream=streams)
+    monkeypatch.setattr(obtain, "put_together", lambda *_, **__: [[spec]])
+    with pytest.raises(InputError) as error:
+        obtain.obtain(tmp_path, data, [spec])
+    assert str(error.value).startswith(said)
+    assert ("learning_rate" in str(error.value)) == ("learning_rate" in said)
