@@ -158,21 +158,19 @@ def test_what_stands_around_a_page_leads_nowhere_else(opened, address):
         assert link.startswith((address, "javascript:", *filter(None, [named]))), link
 
 
-@pytest.mark.parametrize(
-    ("name", "most"),
-    [
-        *[(name, 2.0) for name in ("index", "book/method/generative", "book/notebooks/table4_ablation")],
-        ("book/settings", 1.2),  # without formulas
-        ("book/notebooks/figure1_confusion", 4.0),  # with a data set to play with
-    ],
-)
-def test_a_page_is_light(page, address, name, most):
-    """A page and all that it loads weigh at most so many megabytes."""
+# Megabytes, where they are more than those of other pages: here is a data set to play with.
+HEAVY = {"book/notebooks/figure1_confusion.html": 4.0}
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_a_page_is_light(page, name):
+    """What a page loads without a server, before anybody touches it."""
     paths = []
-    page.on("requestfinished", lambda request: paths.append(urlsplit(request.url).path))
-    page.goto(f"{address}{name}.html", wait_until="networkidle")
-    files = [SITE / unquote(path).lstrip("/") for path in paths]
-    assert sum(file.stat().st_size for file in files if file.is_file()) <= most * 1e6
+    page.on("requestfinished", lambda request: paths.append(unquote(urlsplit(request.url).path)))
+    page.goto((SITE / name).as_uri(), wait_until="networkidle")
+    page.wait_for_load_state("networkidle")  # the first page leads on to the introduction
+    assert len(paths) <= 25
+    assert sum(Path(path).stat().st_size for path in paths) <= HEAVY.get(name, 2.0) * 1e6
 
 
 def test_the_search_finds_a_phrase(page, address):
@@ -382,7 +380,7 @@ def assert_whole(page, root):
     assert page.locator(".bd-sidebar-primary").bounding_box()["x"] == 0
     assert page.evaluate("getComputedStyle(document.querySelector('.bd-main')).display") == "flex"
     loaded = page.evaluate("[...document.styleSheets].filter(s => s.href).map(s => s.href)")
-    assert len(loaded) > 5
+    assert loaded
     assert all(place.startswith(root + "_static/") for place in loaded)
     links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)")
     assert len(links) > 30
