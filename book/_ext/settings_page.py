@@ -163,7 +163,9 @@ class SettingsTable(Table):
         else:
             heads = ["setting", "meaning", "unit", "Eq.", "`paper`", "`released`", "`demo`", "departure"]
             rows = [self._setting(group, name, entry) for name, entry in documented(group).items()]
-        return [links.wide_table(heads, rows)]
+        table = links.wide_table(heads, rows)
+        table["classes"] += ["settings"] if group != "experiment" else []
+        return [table]
 
     def _name(self, group: str, name: str) -> list[nodes.Node]:
         full = f"{GROUPS[group].__module__}.{GROUPS[group].__name__}.{name}"
@@ -193,9 +195,10 @@ class SettingsTable(Table):
         if found := reader(name):
             module, inner = found
             code = nodes.literal("", f"{module.rpartition('.')[2]}.{inner}")
-            said += [nodes.Text("read by "), code, links.to_source(module, inner, self.env.docname)]
+            said += [nodes.Text("read by "), code, nodes.Text(" ")]
+            said += [links.to_source(module, inner, self.env.docname)]
         if path := test_file(name):
-            said += [nodes.Text(", tested in "), nodes.literal("", path.name)]
+            said += [nodes.Text(", tested in " if said else "tested in "), nodes.literal("", path.name)]
         return nodes.inline("", "", *said, classes=["uses"])
 
 

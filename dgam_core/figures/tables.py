@@ -42,14 +42,17 @@ def mean_and_sd(
     for place, group in records.groupby([*keys, column], sort=False):
         numbers = scale * group[value]
         sd = numbers.std() if len(numbers) > 1 else 0.0
-        collapsed = int(group["collapsed"].sum()) if "collapsed" in group else 0
-        note = f" ({collapsed} of {len(group)} collapsed)" if collapsed else ""
+        note = _collapsed(group["collapsed"]) if "collapsed" in group else ""
         cells[place] = f"{numbers.mean():.{digits}f} ± {sd:.{digits}f}{note}"
     order = records[keys].drop_duplicates().itertuples(index=False, name=None)
     rows = [key if len(keys) > 1 else key[0] for key in order]
     table = pd.Series(cells).unstack().loc[rows, list(records[column].unique())].fillna("–")
     table.index.names, table.columns.name = [None] * len(keys), None
     return table
+
+
+def _collapsed(seeds: pd.Series) -> str:
+    return f" ({seeds.sum()} of {len(seeds)} collapsed)" if seeds.any() else ""
 
 
 def map_table(scores: pd.DataFrame, published: Published, metric: str) -> pd.DataFrame:
@@ -61,14 +64,15 @@ def map_table(scores: pd.DataFrame, published: Published, metric: str) -> pd.Dat
         metric: name of the main mAP, by which models are compared, such as mAP@0.5.
     """
     (provenance,) = scores["provenance"].unique()
-    printed = published.values.rename(columns="mAP@{:g}".format).map("{:.1f}".format)
+    printed = published.values.map("{:.1f}".format)
     by_choice = choices(scores)
     beside = pd.concat({"released": printed}).reindex(by_choice.index).fillna("–")
     parts = {
         f"{metric} (%) by model choice, {provenance}": by_choice,
-        f"published, {published.data}": beside,
+        f"published mAP (%), {published.data}": beside,
+        # How many seeds have collapsed stands beside the main mAP.
         f"mAP at tIoU (%), last epoch, {provenance}": mean_and_sd(
-            scores[scores["choice"] == "last"], "tiou", "map"
+            scores[scores["choice"] == "last"].drop(columns="collapsed"), "tiou", "map"
         ),
     }
     return pd.concat(parts, axis=1)
@@ -98,14 +102,18 @@ def methods(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     names = [f"{method}, {published.details[method]}" for method in published.values.index]
     above = published.values.set_axis(pd.MultiIndex.from_product([[f"published, {published.data}"], names]))
     by_choice = scores.assign(row=scores["choice"].where(scores["row"] != CEILING, CEILING))
+    collapsed = by_choice.groupby(["preset", "row", "seed"])["collapsed"].any().groupby(["preset", "row"])
+    by_choice = by_choice.drop(columns="collapsed")  # said once, in the name of a row
     below = mean_and_sd(by_choice, "tiou", "map")[published.thresholds]
     if "average" in published.values:
         # Averaged over the thresholds per seed, so that the spread is that of the seeds.
-        keys = ["preset", "row", "seed", "collapsed"]
+        keys = ["preset", "row", "seed"]
         per_seed = by_choice.groupby(keys, as_index=False, sort=False)["map"].mean().assign(column="average")
         below["average"] = mean_and_sd(per_seed, "column", "map")["average"]
     labels = [
-        f"{preset}, {choice}" + (f"; {NEAREST_IS}" if (preset, choice) == NEAREST else "")
+        f"{preset}, {choice}"
+        + _collapsed(collapsed.get_group((preset, choice)))
+        + (f"; {NEAREST_IS}" if (preset, choice) == NEAREST else "")
         for preset, choice in below.index
     ]
     below.index = pd.MultiIndex.from_product([[f"this run, {provenance}"], labels])

@@ -158,6 +158,13 @@ def test_what_stands_around_a_page_leads_nowhere_else(opened, address):
         assert link.startswith((address, "javascript:", *filter(None, [named]))), link
 
 
+def test_no_table_of_settings_or_results_scrolls_on_a_wide_screen(opened):
+    if "/notebooks/" in opened.url or "/settings" in opened.url:
+        scrolls = """() => [...document.querySelectorAll('article :has(> table)')].filter(
+            box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent.slice(0, 40))"""
+        assert opened.evaluate(scrolls) == []
+
+
 # Megabytes, where they are more than those of other pages: here is a data set to play with.
 HEAVY = {"book/notebooks/figure1_confusion.html": 4.0}
 
