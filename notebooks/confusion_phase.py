@@ -68,7 +68,7 @@ tables.phase_text(points, study.provenance, "mAP@0.5 (%)")
 # ## The same with many seeds
 #
 # A recorded run, `make record RECORD=confusion_phase`, has more points and a hundred times as many seeds, so that most points
-# are decided. Where the interval lies within half a point of zero, the change is *practically nothing*.
+# are decided. Where the interval lies within half a point of zero, both are *practically equal*.
 
 # %% tags=["hide-input"]
 record = read_record("confusion_phase")

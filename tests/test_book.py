@@ -288,7 +288,7 @@ def test_a_recorded_table_is_shown_as_means_of_the_last_epoch():
 def test_the_page_says_what_is_missing_damaged_or_of_other_code(tmp_path):
     recipe = Recipe(about="gestures", data="dgam import", profile="p")
     assert records_page.sentence("mine", recipe, None) == (
-        "**gestures**: not recorded yet. `dgam import`, then `make record RECORD=mine` fill the column."
+        "**gestures**: not recorded yet: `dgam import`, then `make record RECORD=mine`."
     )
     content = {
         "date": "2026-01-01", "runs": 3, "training_s": 5400, "machine": "1 core",
@@ -396,7 +396,8 @@ def test_every_rival_has_its_section_with_equations_code_and_tests(of_rivals, na
 
 
 def test_every_setting_of_a_rival_says_what_it_is():
-    shared = set(settings_page.docstrings(rival.RivalSettings))
     for name in rival.names():
         settings = rival.find(name).settings_class
-        assert shared | set(settings_page.docstrings(settings)) == set(settings.model_fields)
+        groups = [group for group in settings.__mro__ if issubclass(group, rival.RivalSettings)]
+        said = set().union(*(settings_page.docstrings(group) for group in groups))
+        assert said == set(settings.model_fields)

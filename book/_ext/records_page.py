@@ -108,9 +108,9 @@ def records_of(notebook: str) -> dict[str, tuple[Recipe, Record]]:
 
 def sentence(name: str, recipe: Recipe, record: Record | None) -> str:
     """Return how a record came about, or how it would, and whether it can still be relied on, in Markdown."""
-    how = f"`{recipe.data}`, then `make record RECORD={name}`"
+    how = (f"`{recipe.data}`, then " if recipe.data else "") + f"`make record RECORD={name}`"
     if record is None:
-        return f"**{recipe.about}**: not recorded yet. {how} fill the column."
+        return f"**{recipe.about}**: not recorded yet: {how}."
     about, data = record.content, record.content["data"]
     parts = [
         f"**{recipe.about}**: {data['provenance']}; recorded on {about['date']} by {how}:",

@@ -46,7 +46,7 @@ class Recipe(Strict):
 
     Attributes:
         about: the words above its column.
-        data: the command that makes its data set.
+        data: the command that makes its data set; "" where none is needed.
         profile: folder of `params/` with the parameters; "" for a sweep.
         sweep: name of a file of `params/sweeps`; "" for notebooks.
         notebooks: those that are recorded; all of the profile if there are none.

@@ -13,6 +13,7 @@ from dgam_core.experiments.variants import DGAM
 from dgam_core.figures.style import PERCENT, PRESETS, WIDTH_IN, set_style, within
 
 OTHER = "#333333"  # a method that is not DGAM
+NEAR = 0.1  # share of an axis within which a name reaches the next point
 INTERVAL = "95 % interval"
 
 
@@ -99,18 +100,34 @@ def published_against_rerun(scores: pd.DataFrame, published: Published, provenan
     column = main_column(published)
     unit = "mAP@0.5 (%)" if column != "average" else "average mAP (%)"
     figure, axes = plt.subplots(figsize=(WIDTH_IN, 4.2))
-    for row, (x, mean, low, high) in zip(found.index, found.to_numpy(), strict=True):
+    close = _close_to_next(found)
+    for i, (row, (x, mean, low, high)) in enumerate(zip(found.index, found.to_numpy(), strict=True)):
         colour = PRESETS["released"] if row == DGAM else OTHER
         low, high = within(PERCENT, (low, high))
         axes.errorbar(x, mean, [[mean - low], [high - mean]], fmt="o", color=colour, capsize=3, markersize=5)
+        # The name of a method that has another close by on the right stands on its left.
+        left, below = close[i], close[i] and not (i and close[i - 1])
         axes.annotate(
-            row, (x, mean), xytext=(6, 4), textcoords="offset points", fontsize="small", color=colour
+            row,
+            (x, mean),
+            xytext=(-6 if left else 6, -11 if below else 4),
+            ha="right" if left else "left",
+            textcoords="offset points",
+            fontsize="small",
+            color=colour,
         )
     axes.set(xlabel=f"published, {unit}", ylabel=f"rerun, {provenance}, {unit}")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.12)
     axes.set_title(f"Spearman's ρ: {rank_in_words(correlation(found))}", fontsize="small")
     return figure
+
+
+def _close_to_next(found: pd.DataFrame) -> list[bool]:
+    """Return whether the name of each method would run into the next one's point, (N,)."""
+    x, y = found["published"].to_numpy(), found["mean"].to_numpy()
+    near = (np.diff(x) < NEAR * np.ptp(x)) & (np.abs(np.diff(y)) < NEAR * np.ptp(y))
+    return [*near.tolist(), False]
 
 
 def correlation(found: pd.DataFrame) -> RankCorrelation | None:
