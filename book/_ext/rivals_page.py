@@ -36,8 +36,8 @@ RERUN = """## The other methods, rerun
 
 All methods on the same features, by the same protocol, over the same seeds; [Rivals](/book/rivals.md) says
 what each does and what all share. The simulated data was calibrated on DGAM's own baselines alone; nothing
-was done to put the other methods in any order. Below are the number to compare by with its 95 % interval over the
-seeds (Student's t), at the last epoch and at the checkpoint that labels choose, and mAP at each tIoU."""
+was done to put the other methods in any order. Below are the number to compare by with its 95 % interval over
+the seeds (Student's t), at the last epoch and at the checkpoint that labels choose, and mAP at each tIoU."""
 
 
 @cache
@@ -145,7 +145,7 @@ class Rerun(SphinxDirective):
 
 def _as_markdown(table: pd.DataFrame) -> list[str]:
     """Return the table of `rerun.table` with one line of heads."""
-    pairs = ((str(group).partition(",")[0], str(name)) for group, name in table.columns)
+    pairs = ((str(group).partition(",")[0], str(name)) for group, name in table.columns.tolist())
     heads = [name if name[0].isdigit() else f"{group} {name}" for group, name in pairs]
     lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     rows = zip(table.index, table.to_numpy(dtype=str), strict=True)
