@@ -145,8 +145,11 @@ class Rerun(SphinxDirective):
 
 def _as_markdown(table: pd.DataFrame) -> list[str]:
     """Return the table of `rerun.table` with one line of heads."""
-    pairs = ((str(group).partition(",")[0], str(name)) for group, name in table.columns.tolist())
-    heads = [name if name[0].isdigit() else f"{group} {name}" for group, name in pairs]
+    groups, names = (map(str, table.columns.get_level_values(level)) for level in (0, 1))
+    heads = [
+        name if name[0].isdigit() else f"{group.partition(',')[0]} {name}"
+        for group, name in zip(groups, names, strict=True)
+    ]
     lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     rows = zip(table.index, table.to_numpy(dtype=str), strict=True)
     return lines + [f"| {row} | {' | '.join(cells)} |" for row, cells in rows]

@@ -6,14 +6,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dgam_core.evaluation.intervals import Summary, summarize
+from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
 from dgam_core.experiments.published import Published
 from dgam_core.experiments.rank_correlation import RankCorrelation, rank_correlation
 from dgam_core.experiments.variants import DGAM
 from dgam_core.figures.style import PERCENT, PRESETS, WIDTH_IN, set_style, within
+from dgam_core.rivals.random_segments import RandomSegments
+from dgam_core.rivals.uniform import Uniform
 
 OTHER = "#333333"  # a method that is not DGAM
 NEAR = 0.1  # share of an axis within which a name reaches the next point
+# What knows nothing of time, by title.
+BASELINES = (Uniform.title, RandomSegments.title)
 INTERVAL = "95 % interval"
 
 
@@ -56,7 +60,7 @@ def table(scores: pd.DataFrame, published: Published, provenance: str) -> pd.Dat
         for tiou in scores["tiou"].unique():
             mean = by_seed(scores, float(tiou), "last")[key].mean()
             cells[f"rerun, {provenance}: mAP at tIoU, last epoch", f"{tiou:g}"] = f"{mean:.1f}"
-        lines[f"{row}, {preset}" if row == DGAM else row] = cells
+        lines[_label(preset, row)] = cells
     columns = pd.MultiIndex.from_tuples(next(iter(lines.values())))
     return pd.DataFrame([list(cells.values()) for cells in lines.values()], list(lines), columns)
 
@@ -121,6 +125,23 @@ def published_against_rerun(scores: pd.DataFrame, published: Published, provenan
     axes.margins(x=0.12)
     axes.set_title(f"Spearman's ρ: {rank_in_words(correlation(found))}", fontsize="small")
     return figure
+
+
+def beside_baselines(scores: pd.DataFrame, published: Published) -> str:
+    """Say which methods are not above what knows nothing of time, by the interval of paired differences."""
+    found = by_seed(scores, main_column(published), "last")
+    baselines = {row: values for (_, row), values in found.items() if row in BASELINES}
+    lines = []
+    for baseline, level in baselines.items():
+        others = {key: values for key, values in found.items() if key[1] not in BASELINES}
+        low = [_label(*key) for key, values in others.items() if paired_difference(values, level).low <= 0]
+        rest = "all methods are above it" if not low else f"not above it: {', '.join(low)}"
+        lines.append(f"{baseline.capitalize()} has {level.mean():.1f}; {rest}.")
+    return " ".join(lines)
+
+
+def _label(preset: str, row: str) -> str:
+    return f"{row}, {preset}" if row == DGAM else row
 
 
 def _close_to_next(found: pd.DataFrame) -> list[bool]:
