@@ -385,6 +385,13 @@ def sign(app: Sphinx, config: Config) -> None:
     config.html_theme_options["extra_footer"] = f"<p>{version}. MIT licence. Built on {built}.</p>"
 
 
+def lighten_code(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Leave out marks of code that have the colour of plain text: names, punctuation and blanks."""
+    context["body"] = re.sub(r'<span class="[npw]">([^<]*)</span>', r"\1", context.get("body", ""))
+
+
 def lighten(app: Sphinx, exception: Exception | None) -> None:
     """Empty the theme's script of 1.5 MB that draws icons: its style sheet has them as a font."""
     script = app.outdir / "_static" / "scripts" / "fontawesome.js"
@@ -409,4 +416,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", make_accessible, priority=900)  # after the theme
     app.connect("html-page-context", launch_sources, priority=900)
     app.connect("html-page-context", load_joined, priority=900)
+    app.connect("html-page-context", lighten_code)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

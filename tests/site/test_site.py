@@ -176,6 +176,10 @@ def test_a_page_is_light(page, name):
     page.on("requestfinished", lambda request: paths.append(unquote(urlsplit(request.url).path)))
     page.goto((SITE / name).as_uri(), wait_until="networkidle")
     page.wait_for_load_state("networkidle")  # the first page leads on to the introduction
+    are_set = (
+        "document.querySelectorAll('.math').length === document.querySelectorAll('mjx-container').length"
+    )
+    page.wait_for_function(f"{are_set} && document.fonts.status === 'loaded'")
     assert len(paths) <= 25
     assert sum(Path(path).stat().st_size for path in paths) <= HEAVY.get(name, 2.0) * 1e6
 
