@@ -7,6 +7,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+import links
 import pandas as pd
 from docutils import nodes
 from records_page import FIGURES, note_records, records_of, sentence
@@ -79,13 +80,40 @@ class RivalEquation(SphinxDirective):
         tests = tests_of_rivals().get((method, number), [])
         if not tests:
             raise ExtensionError(f"{method}: no test is marked with {number}")
-        lines += [f"::::{{dropdown}} Checked by {len(tests)} test{'s' * (len(tests) > 1)}"]
-        for path, test in tests:
+        box += self.parse_text_to_nodes("\n".join(lines))
+        for path, _ in tests:
             self.env.note_dependency(str(path))
-            lines += [f"{in_words(test).capitalize()}, `{path.relative_to(ROOT).as_posix()}`:", ""]
-            lines += ["```python", source(path, test), "```", ""]
-        box += self.parse_text_to_nodes("\n".join([*lines, "::::"]))
+        found = [links.to_label(in_words(test), _label(method, test), self.env.docname) for _, test in tests]
+        box += nodes.paragraph("", "Checked by: ", *links.separated(found, "; "), classes=["checked-by"])
         return [box]
+
+
+def _label(method: str, test: ast.FunctionDef) -> str:
+    return f"{method}-{test.name}"
+
+
+class RivalTests(SphinxDirective):
+    """The source of every test that is marked with an equation of a rival."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make a section per method."""
+        sections: dict[str, nodes.section] = {}
+        shown = set()
+        for (method, _), tests in tests_of_rivals().items():
+            title = find(method).title
+            if method not in sections:
+                sections[method] = nodes.section(ids=[f"tests-of-{method}"], names=[f"tests of {method}"])
+                sections[method] += nodes.title("", title)
+            for path, test in tests:
+                if (label := _label(method, test)) in shown:
+                    continue
+                shown.add(label)
+                self.env.note_dependency(str(path))
+                target = links.target(label)
+                self.state.document.note_explicit_target(target)
+                text = source(path, test)
+                sections[method] += [target, nodes.literal_block(text, text, language="python")]
+        return list(sections.values())
 
 
 class RivalSettingsTable(SphinxDirective):
@@ -127,16 +155,10 @@ class Rerun(SphinxDirective):
             (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(ROOT / path)
             alt = rerun.in_words(scores, published, provenance)
-            html = rerun.table(scores, published, provenance).to_html(classes="dataframe", border=0)
-            lines += [
-                f"**{recipe.about}**, recorded:",
-                "",
-                "````{div} full-width",
-                "```{raw} html",
-                html,
-                "```",
-            ]
-            lines += ["````", "", f"![{alt}](/{path.as_posix()})", ""]
+            table = _as_markdown(rerun.table(scores, published, provenance))
+            lines += [f"**{recipe.about}**, {provenance}, recorded, in %:", ""]
+            lines += [":::{div} full-width", *table, ":::", ""]
+            lines += [rerun.beside_baselines(scores, published), "", f"![{alt}](/{path.as_posix()})", ""]
             lines += [f"- {sentence(name, recipe, record)}", ""]
             file = f"{name}/{NOTEBOOK}.csv"
             lines += [f"{{download}}`{file} </params/records/{file}>`", ""]
@@ -215,6 +237,7 @@ def add_reruns(app: Sphinx, docname: str, content: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all with Sphinx."""
     app.add_directive("rival-equation", RivalEquation)
+    app.add_directive("rival-tests", RivalTests)
     app.add_directive("rival-settings", RivalSettingsTable)
     app.add_directive("rerun", Rerun)
     app.add_directive("rates", Rates)
