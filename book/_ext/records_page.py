@@ -113,7 +113,7 @@ def sentence(name: str, recipe: Recipe, record: Record | None) -> str:
         return f"**{recipe.about}**: not recorded yet: {how}."
     about, data = record.content, record.content["data"]
     parts = [
-        f"**{recipe.about}**: {data['provenance']}; recorded on {about['date']} by {how}:",
+        f"**{recipe.about}**: {record.provenance}; recorded on {about['date']} by {how}:",
         f"{about['runs']} runs, {_duration(about['training_s'])} of training on {about['machine']},",
         f"torch {about['versions']['torch']}. Data set `{data['name']}`, {data['source']}, digest",
         f"`{data['digest'][:12]}`.",
@@ -256,7 +256,7 @@ class Recorded(SphinxDirective):
         records = records_of(name)
         lines = [f"- {sentence(key, *pair)}" for key, pair in records.items()]
         for key, (recipe, record) in records.items():
-            lines += ["", f"**{recipe.about}**, {record.content['data']['provenance']}, recorded:", ""]
+            lines += ["", f"**{recipe.about}**, {record.provenance}, recorded:", ""]
             lines += [":::{div} full-width", *means(record.table(name)), ":::", ""]
             lines += [f"{{download}}`{key}/{name}.csv </params/records/{key}/{name}.csv>`", ""]
         text = "[What the paper claims, on all data sets](/book/reproduction.md)."

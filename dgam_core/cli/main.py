@@ -10,13 +10,16 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dgam_core.cli.batch import batch
 from dgam_core.cli.data import PATH, export, extract, import_, inspect, simulate
 from dgam_core.errors import InputError
+
+if TYPE_CHECKING:
+    from dgam_core.snippets import DataSet
 
 # Modules that import PyTorch are imported by the commands that need them: `dgam evaluate` answers at once.
 
@@ -46,11 +49,8 @@ def train(file: Path, params: Path, out: Path, device: str | None, method: str |
     RUN_DIR becomes a run store: runs that are finished there are not trained again. Processes started by
     torchrun share the videos.
     """
-    import torch
-
     from dgam_core.data import soundness, store
-    from dgam_core.evaluation.collapse import collapses
-    from dgam_core.experiments import model_choice, obtain, own, run_store
+    from dgam_core.experiments import obtain, own, run_store
     from dgam_core.experiments.parameters import main_preset
     from dgam_core.system.machine import choose_device
     from dgam_core.training import processes
@@ -80,18 +80,26 @@ def train(file: Path, params: Path, out: Path, device: str | None, method: str |
         group.tell(None)
     run_store.write_pair(out, specs, experiment)
     preset = main_preset(experiment.preset)
-    trained = f"{', '.join(specs)} as in the preset {preset}"
-    click.echo(
-        f"{out}: trained {trained if experiment.rival is None else f'{experiment.method} on {trained}'}"
-    )
-    pair, settings = run_store.read_pair(out)
-    if experiment.rival or not any(video.subset == "test" for video in data.videos):
-        return  # there is nothing to judge it by
-    scorer = model_choice.Scorer(data, out, torch.device("cpu"), settings.main_tiou)
+    method_on = "" if experiment.rival is None else f"{experiment.method} on "
+    click.echo(f"{out}: trained {method_on}{', '.join(specs)} as in the preset {preset}")
+    if experiment.rival is None and any(video.subset == "test" for video in data.videos):
+        _warn_of_collapse(out, data)
+
+
+def _warn_of_collapse(run_dir: Path, data: "DataSet") -> None:
+    """Warn of streams whose training has collapsed, as their outputs on the test videos show."""
+    import torch
+
+    from dgam_core.evaluation.collapse import collapses
+    from dgam_core.experiments import model_choice, run_store
+
+    pair, settings = run_store.read_pair(run_dir)
+    scorer = model_choice.Scorer(data, run_dir, torch.device("cpu"), settings.main_tiou)
     outputs = scorer.outputs(pair, scorer.chosen(pair, settings, "last"), settings)
     for stream, how in collapses(outputs, settings).items():
         warnings.warn(
-            f"{out}: the training of {stream} has collapsed: {how}; another seed may do better", stacklevel=1
+            f"{run_dir}: the training of {stream} has collapsed: {how}; another seed may do better",
+            stacklevel=1,
         )
 
 

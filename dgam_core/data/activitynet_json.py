@@ -149,16 +149,7 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
         InputError: the file cannot be read, an entry is wrong, the subset has no segment, or none is
             named and the file has several but neither "test" nor "validation".
     """
-    subsets: dict[str, dict[str, dict[str, Any]]] = {}
-    without_subset = []
-    for video, value in stream_object(path, "database"):
-        entry = _object(value, f"{path}: video {video!r}")
-        name = entry.get("subset")
-        if isinstance(name, str):
-            subsets.setdefault(name.strip().casefold(), {})[video] = entry
-        else:
-            without_subset.append((video, f"{path}: video {video!r} has no subset"))
-    refuse(without_subset)
+    subsets = _by_subset(path)
     present = ", ".join(map(repr, subsets)) or "no video"
     if subset is None:
         usual = [
@@ -189,6 +180,21 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     }
     videos = tuple(video for video in rows_of if video not in without)
     return GroundTruth(videos, segments, durations_s, without)
+
+
+def _by_subset(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return subset → video → its entry, of a file of annotations; subsets in lower case."""
+    subsets: dict[str, dict[str, dict[str, Any]]] = {}
+    without_subset = []
+    for video, value in stream_object(path, "database"):
+        entry = _object(value, f"{path}: video {video!r}")
+        name = entry.get("subset")
+        if isinstance(name, str):
+            subsets.setdefault(name.strip().casefold(), {})[video] = entry
+        else:
+            without_subset.append((video, f"{path}: video {video!r} has no subset"))
+    refuse(without_subset)
+    return subsets
 
 
 def read_class_ids(path: Path) -> dict[int, str]:

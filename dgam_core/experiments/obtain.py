@@ -201,7 +201,8 @@ def _train_and_write(context: tuple[Path, DataSet, Progress, Group], stack: Stac
                 shutil.rmtree(aside)
         before = time.perf_counter()
         unfinished = folder / ".unfinished" / digest_of({"runs": [spec.digest for spec in specs]})
-        results = _train(data, specs, progress, unfinished, group)
+        with _telling_scale(data, specs[0].stream):
+            results = _train(data, specs, progress, unfinished, group)
         train_s = (time.perf_counter() - before) / len(specs)
         write(folder, data, list(zip(specs, results, strict=True)), train_s)
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -217,12 +218,10 @@ def _train(
         if group.size > 1:
             raise InputError("method: only dgam trains on several processes; start one without torchrun")
         of_rival = RivalJob(data, first.stream, first.rival, first.settings, first.seed, device)
-        with _telling_scale(data, first.stream):
-            return [train_rival(of_rival, progress, unfinished)]
+        return [train_rival(of_rival, progress, unfinished)]
     job = Job(data, first.stream, [spec.settings for spec in specs], [spec.seed for spec in specs], device)
     group.tell((job.stream, job.runs, job.seeds, unfinished))
-    with _telling_scale(data, first.stream):
-        return train(job, progress, unfinished, group)
+    return train(job, progress, unfinished, group)
 
 
 @contextmanager

@@ -77,12 +77,14 @@ class Experiment(Settings):
     @property
     def rival(self) -> RivalSettings | None:
         """Settings of the rival that is trained; None for DGAM."""
-        own = dict(dict(self.method_settings).get(self.method, ()))
-        return None if self.method == DGAM else read_settings(self.method, own)
+        if self.method == DGAM:
+            return None
+        return read_settings(self.method, dict(dict(self.method_settings).get(self.method, ())))
 
     def streams(self, data: DataSet) -> tuple[str, ...]:
         """Return the inputs that have a model of their own."""
-        return data.streams if self.rival is None else streams_of(self.rival, data)
+        rival = self.rival
+        return data.streams if rival is None else streams_of(rival, data)
 
     @property
     def summary(self) -> str:
@@ -178,9 +180,9 @@ class Experiment(Settings):
     def _pairs_of_maps(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        if not all(isinstance(own, Mapping) for own in value.values()):
+        if not all(isinstance(settings, Mapping) for settings in value.values()):
             raise ValueError("Input should be names of methods, each with a map of its settings")
-        return tuple((method, tuple(own.items())) for method, own in value.items())
+        return tuple((method, tuple(settings.items())) for method, settings in value.items())
 
     @field_validator("*", mode="before")
     @classmethod
@@ -206,8 +208,8 @@ class Experiment(Settings):
     @field_validator("method_settings")
     @classmethod
     def _are_of_methods(cls, value: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
-        for method, own in value:
-            read_settings(method, dict(own))
+        for method, settings in value:
+            read_settings(method, dict(settings))
         return value
 
     @field_validator("held_out")

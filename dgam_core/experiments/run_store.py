@@ -88,6 +88,7 @@ def read_rival(described: Mapping[str, Any]) -> RivalSettings | None:
     return read_settings(values.pop("method"), values) if values else None
 
 
+@cache
 def rival_code(method: str) -> tuple[str, ...]:
     """Return patterns of the modules that a run of a rival depends on, with those of rivals that it uses."""
     found: list[str] = []

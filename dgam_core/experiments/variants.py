@@ -17,12 +17,12 @@ from dgam_core.snippets import DataSet
 AnySettings = TypeVar("AnySettings", bound=Settings)
 Open = Callable[..., DataSet]  # `store.open_data_set`, or a function like it
 DataSets = dict[Appearance | None, DataSet]
-DGAM = "DGAM"  # the row of the whole method
+WHOLE = "DGAM"  # the row of the whole method
 
 
 def alone(experiment: Experiment) -> dict[str, Experiment]:
     """Return the whole method."""
-    return {DGAM: experiment}
+    return {WHOLE: experiment}
 
 
 def without_and_with(experiment: Experiment) -> dict[str, Experiment]:
@@ -73,7 +73,7 @@ def rerun(experiment: Experiment) -> dict[str, Experiment]:
     """
     plain = experiment.model_copy(update={"model_choice": "last"})
     methods = (experiment.methods or names()) if experiment.preset == "paper" else ()
-    return {DGAM: plain} | {find(name).title: plain.model_copy(update={"method": name}) for name in methods}
+    return {WHOLE: plain} | {find(name).title: plain.model_copy(update={"method": name}) for name in methods}
 
 
 def switch(settings: AnySettings, departure: Departure, benchmark: Benchmark) -> AnySettings:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dgam_core.evaluation.intervals import Summary, paired_difference, summarize
 from dgam_core.experiments.published import Published
 from dgam_core.experiments.rank_correlation import RankCorrelation, rank_correlation
-from dgam_core.experiments.variants import DGAM
+from dgam_core.experiments.variants import WHOLE
 from dgam_core.figures.style import PERCENT, PRESETS, WIDTH_IN, set_style, within
 from dgam_core.rivals.random_segments import RandomSegments
 from dgam_core.rivals.uniform import Uniform
@@ -50,6 +50,7 @@ def table(scores: pd.DataFrame, published: Published, provenance: str) -> pd.Dat
     column = main_column(published)
     unit = "mAP@0.5" if column != "average" else "average mAP"
     chosen = {choice: by_seed(scores, column, choice) for choice in scores["choice"].unique()}
+    at_tiou = {float(tiou): by_seed(scores, float(tiou), "last") for tiou in scores["tiou"].unique()}
     lines: dict[str, dict[tuple[str, str], str]] = {}
     for key in sorted(chosen["last"], key=lambda key: _place(key, published, column)):
         preset, row = key
@@ -57,8 +58,8 @@ def table(scores: pd.DataFrame, published: Published, provenance: str) -> pd.Dat
         cells = {("published", unit): "–" if printed is None else f"{printed:.1f}"}
         for choice, values in chosen.items():
             cells[f"rerun, {provenance}: {unit}, {INTERVAL}", choice] = _interval(summarize(values[key]))
-        for tiou in scores["tiou"].unique():
-            mean = by_seed(scores, float(tiou), "last")[key].mean()
+        for tiou, of_methods in at_tiou.items():
+            mean = of_methods[key].mean()
             cells[f"rerun, {provenance}: mAP at tIoU, last epoch", f"{tiou:g}"] = f"{mean:.1f}"
         lines[_label(preset, row)] = cells
     columns = pd.MultiIndex.from_tuples(next(iter(lines.values())))
@@ -76,10 +77,10 @@ def _printed(row: str, published: Published, column: float | str) -> float | Non
     return numbers[0] if numbers else None
 
 
-def _interval(found: Summary) -> str:
-    if found.count == 1:
-        return f"{found.mean:.1f}"
-    return f"{found.mean:.1f} ({found.low:.1f} to {found.high:.1f})".replace("-", "−")
+def _interval(summary: Summary) -> str:
+    if summary.count == 1:
+        return f"{summary.mean:.1f}"
+    return f"{summary.mean:.1f} ({summary.low:.1f} to {summary.high:.1f})".replace("-", "−")
 
 
 def pairs(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
@@ -91,22 +92,22 @@ def pairs(scores: pd.DataFrame, published: Published) -> pd.DataFrame:
     lines = {}
     for (preset, row), values in by_seed(scores, column, "last").items():
         printed = _printed(row, published, column)
-        if printed is not None and (row != DGAM or preset == "released"):
-            found = summarize(values)
-            lines[row] = (printed, found.mean, found.low, found.high)
+        if printed is not None and (row != WHOLE or preset == "released"):
+            summary = summarize(values)
+            lines[row] = (printed, summary.mean, summary.low, summary.high)
     return pd.DataFrame(lines, index=["published", "mean", "low", "high"]).T.sort_values("published")
 
 
 def published_against_rerun(scores: pd.DataFrame, published: Published, provenance: str) -> Figure:
     """Draw each method's published and rerun number, and its interval over seeds; see `table`."""
     set_style()
-    found = pairs(scores, published)
+    compared = pairs(scores, published)
     column = main_column(published)
     unit = "mAP@0.5 (%)" if column != "average" else "average mAP (%)"
     figure, axes = plt.subplots(figsize=(WIDTH_IN, 4.2))
-    close = _close_to_next(found)
-    for i, (row, (x, mean, low, high)) in enumerate(zip(found.index, found.to_numpy(), strict=True)):
-        colour = PRESETS["released"] if row == DGAM else OTHER
+    close = _close_to_next(compared)
+    for i, (row, (x, mean, low, high)) in enumerate(zip(compared.index, compared.to_numpy(), strict=True)):
+        colour = PRESETS["released"] if row == WHOLE else OTHER
         low, high = within(PERCENT, (low, high))
         axes.errorbar(x, mean, [[mean - low], [high - mean]], fmt="o", color=colour, capsize=3, markersize=5)
         # The name of a method that has another close by on the right stands on its left.
@@ -123,17 +124,17 @@ def published_against_rerun(scores: pd.DataFrame, published: Published, provenan
     axes.set(xlabel=f"published, {unit}", ylabel=f"rerun, {provenance}, {unit}")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.12)
-    axes.set_title(f"Spearman's ρ: {rank_in_words(correlation(found))}", fontsize="small")
+    axes.set_title(f"Spearman's ρ: {rank_in_words(correlation(compared))}", fontsize="small")
     return figure
 
 
 def beside_baselines(scores: pd.DataFrame, published: Published) -> str:
     """Say which methods are not above what knows nothing of time, by the interval of paired differences."""
-    found = by_seed(scores, main_column(published), "last")
-    baselines = {row: values for (_, row), values in found.items() if row in BASELINES}
+    of_methods = by_seed(scores, main_column(published), "last")
+    baselines = {row: values for (_, row), values in of_methods.items() if row in BASELINES}
     lines = []
     for baseline, level in baselines.items():
-        others = {key: values for key, values in found.items() if key[1] not in BASELINES}
+        others = {key: values for key, values in of_methods.items() if key[1] not in BASELINES}
         low = [_label(*key) for key, values in others.items() if paired_difference(values, level).low <= 0]
         rest = "all methods are above it" if not low else f"not above it: {', '.join(low)}"
         lines.append(f"{baseline.capitalize()} has {level.mean():.1f}; {rest}.")
@@ -141,34 +142,36 @@ def beside_baselines(scores: pd.DataFrame, published: Published) -> str:
 
 
 def _label(preset: str, row: str) -> str:
-    return f"{row}, {preset}" if row == DGAM else row
+    return f"{row}, {preset}" if row == WHOLE else row
 
 
-def _close_to_next(found: pd.DataFrame) -> list[bool]:
+def _close_to_next(compared: pd.DataFrame) -> list[bool]:
     """Return whether the name of each method would run into the next one's point, (N,)."""
-    x, y = found["published"].to_numpy(), found["mean"].to_numpy()
+    x, y = compared["published"].to_numpy(), compared["mean"].to_numpy()
     near = (np.diff(x) < NEAR * np.ptp(x)) & (np.abs(np.diff(y)) < NEAR * np.ptp(y))
     return [*near.tolist(), False]
 
 
-def correlation(found: pd.DataFrame) -> RankCorrelation | None:
+def correlation(compared: pd.DataFrame) -> RankCorrelation | None:
     """Return the rank correlation of the columns of `pairs`."""
-    return rank_correlation(found["published"], found["mean"])
+    return rank_correlation(compared["published"], compared["mean"])
 
 
-def rank_in_words(found: RankCorrelation | None) -> str:
+def rank_in_words(rank: RankCorrelation | None) -> str:
     """Return ρ, its interval and on how many methods it rests, as text."""
-    if found is None:
+    if rank is None:
         return "too few methods for a rank correlation"
-    numbers = f"{found.rho:.2f}, {INTERVAL} {found.low:.2f} to {found.high:.2f}, {found.count} methods"
+    numbers = f"{rank.rho:.2f}, {INTERVAL} {rank.low:.2f} to {rank.high:.2f}, {rank.count} methods"
     return numbers.replace("-", "−")
 
 
 def in_words(scores: pd.DataFrame, published: Published, provenance: str) -> str:
     """Return what `published_against_rerun` shows, in words."""
-    found = pairs(scores, published)
+    compared = pairs(scores, published)
     numbers = "; ".join(
         f"{row} {published_value:.1f} published, {mean:.1f} rerun"
-        for row, published_value, mean in zip(found.index, found["published"], found["mean"], strict=True)
+        for row, published_value, mean in zip(
+            compared.index, compared["published"], compared["mean"], strict=True
+        )
     )
-    return f"mAP in percent, {provenance}: {numbers}. Spearman's ρ {rank_in_words(correlation(found))}"
+    return f"mAP in percent, {provenance}: {numbers}. Spearman's ρ {rank_in_words(correlation(compared))}"

@@ -29,7 +29,7 @@ def mean_within(signal: Floats, segments: Floats) -> Floats:
 def outer_inner(signal: Floats, segments: Floats, margin: float) -> Floats:
     """Return the mean of a signal within each segment, minus that in both its margins together; (S,).
 
-    It is the outer-inner contrast of AutoLoc, section 3.3 there, with the sign of a score.
+    It is the outer-inner contrast of AutoLoc, with the sign of a score.
 
     Args:
         signal: (N,).

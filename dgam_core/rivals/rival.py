@@ -1,9 +1,10 @@
 """What a rival is: a network, its losses, and how its outputs become detections.
 
 A module of this room has one method, a class derived from `Rival`, and its settings. What the methods share
-is not theirs to say: the snippets that are drawn, batches, learning rate, length of the training, choice of
-the checkpoint and evaluation are those of DGAM's own runs, so that a difference between two methods is one of
-their ideas. A docstring names the paper and, behind each equation, its number there.
+is not theirs to say: the snippets that are drawn, batches, length of the training, choice of the checkpoint
+and evaluation are those of DGAM's own runs, and so is the learning rate where a method is not given its own.
+So a difference between two methods is one of their ideas. A docstring names the paper and, behind each
+equation, its number there.
 """
 
 import importlib
