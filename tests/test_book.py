@@ -10,7 +10,6 @@ import companion
 import pandas as pd
 import pytest
 import records_page
-import rivals_page
 import rooms
 import settings_page
 import sources
@@ -392,7 +391,7 @@ def test_every_rival_has_its_section_with_equations_code_and_tests(of_rivals, na
         for code in of_rivals[name, number]:
             assert code.startswith(f"rivals.{name}.")
             assert sources.find(code)
-        assert rivals_page.tests_of_rivals()[name, number]
+        assert sources.tests_of_rivals()[name, number]
 
 
 def test_every_setting_of_a_rival_says_what_it_is():

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
@@ -21,7 +21,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from pylatexenc.latex2text import LatexNodes2Text
 from settings_page import settings_of
-from sources import find, in_words, numbers, source, tests_of_equations
+from sources import Test, find, in_words, numbers, source, tests_of_equations
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -37,53 +37,59 @@ from dgam_core.experiments.study import ALT
 ROOT = Path(__file__).resolve().parents[2]
 MADE = "## How it was made"
 # What formulas need of MathJax, each part after those that it needs itself.
-MATHJAX = {
-    "core": "core",
-    "input/tex": "input/tex",
-    "[tex]/boldsymbol": "input/tex/extensions/boldsymbol",
-    "output/chtml": "output/chtml",
-    "output/chtml/fonts/tex": "output/chtml/fonts/tex",
-    "a11y/assistive-mml": "a11y/assistive-mml",
-}
+MATHJAX = (
+    "core", "input/tex", "[tex]/boldsymbol", "output/chtml", "output/chtml/fonts/tex", "a11y/assistive-mml",
+)  # fmt: skip
 # Files that pages load, and what they are joined from.
 JOINED = {
-    "_static/mathjax/joined.js": [f"_static/mathjax/{part}.js" for part in ("startup", *MATHJAX.values())]
+    "_static/mathjax/joined.js": [
+        f"_static/mathjax/{part.replace('[tex]', 'input/tex/extensions')}.js"
+        for part in ("startup", *MATHJAX)
+    ]
 }
 
 
-class Equation(SphinxDirective):
-    """An equation of the paper under its number, the code that computes it, and links to its tests."""
+class EquationBox(SphinxDirective):
+    """An equation with the code that computes it, and links to its tests."""
 
-    required_arguments = 1
     has_content = True
     option_spec = {"code": directives.unchanged_required}  # noqa: RUF012, as docutils declares it
 
-    def run(self) -> list[nodes.Node]:
-        """Make the nodes."""
-        number = int(self.arguments[0])
-        target = links.target(f"eq-{number}")
-        self.state.document.note_explicit_target(target)
-        latex = "\n".join([r"\begin{equation}", *self.content, rf"\tag{{{number}}}", r"\end{equation}"])
-        math = nodes.math_block(latex, latex, nowrap=True, number=None, label=None)
-        box = nodes.container(classes=["equation"])
-        box += math
+    def box(
+        self, latex: Sequence[str], tests: Sequence[Test], label: Callable[[str], str] = str
+    ) -> nodes.container:
+        """Return the equation, the code that the option names, and what checks it.
+
+        Args:
+            latex: lines of an equation.
+            tests: its tests.
+            label: name of a test → the label of its source.
+        """
+        text = "\n".join([r"\begin{equation}", *latex, r"\end{equation}"])
+        found = nodes.container(classes=["equation"])
+        found += nodes.math_block(text, text, nowrap=True, number=None, label=None)
         for name in self.options.get("code", "").split():
-            box += self._code(name)
-        if tests := tests_of_equations().get(number):
-            box += self._line("Checked by", self._tests(tests), "; ", "checked-by")
-        if names := settings_of("equations", number):
-            self.env.note_dependency(str(ROOT / "dgam_core" / "settings.py"))
-            box += self._line("Settings", links.to_settings(names, self.env.docname), ", ", "set-by")
-        return [target, box]
+            found += self._code(name)
+        for path, _ in tests:
+            self.env.note_dependency(str(path))
+        if tests:
+            parts = [links.to_label(in_words(t), label(t.name), self.env.docname) for _, t in tests]
+            found += self.line("Checked by", parts, "; ", "checked-by")
+        return found
+
+    def line(self, head: str, parts: list[nodes.Node], by: str, name: str) -> nodes.Node:
+        """Return a line of links."""
+        return nodes.paragraph("", f"{head}: ", *links.separated(parts, by), classes=[name])
 
     def _code(self, name: str) -> list[nodes.Node]:
         path, node = find(name)
         self.env.note_dependency(str(path))
-        kind = "class" if isinstance(node, ast.ClassDef) else ("meth" if name.count(".") > 1 else "func")
-        module, _, inner = name.partition(".")
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        inner = f"dgam_core.{name}".removeprefix(f"{module}.")
+        kind = "class" if isinstance(node, ast.ClassDef) else ("meth" if "." in inner else "func")
         parts = [
             links.to_reference(f"dgam_core.{name}", kind, self.env.docname),
-            links.to_source(f"dgam_core.{module}", inner, self.env.docname),
+            links.to_source(module, inner, self.env.docname),
         ]
         text = source(path, node, docstring=False)
         return [
@@ -91,13 +97,22 @@ class Equation(SphinxDirective):
             nodes.literal_block(text, text, language="python"),
         ]
 
-    def _tests(self, tests: list[tuple[Path, ast.FunctionDef]]) -> list[nodes.Node]:
-        for path, _ in tests:
-            self.env.note_dependency(str(path))
-        return [links.to_label(in_words(test), test.name, self.env.docname) for _, test in tests]
 
-    def _line(self, head: str, parts: list[nodes.Node], by: str, name: str) -> nodes.Node:
-        return nodes.paragraph("", f"{head}: ", *links.separated(parts, by), classes=[name])
+class Equation(EquationBox):
+    """An equation of the paper under its number, with its code, tests and settings."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the nodes."""
+        number = int(self.arguments[0])
+        target = links.target(f"eq-{number}")
+        self.state.document.note_explicit_target(target)
+        box = self.box([*self.content, rf"\tag{{{number}}}"], tests_of_equations().get(number, []))
+        if names := settings_of("equations", number):
+            self.env.note_dependency(str(ROOT / "dgam_core" / "settings.py"))
+            box += self.line("Settings", links.to_settings(names, self.env.docname), ", ", "set-by")
+        return [target, box]
 
 
 class EquationTests(SphinxDirective):
@@ -370,7 +385,7 @@ def join(app: Sphinx, exception: Exception | None) -> None:
     for name, parts in JOINED.items():
         texts = [(app.outdir / part).read_text(encoding="utf-8") for part in parts]
         if "mathjax" in name:  # its loader is not to load these parts again
-            texts.append(f"MathJax.loader.preLoad(...{json.dumps(list(MATHJAX))});")
+            texts.append(f"MathJax.loader.preLoad(...{json.dumps(MATHJAX)});")
         between = "\n;\n" if name.endswith("js") else "\n"  # some scripts end without their last semicolon
         (app.outdir / name).write_text(between.join(texts), encoding="utf-8")
 
@@ -417,4 +432,4 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", launch_sources, priority=900)
     app.connect("html-page-context", load_joined, priority=900)
     app.connect("html-page-context", lighten_code)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": False}  # `JOINED` is filled while writing

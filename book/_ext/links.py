@@ -70,3 +70,12 @@ def wide_table(heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> nodes.co
     group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in heads), cols=len(heads))
     group += [nodes.thead("", row(heads)), nodes.tbody("", *map(row, rows))]
     return nodes.container("", nodes.table("", group, classes=["colwidths-auto"]), classes=["full-width"])
+
+
+def pipe_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table as lines of Markdown, of which the cells are."""
+    return [
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
+        *(f"| {' | '.join(cells)} |" for cells in rows),
+    ]

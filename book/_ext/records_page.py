@@ -20,6 +20,8 @@ from companion import (
 )
 from docutils import nodes
 from docutils.parsers.rst import directives
+from links import pipe_table
+from matplotlib.figure import Figure
 from settings_page import show
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -151,14 +153,20 @@ class Forest(SphinxDirective):
         found = _effects(sources, name)
         if not found:
             return []
-        path = FIGURES / f"forest_{name}.svg"
-        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-        forest.effects(found, [source.about for source in sources]).savefig(ROOT / path)
+        path = saved(forest.effects(found, [source.about for source in sources]), f"forest_{name}")
         spans = [
             f"{e.data}, {e.preset}, {e.claim}: {e.mean:+.1f} ({e.low:+.1f} to {e.high:+.1f})" for e in found
         ]
         alt = "Forest plot of changes of mAP@0.5 in points, means and 95 % intervals. " + "; ".join(spans)
         return [nodes.image(uri=f"/{path.as_posix()}", alt=alt)]
+
+
+def saved(figure: Figure, name: str) -> Path:
+    """Write a figure of a page; return its path in the project."""
+    path = FIGURES / f"{name}.svg"
+    (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(ROOT / path)
+    return path
 
 
 def all_sources(env: BuildEnvironment) -> list[Source]:
@@ -199,24 +207,22 @@ def _data(built: list[tuple[str, dict[str, Any]]]) -> str:
 
 def _table(sources: list[Source]) -> list[str]:
     keys = list(dict.fromkeys(key for source in sources for key in source.claims))
-    lines = [
-        f"| claim of the paper | published | {' | '.join(source.about for source in sources)} |",
-        "|---" * (len(sources) + 2) + "|",
-    ]
+    rows = []
     printed = read_published("table4").values[0.5]
     for preset, row in sorted({key for source in sources for key in source.levels}):
         first = f"[Table 4](/book/notebooks/{TABLE4}.ipynb), `{preset}`<br>*mAP@0.5 in %, {row}*"
         cells = [first, f"{printed[row]:.1f}" if row in printed else "–"]
         cells += [source.levels.get((preset, row), "–") for source in sources]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     keys.sort(key=lambda key: kind_and_number(key[0]))
     for key in keys:
         name, preset, text = key
         claim = next(source.claims[key][0] for source in sources if key in source.claims)
         where = f"[{in_paper(name)}](/book/notebooks/{name}.ipynb), `{preset}`"
         cells = [f"{where}<br>{text}", claim["published"], *(source.cell(key) for source in sources)]
-        lines.append(with_minus(f"| {' | '.join(cells)} |"))
-    return lines
+        rows.append(cells)
+    heads = ["claim of the paper", "published", *(source.about for source in sources)]
+    return [with_minus(line) for line in pipe_table(heads, rows)]
 
 
 def _levels(table4: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -281,11 +287,11 @@ def means(table: pd.DataFrame) -> list[str]:
     cells = summaries.map(lambda summary: _in_words(summary, digits))
     wide = cells.unstack(columns, sort=False) if columns else cells.to_frame()
     heads = [f"{' '.join(map(str, _tuple(head)))}, {unit}" if columns else unit for head in wide.columns]
-    lines = [f"| {', '.join(index)} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    for key, row in zip(wide.index, wide.fillna("–").to_numpy(), strict=True):
-        first = ", ".join(map(str, _tuple(key))).replace("|", "\\|")
-        lines.append(f"| {first} | {' | '.join(row)} |")
-    return lines
+    rows = [
+        [", ".join(map(str, _tuple(key))).replace("|", "\\|"), *row]
+        for key, row in zip(wide.index, wide.fillna("–").to_numpy(), strict=True)
+    ]
+    return pipe_table([", ".join(index), *heads], rows)
 
 
 def _in_words(summary: Summary, digits: int) -> str:
@@ -312,15 +318,11 @@ class Ranking(SphinxDirective):
         if record:
             experiment = record.content["parameters"][name]
             names = [setting for setting, _ in experiment["sweep"]]
-            lines += [
-                "",
-                f"| {' | '.join(f'`{setting}`' for setting in names)} | held-out loss |",
-                "|---" * (len(names) + 1) + "|",
-            ]
+            rows = []
             points = list(ranking(record.table(name), names).items())
             for point, summary in points[: self.options.get("first", len(points))]:
-                values = " | ".join(show(value) for value in _tuple(point))
-                lines.append(f"| {values} | {summary.mean:.3f} ± {summary.sd:.3f} |")
+                rows.append([*map(show, _tuple(point)), f"{summary.mean:.3f} ± {summary.sd:.3f}"])
+            lines += ["", *pipe_table([*(f"`{setting}`" for setting in names), "held-out loss"], rows)]
         return self.parse_text_to_nodes("\n".join(lines))
 
 

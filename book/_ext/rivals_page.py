@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import ast
 import json
-from functools import cache
 from pathlib import Path
 
 import links
 import pandas as pd
+from companion import EquationBox
 from docutils import nodes
-from records_page import FIGURES, note_records, records_of, sentence
+from records_page import note_records, records_of, saved, sentence
 from settings_page import docstrings, show
-from sources import find as find_source
-from sources import in_words, parsed, source
+from sources import source, tests_of_rivals
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from dgam_core.experiments.grid import ranking
 from dgam_core.experiments.published import read_published
-from dgam_core.experiments.records import read_record, recipe_of
+from dgam_core.experiments.records import RERUN, read_record, recipe_of
 from dgam_core.experiments.study import TABLE_OF
 from dgam_core.figures import rerun
 from dgam_core.rivals.rival import find, read_settings
 from dgam_core.system.checked import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOK = "rivals"
 DETECTIONS = ROOT / "params" / "published_detections.yaml"
-# Benchmark → the notebook of the table that compares methods on it.
-COMPARING = {"thumos14": "table3_thumos14", "activitynet12": "table5_activitynet12"}
-
 CONCLUSION = "## What to conclude"  # the section that reruns stand before
-RERUN = """## The other methods, rerun
+INTRODUCTION = """## The other methods, rerun
 
 All methods on the same features, by the same protocol, over the same seeds; [Rivals](/book/rivals.md) says
 what each does and what all share. The simulated data was calibrated on DGAM's own baselines alone; nothing
@@ -41,55 +35,21 @@ was done to put the other methods in any order. Below are the number to compare 
 the seeds (Student's t), at the last epoch and at the checkpoint that labels choose, and mAP at each tIoU."""
 
 
-@cache
-def tests_of_rivals() -> dict[tuple[str, str], list[tuple[Path, ast.FunctionDef]]]:
-    """Return method and number → the tests marked so, `@pytest.mark.rival_equation("stpn", "2")`."""
-    tests: dict[tuple[str, str], list[tuple[Path, ast.FunctionDef]]] = {}
-    for path in sorted((ROOT / "tests" / "rivals").glob("test_*.py")):
-        for node in (n for n in parsed(path)[1].body if isinstance(n, ast.FunctionDef)):
-            for mark in node.decorator_list:
-                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.rival_equation":
-                    method, *numbers = map(ast.literal_eval, mark.args)
-                    for number in numbers:
-                        tests.setdefault((method, number), []).append((path, node))
-    return tests
-
-
-class RivalEquation(SphinxDirective):
-    """An equation of another paper under its number there, the code that computes it, and its tests."""
+class RivalEquation(EquationBox):
+    """An equation of another paper under its number there, with its code and tests."""
 
     required_arguments = 2
-    has_content = True
-    option_spec = {"code": str}  # noqa: RUF012, as docutils declares it
 
     def run(self) -> list[nodes.Node]:
         """Make the nodes."""
         method, number = self.arguments
-        # A section, where its paper numbers no equation, or a name.
-        tag = rf"\tag{{{f'§ {number}' if '.' in number else number}}}" if number[0].isdigit() else r"\notag"
-        gathered = [r"\begin{gathered}", *self.content, r"\end{gathered}"]
-        latex = "\n".join([r"\begin{equation}", *gathered, tag, r"\end{equation}"])
-        box = nodes.container(classes=["equation"])
-        box += nodes.math_block(latex, latex, nowrap=True, number=None, label=None)
-        lines = []
-        for name in self.options["code"].split():
-            path, node = find_source(name)
-            self.env.note_dependency(str(path))
-            text = source(path, node, docstring=False)
-            lines += [f"{{any}}`dgam_core.{name}`", "", "```python", text, "```", ""]
         tests = tests_of_rivals().get((method, number), [])
         if not tests:
             raise ExtensionError(f"{method}: no test is marked with {number}")
-        box += self.parse_text_to_nodes("\n".join(lines))
-        for path, _ in tests:
-            self.env.note_dependency(str(path))
-        found = [links.to_label(in_words(test), _label(method, test), self.env.docname) for _, test in tests]
-        box += nodes.paragraph("", "Checked by: ", *links.separated(found, "; "), classes=["checked-by"])
-        return [box]
-
-
-def _label(method: str, test: ast.FunctionDef) -> str:
-    return f"{method}-{test.name}"
+        # A section, where its paper numbers no equation, or a name.
+        tag = rf"\tag{{{f'§ {number}' if '.' in number else number}}}" if number[0].isdigit() else r"\notag"
+        gathered = [r"\begin{gathered}", *self.content, r"\end{gathered}"]
+        return [self.box([*gathered, tag], tests, lambda name: f"{method}-{name}")]
 
 
 class RivalTests(SphinxDirective):
@@ -105,7 +65,7 @@ class RivalTests(SphinxDirective):
                 sections[method] = nodes.section(ids=[f"tests-of-{method}"], names=[f"tests of {method}"])
                 sections[method] += nodes.title("", title)
             for path, test in tests:
-                if (label := _label(method, test)) in shown:
+                if (label := f"{method}-{test.name}") in shown:
                     continue
                 shown.add(label)
                 self.env.note_dependency(str(path))
@@ -128,11 +88,11 @@ class RivalSettingsTable(SphinxDirective):
         self.env.note_dependency(str(path))
         settings = read_settings(method, {})
         rows = [
-            f"| `{name}` | {show(getattr(settings, name))} | {' '.join(meaning.split())} |"
+            (f"`{name}`", show(getattr(settings, name)), " ".join(meaning.split()))
             for name, meaning in docstrings(type(settings)).items()
         ]
-        text = ["| setting | value | meaning, and where it is from |", "|---|---|---|", *rows]
-        return self.parse_text_to_nodes("\n".join(text))
+        heads = ["setting", "value", "meaning, and where it is from"]
+        return self.parse_text_to_nodes("\n".join(links.pipe_table(heads, rows)))
 
 
 class Rerun(SphinxDirective):
@@ -146,21 +106,18 @@ class Rerun(SphinxDirective):
         note_records(self.env)
         published = read_published(TABLE_OF[benchmark])
         lines = []
-        for name, (recipe, record) in records_of(NOTEBOOK).items():
-            if record.content["parameters"][NOTEBOOK]["benchmark"] != benchmark:
+        for name, (recipe, record) in records_of(RERUN).items():
+            if record.content["parameters"][RERUN]["benchmark"] != benchmark:
                 continue
-            provenance, scores = record.provenance, record.table(NOTEBOOK)
-            figure = rerun.published_against_rerun(scores, published, provenance)
-            path = FIGURES / f"rerun_{name}.svg"
-            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(ROOT / path)
+            provenance, scores = record.provenance, record.table(RERUN)
+            path = saved(rerun.published_against_rerun(scores, published, provenance), f"rerun_{name}")
             alt = rerun.in_words(scores, published, provenance)
             table = _as_markdown(rerun.table(scores, published, provenance))
             lines += [f"**{recipe.about}**, {provenance}, recorded, in %:", ""]
             lines += [":::{div} full-width", *table, ":::", ""]
             lines += [rerun.beside_baselines(scores, published), "", f"![{alt}](/{path.as_posix()})", ""]
             lines += [f"- {sentence(name, recipe, record)}", ""]
-            file = f"{name}/{NOTEBOOK}.csv"
+            file = f"{name}/{RERUN}.csv"
             lines += [f"{{download}}`{file} </params/records/{file}>`", ""]
         return self.parse_text_to_nodes("\n".join(lines or ["*Not recorded yet.*"]))
 
@@ -172,9 +129,8 @@ def _as_markdown(table: pd.DataFrame) -> list[str]:
         name if name[0].isdigit() else f"{group.partition(',')[0]} {name}"
         for group, name in zip(groups, names, strict=True)
     ]
-    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     rows = zip(table.index, table.to_numpy(dtype=str), strict=True)
-    return lines + [f"| {row} | {' | '.join(cells)} |" for row, cells in rows]
+    return links.pipe_table(["", *heads], ([row, *cells] for row, cells in rows))
 
 
 class Rates(SphinxDirective):
@@ -191,12 +147,12 @@ class Rates(SphinxDirective):
         if record:
             found = ranking(record.table(name), ["method", "learning_rate"])
             losses = found.map(lambda summary: summary.mean).unstack()
-            lines += [f"| loss at the rate | {' | '.join(f'{rate:g}' for rate in losses)} |"]
-            lines += ["|---" * (len(losses.columns) + 1) + "|"]
+            rows = []
             for method in dict(record.content["parameters"][name]["sweep"])["method"]:
                 of_method = losses.loc[method]
                 cells = [f"**{v:.3f}**" if v == of_method.min() else f"{v:.3f}" for v in of_method]
-                lines += [f"| {find(method).title} | {' | '.join(cells)} |"]
+                rows.append([find(method).title, *cells])
+            lines += links.pipe_table(["loss at the rate", *(f"{rate:g}" for rate in losses)], rows)
         return self.parse_text_to_nodes("\n".join(lines))
 
 
@@ -207,26 +163,25 @@ class PublishedDetections(SphinxDirective):
         """Make the table."""
         self.env.note_dependency(str(DETECTIONS))
         rows = []
-        for method, found in read_yaml(DETECTIONS).items():
+        for method, measured in read_yaml(DETECTIONS).items():
             printed = read_published("table3").values.loc[method]
-            rows.append((f"{method}, published", [f"{printed[tiou]:.1f}" for tiou in found["columns"]]))
-            for protocol, values in found["protocols"].items():
-                about = f"{method}, detections of {found['from']}"
-                about += f", measured here by `{protocol}`, {found['date']}"
-                rows.append((about, [f"{value:.1f}" for value in values]))
-            heads = [f"{tiou:g}" for tiou in found["columns"]]
-        lines = [f"| mAP (%) at tIoU | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-        lines += [f"| {about} | {' | '.join(cells)} |" for about, cells in rows]
-        return self.parse_text_to_nodes("\n".join([":::{div} full-width", *lines, ":::"]))
+            rows.append([f"{method}, published", *(f"{printed[tiou]:.1f}" for tiou in measured["columns"])])
+            for protocol, values in measured["protocols"].items():
+                about = f"{method}, detections of {measured['from']}"
+                about += f", measured here by `{protocol}`, {measured['date']}"
+                rows.append([about, *(f"{value:.1f}" for value in values)])
+            heads = ["mAP (%) at tIoU", *(f"{tiou:g}" for tiou in measured["columns"])]
+        lines = [":::{div} full-width", *links.pipe_table(heads, rows), ":::"]
+        return self.parse_text_to_nodes("\n".join(lines))
 
 
 def add_reruns(app: Sphinx, docname: str, content: list[str]) -> None:
     """Let the pages of the tables that compare methods show them rerun."""
     stem = docname.removeprefix("book/notebooks/")
-    for benchmark, name in COMPARING.items():
-        if stem == name:
+    for benchmark, table in TABLE_OF.items():
+        if stem.startswith(f"{table}_"):
             notebook = json.loads(content[0])
-            text = f"{RERUN}\n\n```{{rerun}} {benchmark}\n```"
+            text = f"{INTRODUCTION}\n\n```{{rerun}} {benchmark}\n```"
             texts = ["".join(cell["source"]) for cell in notebook["cells"]]
             place = next(i for i, of_cell in enumerate(texts) if of_cell.startswith(CONCLUSION))
             cell = {"cell_type": "markdown", "metadata": {}, "source": text, "id": "rerun"}

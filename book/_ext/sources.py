@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sphinx.errors import ExtensionError
 
@@ -53,23 +54,49 @@ def source(path: Path, node: Definition, docstring: bool = True) -> str:
     return textwrap.dedent("\n".join(lines[i] for i in indices))
 
 
+Test = tuple[Path, ast.FunctionDef]
+
+
 @cache
-def tests_of_equations() -> dict[int, list[tuple[Path, ast.FunctionDef]]]:
+def tests_of_equations() -> dict[int, list[Test]]:
     """Return the tests of each equation: those marked with its number, `@pytest.mark.equation(4)`."""
-    tests: dict[int, list[tuple[Path, ast.FunctionDef]]] = {}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in parsed(path)[1].body:
-            if isinstance(node, ast.FunctionDef):
-                for number in numbers(node):
-                    tests.setdefault(number, []).append((path, node))
+    tests: dict[int, list[Test]] = {}
+    for path, node in _tests():
+        for number in numbers(node):
+            tests.setdefault(number, []).append((path, node))
+    return tests
+
+
+@cache
+def tests_of_rivals() -> dict[tuple[str, str], list[Test]]:
+    """Return method and number → the tests marked so, `@pytest.mark.rival_equation("stpn", "2")`."""
+    tests: dict[tuple[str, str], list[Test]] = {}
+    for path, node in _tests():
+        for method, *of_paper in _marks(node, "rival_equation"):
+            for number in of_paper:
+                tests.setdefault((method, number), []).append((path, node))
     return tests
 
 
 def numbers(node: ast.FunctionDef) -> Iterator[int]:
     """Yield the equations that a test is marked with."""
+    for marked in _marks(node, "equation"):
+        yield from marked
+
+
+def _tests() -> Iterator[Test]:
+    """Yield all functions of the files of tests."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in parsed(path)[1].body:
+            if isinstance(node, ast.FunctionDef):
+                yield path, node
+
+
+def _marks(node: ast.FunctionDef, name: str) -> Iterator[list[Any]]:
+    """Yield the arguments of each of a test's marks of a name."""
     for mark in node.decorator_list:
-        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.equation":
-            yield from (ast.literal_eval(number) for number in mark.args)
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == f"pytest.mark.{name}":
+            yield [ast.literal_eval(argument) for argument in mark.args]
 
 
 def in_words(test: ast.FunctionDef) -> str:
