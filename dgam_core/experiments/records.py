@@ -124,22 +124,12 @@ class Record:
         ]
 
     def is_of(self, package: Path = PACKAGE) -> bool:
-        """Return whether the method, its training and its evaluation are still those of the record.
-
-        Code has another digest in another version of Python, which quotes strings otherwise; there it counts
-        as unchanged.
-        """
-        return not self.is_comparable() or bool(self.content["code"] == self.digest(package))
+        """Return whether the method, its training and its evaluation are still those of the record."""
+        return bool(self.content["code"] == self.digest(package))
 
     def digest(self, package: Path = PACKAGE) -> str:
         """Return the digest of the code that the numbers of the record depend on."""
         return code_digest(_code(self.content["parameters"]), package)
-
-    def is_comparable(self) -> bool:
-        """Return whether this Python can tell if the code has changed."""
-        versions = (self.content["versions"]["python"], platform.python_version())
-        written, running = (version.split(".")[:2] for version in versions)
-        return written == running
 
     def _text(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")

@@ -153,8 +153,21 @@ def code_digest(patterns: tuple[str, ...], package: Path = PACKAGE) -> str:
         for node in ast.walk(tree):
             if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
-        hashes.update(f"{path.relative_to(package).as_posix()}\n{ast.unparse(tree)}\n".encode())
+        hashes.update(f"{path.relative_to(package).as_posix()}\n{_plain(tree)}\n".encode())
     return hashes.hexdigest()
+
+
+def _plain(node: Any) -> str:
+    """Return a syntax tree as text that every version of Python makes alike, as those of `ast` are not.
+
+    Newer versions have fields that older ones lack, and leave them empty in code that both can run.
+    """
+    if isinstance(node, list):
+        return f"[{', '.join(map(_plain, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    fields = [f"{name}={_plain(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 def differences(settings: TrainingSettings, stream: str) -> dict[str, dict[str, tuple[Any, Any]]]:

@@ -164,15 +164,6 @@ def test_a_recipe_is_of_a_profile_or_of_a_sweep(values):
         parse(Recipe, {"about": "mine", "data": "none"} | values, "here")
 
 
-def test_another_python_cannot_tell_whether_the_code_has_changed(finished):
-    record = write_record("mine")
-    changed = record.content | {"code": "other"}
-    assert not replace(record, content=changed).is_of()
-    elsewhere = replace(record, content=changed | {"versions": {"python": "3.99.1"}})
-    assert elsewhere.is_of()
-    assert not elsewhere.is_comparable()
-
-
 @pytest.mark.parametrize("name", recipes())
 def test_recipes_of_the_project_can_be_run(name):
     experiments = recipes()[name].experiments()
@@ -188,5 +179,4 @@ def test_records_of_the_project_are_whole_small_and_of_this_code(name):
     assert sum(path.stat().st_size for path in record.folder.iterdir()) <= 200_000
     assert set(record.content["parameters"]) == set(recipe.experiments())
     # Whoever changes the code makes the record again, or says in the recipe why its numbers are kept.
-    if record.is_comparable():
-        assert record.is_of() != bool(recipe.outdated)
+    assert record.is_of() != bool(recipe.outdated)

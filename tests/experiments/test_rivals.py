@@ -129,10 +129,8 @@ def test_a_record_of_rivals_notices_when_a_rival_changes(tmp_path):
     of_rivals = [{"rivals": {}}, {"mine": {"method": "stpn"}}, {"rates": swept}]
     for parameters in (*of_rivals, {"table4_ablation": {"method": "dgam", "sweep": []}}):
         is_the_same = parameters not in of_rivals
-        content = {"parameters": parameters, "versions": {"python": "3.11.0"}}
+        content = {"parameters": parameters}
         record = Record(tmp_path, content)
-        if not record.is_comparable():
-            pytest.skip("another Python digests code otherwise")
         content["code"] = record.digest()
         assert record.is_of(copy) is is_the_same
 
