@@ -114,7 +114,7 @@ def test_recorded_stack(benchmark, data, rates, arithmetic):
     benchmark.name = f"package, stacked and recorded, {arithmetic}"
     fit = fit_of(data, RUNS, matmul=arithmetic)
     peak = run_epochs(benchmark, fit, arithmetic)
-    pairs = sum(len(videos) for videos, _ in fit.batches) / SCALES[SCALE][0]
+    pairs = len(data.subset("train")) / SCALES[SCALE][0]
     benchmark.extra_info["share"] = pairs
     products, traffic, of_matmul, of_copy = rates
     seconds = benchmark.stats.stats.min / pairs
