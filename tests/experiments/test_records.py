@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 
 import nbformat
 import pandas as pd
