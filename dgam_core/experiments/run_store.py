@@ -160,12 +160,15 @@ def code_digest(patterns: tuple[str, ...], package: Path = PACKAGE) -> str:
 def _plain(node: Any) -> str:
     """Return a syntax tree as text that every version of Python makes alike, as those of `ast` are not.
 
-    Newer versions have fields that older ones lack, and leave them empty in code that both can run.
+    Newer versions have fields that older ones lack, and leave them empty in code that both can run; 3.12 ends
+    a format with an empty text.
     """
     if isinstance(node, list):
         return f"[{', '.join(map(_plain, node))}]"
     if not isinstance(node, ast.AST):
         return ascii(node)
+    if isinstance(node, ast.JoinedStr):
+        node.values = [part for part in node.values if not isinstance(part, ast.Constant) or part.value]
     fields = [f"{name}={_plain(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
     return f"{type(node).__name__}({', '.join(fields)})"
 
