@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from dgam_core.data.layouts.common import (
-    USUAL_FPS,
     VideoFile,
     check_files,
     joint_data_set,
-    rates_of,
     read_splits,
+    told_or_usual,
 )
 from dgam_core.snippets import DataSet
 
@@ -30,5 +29,5 @@ def read_acmnet(root: Path, fps: float | None = None, snippet_frames: int | None
     files = [VideoFile(name, root / a.subset, f"{name}.npy") for name, a in annotations.items()]
     check_files(files)
     paths = {file.video: file.path for file in files}
-    rates = [rates_of(annotations), dict.fromkeys(annotations, USUAL_FPS)]
+    rates = told_or_usual(annotations)
     return joint_data_set(root, "the ACM-Net layout", annotations, paths, fps, snippet_frames, rates)

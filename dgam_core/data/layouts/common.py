@@ -102,6 +102,14 @@ def complete_rates(rates: Mapping[str, float | None]) -> dict[str, float]:
     return {name: rate or usual for name, rate in rates.items()}
 
 
+def told_or_usual(annotations: Mapping[str, Annotation]) -> list[Mapping[str, float]]:
+    """Return candidates for `fitting_rates`: what the annotations tell, and 25 for all videos.
+
+    Annotations in circulation tell the rate of the videos, also where the features were made at 25.
+    """
+    return [rates_of(annotations), dict.fromkeys(annotations, USUAL_FPS)]
+
+
 def fitting_rates(
     candidates: Sequence[Mapping[str, float]],
     snippet_frames: int | None,

@@ -135,17 +135,17 @@ def counting(count: int):
 
 
 def assert_at_30_fps(data, snippet_frames: int):
-    """Check 80 snippets per video of `counting`, at RATES, after they were brought to 30 fps."""
+    """Check 80 snippets per video of `counting`, at the rates of RATES, after they were brought to 30 fps."""
     assert (data.fps, data.snippet_frames) == (30, snippet_frames)
-    videos = {video.name: video for video in data.videos}
     # 80 snippets at 24 fps last as long as 100 at 30 fps; 80 at 60 fps as long as 40.
-    assert [videos[f"v{i}"].num_snippets for i in range(4)] == [80, 100, 80, 40]
-    for name in ("v1", "v3"):
-        middle_s = (np.arange(videos[name].num_snippets) + 0.5) * snippet_frames / 30
-        # the middle of the snippet that is taken
-        shown_s = (data.load("rgb", name)[:, 0].astype(float) + 0.5) * snippet_frames / RATES[name]
-        assert np.abs(shown_s - middle_s).max() <= snippet_frames / RATES[name] / 2 + 1e-6
-    assert np.array_equal(data.load("flow", "v0")[:, 0], np.arange(80))
+    assert [video.num_snippets for video in data.videos] == [80, 100, 80, 40]
+    for video, rate in zip(data.videos, RATES.values(), strict=True):
+        middle_s = (np.arange(video.num_snippets) + 0.5) * snippet_frames / 30
+        for stream in data.streams:
+            # the middle of the snippet that is taken
+            shown_s = (data.load(stream, video.name)[:, 0].astype(float) + 0.5) * snippet_frames / rate
+            assert np.abs(shown_s - middle_s).max() <= snippet_frames / rate / 2 + 1e-6
+    assert np.array_equal(data.load("flow", data.videos[0].name)[:, 0], np.arange(80))
 
 
 def through_store(data, path: Path):

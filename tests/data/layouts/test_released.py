@@ -1,9 +1,13 @@
+import json
+import warnings
+
 import numpy as np
 import pytest
 
 from dgam_core.data.layouts.released import read_dgam
+from dgam_core.data.soundness import check
 from dgam_core.errors import InputError
-from tests.data.layouts.exports import export_dgam, through_store
+from tests.data.layouts.exports import RATES, assert_at_30_fps, counting, export_dgam, through_store
 
 
 @pytest.mark.parametrize("order", [("throw", "jump"), ("jump", "throw")])
@@ -64,3 +68,78 @@ def test_flow_that_is_a_snippet_short_shortens_rgb(tmp_path, tiny):
     assert [video.num_snippets for video in data.videos] == [5, 6, 7, 8]
     assert np.array_equal(data.load("rgb", "v2"), tiny.load("rgb", "v2")[:-1])
     assert np.array_equal(data.load("flow", "v2"), tiny.load("flow", "v2")[:-1])
+
+
+NAMES = dict(
+    zip(("train_0001", "train_0002", "v2", "v3"), RATES, strict=True)
+)  # each video → its name in RATES
+
+
+@pytest.fixture
+def write_rates(tmp_path, tiny):
+    """A function that writes 80 snippets per video and adds to entries of gt.json, from the rate."""
+    root = export_dgam(tiny, tmp_path)
+    for path in root.glob("*/*_features/*.npy"):
+        np.save(path, counting(80))
+
+    def write(rates, **keys):
+        content = json.loads((root / "test_data/gt.json").read_text())
+        for name, fps in rates.items():
+            entry = content["database"].setdefault(name, {})
+            entry |= {key: value(fps) for key, value in keys.items()}
+        (root / "test_data/gt.json").write_text(json.dumps(content))
+        return root
+
+    return write
+
+
+def lasting(fps):
+    """Seconds of 80 snippets."""
+    return 80 * 16 / fps
+
+
+@pytest.mark.parametrize("keys", [{}, {"duration": lasting}])
+def test_each_video_has_the_rate_that_gt_json_tells(write_rates, keys):
+    rates = {name: RATES[of] for name, of in NAMES.items()}
+    root = write_rates(rates, fps=lambda fps: fps, **keys)
+    with pytest.warns(UserWarning, match="another rate") as warned:
+        data = read_dgam(root)
+    assert [str(w.message) for w in warned] == [
+        f"{root}: 2 videos have another rate than 30 fps, such as 'train_0002' with 24; of their features, "
+        "those nearest in time at 30 fps are taken"
+    ]
+    assert_at_30_fps(data, 16)
+    assert [video.duration_s for video in data.videos] == pytest.approx([128 / 3, 160 / 3, 128 / 3, 64 / 3])
+    check(data)
+    given = read_dgam(root, fps=20)
+    assert (given.fps, [video.num_snippets for video in given.videos]) == (20, [80] * 4)
+
+
+def test_training_videos_have_the_most_frequent_rate_of_the_test_videos(write_rates):
+    root = write_rates({"v2": 24.0, "v3": 24.0}, fps=str)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = read_dgam(root)
+    assert (data.fps, [video.num_snippets for video in data.videos]) == (24, [80] * 4)
+    assert [video.duration_s for video in data.videos] == pytest.approx([80 * 16 / 24] * 4)
+
+
+def test_the_usual_rate_counts_where_durations_speak_for_it(write_rates):
+    root = write_rates({"v2": 30.0, "v3": 60.0}, fps=lambda fps: fps, duration=lambda fps: lasting(25))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = read_dgam(root)
+    assert (data.fps, [video.num_snippets for video in data.videos]) == (25, [80] * 4)
+
+
+def test_durations_that_fit_another_rate_name_it(write_rates):
+    with pytest.warns(UserWarning, match="24 fps and 16 frames per snippet fit all videos, 25 and 16 do not"):
+        read_dgam(write_rates({"v2": 24.0, "v3": 24.0}, duration=lasting))
+
+
+def test_a_rate_that_is_none_is_refused(write_rates):
+    root = write_rates({"v3": 0.0}, fps=lambda fps: fps)
+    with pytest.raises(
+        InputError, match=r"test_data/gt\.json: video 'v3': the fps should be above zero, not 0"
+    ):
+        read_dgam(root)
