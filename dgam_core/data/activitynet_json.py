@@ -3,12 +3,12 @@
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from dgam_core.data.faults import refuse
+from dgam_core.data.faults import Fault, Faults, refuse
 from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
 from dgam_core.segments import AMBIGUOUS, SegmentTable
@@ -16,6 +16,7 @@ from dgam_core.snippets import Segment
 from dgam_core.system.files import read_text, whole_file
 
 Row = tuple[str, str, float, float, float]
+T = TypeVar("T")
 MAX_NAME_LENGTH = 200  # characters
 
 
@@ -38,6 +39,63 @@ class Annotation:
     fps: float | None
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A video in a file.
+
+    Attributes:
+        path: the file.
+        video: name of the video.
+        faults: those found in the file so far.
+    """
+
+    path: Path
+    video: str
+    faults: Faults
+
+    @property
+    def at(self) -> str:
+        """Where it is, as messages begin."""
+        return f"{self.path}: video {self.video!r}"
+
+    def each(self, values: Any, what: str, read: Callable[[dict[str, Any], str], T]) -> list[T]:
+        """Return what `read` makes of each object in a list and where it stands, but for those with a fault.
+
+        Raises:
+            Fault: there is no list.
+        """
+        at = self.at
+        if not isinstance(values, list):
+            raise Fault(f"{at} should have a list of {what}s, not {excerpt(values)}", "no list")
+        found = []
+        for number, value in enumerate(values, 1):
+            value_at = f"{at}, {what} {number}"
+            try:
+                found.append(read(_object(value, value_at), value_at))
+            except Fault as fault:
+                self.faults.add(fault, f"{number} of {self.video}", f"{what}s")
+        return found
+
+
+def _of_videos(
+    path: Path, entries: Iterable[tuple[str, Any]], read: Callable[[_Place, Any], T]
+) -> Iterator[tuple[str, T]]:
+    """Yield each video with what `read` makes of its entry; faults are refused at the end, all of a kind.
+
+    Raises:
+        InputError: there were faults.
+    """
+    faults = Faults()
+    for video, entry in entries:
+        try:
+            found = read(_Place(path, video, faults), entry)
+        except Fault as fault:
+            faults.add(fault, video, "videos")
+        else:
+            yield video, found
+    faults.refuse()
+
+
 def read_annotations(path: Path) -> dict[str, Annotation]:
     """Read {"database": {video: {"subset", "duration", "fps", "annotations": [{"label", "segment"}]}}}.
 
@@ -47,24 +105,25 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
     Raises:
         InputError: the file cannot be read, or an entry is wrong.
     """
-    annotations = {}
-    for video, value in stream_object(path, "database"):
-        at = f"{path}: video {video!r}"
-        entry = _object(value, at)
-        labels, segments = set(), []
-        for row, row_at in _objects(entry.get("annotations", []), at, "annotation"):
-            label = _label(row, row_at)
-            labels.add(label)
-            if not _is_label_alone(row):
-                segments.append(Segment(label, *_segment(row.get("segment"), row_at)))
-        annotations[video] = Annotation(
-            str(entry.get("subset", "")),
-            tuple(sorted(labels)),
-            tuple(segments),
-            _positive(entry, "duration", at),
-            _positive(entry, "fps", at),
-        )
-    return annotations
+    return dict(_of_videos(path, stream_object(path, "database"), _annotation))
+
+
+def _annotation(place: _Place, value: Any) -> Annotation:
+    entry = _object(value, place.at)
+    rows = place.each(entry.get("annotations", []), "annotation", _label_and_segment)
+    return Annotation(
+        str(entry.get("subset", "")),
+        tuple(sorted({label for label, _ in rows})),
+        tuple(segment for _, segment in rows if segment),
+        _positive(entry, "duration", place.at),
+        _positive(entry, "fps", place.at),
+    )
+
+
+def _label_and_segment(row: Mapping[str, Any], at: str) -> tuple[str, Segment | None]:
+    """Return what a video shows, and when, if somebody has said that."""
+    label = _label(row, at)
+    return label, None if _is_label_alone(row) else Segment(label, *_segment(row.get("segment"), at))
 
 
 # What files call a subset, in any case → what it is.
@@ -165,10 +224,8 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
     subset = subset.strip().casefold()
     if subset not in subsets:
         raise InputError(f"{path}: has no subset {subset!r}; it has {present}")
-    rows_of = {
-        video: list(_rows(entry.get("annotations"), path, video, "annotation"))
-        for video, entry in subsets[subset].items()
-    }
+    entries = ((video, entry.get("annotations")) for video, entry in subsets[subset].items())
+    rows_of = dict(_of_videos(path, entries, _segments))
     segments = SegmentTable.from_rows(row for rows in rows_of.values() for row in rows)
     if not len(segments):
         raise InputError(f"{path}: the subset {subset!r} has no annotated segment to evaluate against")
@@ -185,16 +242,16 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
 def _by_subset(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """Return subset → video → its entry, of a file of annotations; subsets in lower case."""
     subsets: dict[str, dict[str, dict[str, Any]]] = {}
-    without_subset = []
-    for video, value in stream_object(path, "database"):
-        entry = _object(value, f"{path}: video {video!r}")
-        name = entry.get("subset")
-        if isinstance(name, str):
-            subsets.setdefault(name.strip().casefold(), {})[video] = entry
-        else:
-            without_subset.append((video, f"{path}: video {video!r} has no subset"))
-    refuse(without_subset)
+    for video, (subset, entry) in _of_videos(path, stream_object(path, "database"), _subset_and_entry):
+        subsets.setdefault(subset, {})[video] = entry
     return subsets
+
+
+def _subset_and_entry(place: _Place, value: Any) -> tuple[str, dict[str, Any]]:
+    entry = _object(value, place.at)
+    if not isinstance(subset := entry.get("subset"), str):
+        raise Fault(f"{place.at} has no subset", "no subset")
+    return subset.strip().casefold(), entry
 
 
 def read_class_ids(path: Path) -> dict[int, str]:
@@ -206,15 +263,20 @@ def read_class_ids(path: Path) -> dict[int, str]:
         InputError: the file cannot be read, an entry is wrong, or a number stands for two classes.
     """
     names: dict[int, str] = {}
-    for video, value in stream_object(path, "database"):
-        at = f"{path}: video {video!r}"
-        for row, row_at in _objects(_object(value, at).get("annotations", []), at, "annotation"):
-            if "label_id" in row:
-                number, label = int(finite_number(row["label_id"], row_at, "label_id")), _label(row, row_at)
-                if names.setdefault(number, label) != label:
-                    raise InputError(
-                        f"{row_at}: label_id {number} is {label!r} here, {names[number]!r} before"
-                    )
+
+    def note(row: Mapping[str, Any], at: str) -> None:
+        if "label_id" in row:
+            number, label = int(finite_number(row["label_id"], at, "label_id")), _label(row, at)
+            if names.setdefault(number, label) != label:
+                raise Fault(
+                    f"{at}: label_id {number} is {label!r} here, {names[number]!r} before", "two classes"
+                )
+
+    def note_all(place: _Place, value: Any) -> None:
+        place.each(_object(value, place.at).get("annotations", []), "annotation", note)
+
+    for _ in _of_videos(path, stream_object(path, "database"), note_all):
+        pass
     return names
 
 
@@ -224,11 +286,8 @@ def read_detections(path: Path) -> SegmentTable:
     Raises:
         InputError: the file cannot be read, or an entry is wrong.
     """
-    return SegmentTable.from_rows(
-        row
-        for video, entries in stream_object(path, "results")
-        for row in _rows(entries, path, video, "detection")
-    )
+    of_videos = _of_videos(path, stream_object(path, "results"), _detections)
+    return SegmentTable.from_rows(row for _, rows in of_videos for row in rows)
 
 
 def write_detections(path: Path, detections: SegmentTable) -> None:
@@ -267,15 +326,27 @@ def row_of_line(line: str, label: str, at: str) -> Row:
     return (check_name(words[0], at), label, *ordered_segment(words[1:], at), 0.0)
 
 
-def _rows(entries: Any, path: Path, video: str, what: str) -> Iterator[Row]:
-    check_name(video, str(path))
-    for entry, at in _objects(entries, f"{path}: video {video!r}", what):
+def _segments(place: _Place, entries: Any) -> list[Row]:
+    """Return the annotations of a video that say when."""
+    check_name(place.video, str(place.path))
+
+    def row(entry: Mapping[str, Any], at: str) -> Row | None:
         label = _label(entry, at)
-        if what == "annotation" and _is_label_alone(entry):
-            continue
-        start_s, end_s = ordered_segment(entry.get("segment"), at)
-        score = finite_number(entry.get("score"), at, "score") if what == "detection" else 0.0
-        yield video, label, start_s, end_s, score
+        if _is_label_alone(entry):
+            return None
+        return (place.video, label, *ordered_segment(entry.get("segment"), at), 0.0)
+
+    return [found for found in place.each(entries, "annotation", row) if found]
+
+
+def _detections(place: _Place, entries: Any) -> list[Row]:
+    check_name(place.video, str(place.path))
+
+    def row(entry: Mapping[str, Any], at: str) -> Row:
+        label, (start_s, end_s) = _label(entry, at), ordered_segment(entry.get("segment"), at)
+        return place.video, label, start_s, end_s, finite_number(entry.get("score"), at, "score")
+
+    return place.each(entries, "detection", row)
 
 
 def _is_label_alone(entry: Mapping[str, Any]) -> bool:
@@ -283,25 +354,16 @@ def _is_label_alone(entry: Mapping[str, Any]) -> bool:
     return set(entry) <= {"label", "label_id"}
 
 
-def _objects(values: Any, at: str, what: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield the objects in a list, each with where it stands in the file."""
-    if not isinstance(values, list):
-        raise InputError(f"{at} should have a list of {what}s, not {excerpt(values)}")
-    for number, value in enumerate(values, 1):
-        value_at = f"{at}, {what} {number}"
-        yield _object(value, value_at), value_at
-
-
 def _object(value: Any, at: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"{at} should be an object {{…}}, not {excerpt(value)}")
+        raise Fault(f"{at} should be an object {{…}}, not {excerpt(value)}", "no object")
     return value
 
 
 def _label(entry: Mapping[str, Any], at: str) -> str:
     label = entry.get("label")
     if not isinstance(label, str) or not label:
-        raise InputError(f"{at}: the label should be a string, not {excerpt(label)}")
+        raise Fault(f"{at}: the label should be a string, not {excerpt(label)}", "label")
     return check_name(label, at, "label")
 
 
@@ -309,12 +371,15 @@ def check_name(name: str, at: str, what: str = "video") -> str:
     """Return the name of a video or class if it is one; memory goes by the longest.
 
     Raises:
-        InputError: it is empty or too long; `at` says where it stands.
+        Fault: it is empty or too long; `at` says where it stands.
     """
     if not name:
-        raise InputError(f"{at}: the {what} has no name")
+        raise Fault(f"{at}: the {what} has no name", f"no name of a {what}")
     if len(name) > MAX_NAME_LENGTH:
-        raise InputError(f"{at}: the {what} {excerpt(name)} has more than {MAX_NAME_LENGTH} characters")
+        raise Fault(
+            f"{at}: the {what} {excerpt(name)} has more than {MAX_NAME_LENGTH} characters",
+            f"long name of a {what}",
+        )
     return name
 
 
@@ -322,18 +387,18 @@ def ordered_segment(value: Any, at: str) -> tuple[float, float]:
     """Return start and end in seconds, given as a list of two numbers or strings of numbers.
 
     Raises:
-        InputError: they are something else, or the segment ends before it starts; `at` says where.
+        Fault: they are something else, or the segment ends before it starts; `at` says where.
     """
     start_s, end_s = _segment(value, at)
     if end_s < start_s:
-        raise InputError(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s")
+        raise Fault(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s", "order")
     return start_s, end_s
 
 
 def _segment(value: Any, at: str) -> tuple[float, float]:
     """Return start and end, given as a list of two numbers; `at` says where it stands in the file."""
     if not isinstance(value, list) or len(value) != 2:
-        raise InputError(f"{at}: the segment should be [start, end] in seconds, not {excerpt(value)}")
+        raise Fault(f"{at}: the segment should be [start, end] in seconds, not {excerpt(value)}", "segment")
     return finite_number(value[0], at, "start"), finite_number(value[1], at, "end")
 
 
@@ -341,14 +406,14 @@ def finite_number(value: Any, at: str, what: str) -> float:
     """Return a finite number, given as such or as a string.
 
     Raises:
-        InputError: it is something else; `at` says where, and `what` it should be.
+        Fault: it is something else; `at` says where, and `what` it should be.
     """
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"{at}: the {what} should be a finite number, not {excerpt(value)}")
+        raise Fault(f"{at}: the {what} should be a finite number, not {excerpt(value)}", f"finite {what}")
     return number
 
 
@@ -358,5 +423,5 @@ def _positive(entry: Mapping[str, Any], key: str, at: str) -> float | None:
         return None
     number = finite_number(entry[key], at, key)
     if number <= 0:
-        raise InputError(f"{at}: the {key} should be above zero, not {number:g}")
+        raise Fault(f"{at}: the {key} should be above zero, not {number:g}", f"positive {key}")
     return number

@@ -1,10 +1,11 @@
-"""Videos with the same fault are refused together, so that all can be mended at once."""
+"""What has the same fault, such as several videos, is refused together, so that all can be mended at once."""
 
 from collections.abc import Iterable
 
 from dgam_core.errors import InputError
 
 MAX_NAMES = 3  # of a message; more would hide what is wrong
+MAX_LENGTH = 60  # of such a name
 
 
 def refuse(faults: Iterable[tuple[str, str]], noun: str = "videos") -> None:
@@ -30,7 +31,57 @@ def refuse(faults: Iterable[tuple[str, str]], noun: str = "videos") -> None:
     if not sentences:
         return
     names = list(sentences)
-    first, others = names[:MAX_NAMES], len(names) - MAX_NAMES
+    first = [name if len(name) <= MAX_LENGTH else f"{name[:MAX_LENGTH]}…" for name in names[:MAX_NAMES]]
+    others = len(names) - MAX_NAMES
     shown = ", ".join(first) + (f" and {others} more" if others > 0 else "")
     several = f" ({len(names)} such {noun}: {shown})" if len(names) > 1 else ""
     raise InputError(sentences[names[0]] + several)
+
+
+class Fault(InputError):
+    """What is wrong at one place of a file, a sentence.
+
+    Attributes:
+        kind: what it has in common with such faults at other places.
+    """
+
+    def __init__(self, sentence: str, kind: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+class Faults:
+    """The faults of a file, gathered while it is read on, to be refused together.
+
+    >>> faults = Faults()
+    >>> for i in range(1, 6):
+    ...     faults.add(Fault(f"line {i}: has no score", "no score"), f"{i}", "lines")
+    >>> faults.add(Fault("line 6: has no video", "no video"), "6", "lines")
+    >>> faults.refuse()
+    Traceback (most recent call last):
+    dgam_core.errors.InputError: line 1: has no score (5 such lines: 1, 2, 3 and 2 more)
+    """
+
+    def __init__(self) -> None:
+        # Kind, and what has it → the first sentence, and the names of all. A file may have millions.
+        self._found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+
+    def add(self, fault: Fault, name: str, noun: str) -> None:
+        """Note a fault.
+
+        Args:
+            fault: what is wrong.
+            name: where it is, in few words.
+            noun: what the names are of, such as "videos".
+        """
+        _, names = self._found.setdefault((fault.kind, noun), (str(fault), []))
+        names.append(name)
+
+    def refuse(self) -> None:
+        """Raise an error if there are faults: the first one, and how many others of its kind there are.
+
+        Raises:
+            InputError: there is a fault.
+        """
+        for (_, noun), (sentence, names) in self._found.items():
+            refuse(((name, sentence) for name in names), noun)

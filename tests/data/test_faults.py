@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 
 from dgam_core.data import store
-from dgam_core.data.activitynet_json import read_ground_truth
-from dgam_core.data.faults import refuse
+from dgam_core.data.activitynet_json import (
+    read_annotations,
+    read_class_ids,
+    read_detections,
+    read_ground_truth,
+)
+from dgam_core.data.faults import MAX_LENGTH, refuse
 from dgam_core.data.layouts.acmnet import read_acmnet
 from dgam_core.data.layouts.actionformer import read_actionformer
 from dgam_core.data.layouts.basnet import read_basnet
@@ -210,3 +215,91 @@ def test_all_videos_without_a_subset_are_named(tmp_path):
     path.write_text(json.dumps({"database": {f"v{i}": {"annotations": []} for i in range(5)}}))
     said = sentence_of(read_ground_truth, path)
     assert said == f"{path}: video 'v0' has no subset (5 such videos: v0, v1, v2 and 2 more)"
+
+
+def json_file(folder, **content):
+    path = folder / "a.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_all_annotations_with_the_fault_of_the_first_are_named(tmp_path):
+    good, unnamed, swim = (
+        {"label": "run", "segment": [0, 1]},
+        {"label": 7, "segment": [0, 1]},
+        {"label": "swim"},
+    )
+    database = {
+        "a": {"subset": "test", "annotations": [good, unnamed, good, {"label": None}]},
+        "b": {"subset": "test", "fps": 0, "annotations": [unnamed, swim | {"segment": [3]}, swim]},
+        "c": {
+            "subset": "test",
+            "duration": -1,
+            "annotations": [good, swim | {"segment": [0, "end"]}, unnamed],
+        },
+    }
+    path = json_file(tmp_path, database=database)
+    said = (
+        f"{path}: video 'a', annotation 2: the label should be a string, not 7 "
+        "(4 such annotations: 2 of a, 4 of a, 1 of b and 1 more)"
+    )
+    assert sentence_of(read_annotations, path) == sentence_of(read_ground_truth, path) == said
+
+
+def test_all_videos_with_the_fault_of_the_first_entry_are_named(tmp_path):
+    entries = [{"fps": 0}, {"fps": -25.0}, {"duration": 0}, {"fps": "x"}, {"fps": 25}, [], {"fps": 0}]
+    path = json_file(tmp_path, database={f"v{i}": entry for i, entry in enumerate(entries)})
+    said = sentence_of(read_annotations, path)
+    assert said == f"{path}: video 'v0': the fps should be above zero, not 0 (3 such videos: v0, v1, v6)"
+    path = json_file(tmp_path, database={"a": [], "b": {"annotations": 3}, "c": [], "d": {"annotations": {}}})
+    said = sentence_of(read_annotations, path)
+    assert said == f"{path}: video 'a' should be an object {{…}}, not [] (2 such videos: a, c)"
+    path = json_file(tmp_path, database={"b": {"annotations": 3}, "c": [], "d": {"annotations": {}}})
+    said = sentence_of(read_annotations, path)
+    assert said == f"{path}: video 'b' should have a list of annotations, not 3 (2 such videos: b, d)"
+
+
+def test_all_detections_with_the_fault_of_the_first_are_named(tmp_path):
+    good = {"label": "run", "segment": [0, 1], "score": 1}
+    results = {
+        "a": [good, good | {"segment": [2, 1]}],
+        "b": [good | {"score": "?"}, good | {"segment": [9, 3]}],
+    }
+    path = json_file(tmp_path, results=results)
+    said = sentence_of(read_detections, path)
+    assert said == (
+        f"{path}: video 'a', detection 2: the segment ends before it starts: 1 s < 2 s "
+        "(2 such detections: 2 of a, 2 of b)"
+    )
+
+
+def test_all_numbers_of_classes_that_are_none_are_named(tmp_path):
+    rows = [
+        {"label": "run", "label_id": 0},
+        {"label": "run", "label_id": "?"},
+        {"label": "hop", "label_id": "?"},
+    ]
+    path = json_file(tmp_path, database={"a": {"annotations": rows}})
+    said = sentence_of(read_class_ids, path)
+    assert said == (
+        f"{path}: video 'a', annotation 2: the label_id should be a finite number, not '?' "
+        "(2 such annotations: 2 of a, 3 of a)"
+    )
+
+
+def test_long_names_are_cut(tmp_path):
+    names = ["x" * 300, "y" * 201]
+    said = sentence_of(read_detections, json_file(tmp_path, results={name: [] for name in names}))
+    assert said.endswith(f" (2 such videos: {'x' * MAX_LENGTH}…, {'y' * MAX_LENGTH}…)")
+
+
+def test_a_layout_names_all_broken_annotations(tmp_path, tiny):
+    root = export_dgam(tiny, tmp_path)
+    content = json.loads((root / "test_data/gt.json").read_text())
+    for entry in content["database"].values():
+        entry["annotations"] = [{"label": "jump", "segment": ["a", 2]}] * 5
+    (root / "test_data/gt.json").write_text(json.dumps(content))
+    assert sentence_of(read_dgam, root) == (
+        f"{root}/test_data/gt.json: video 'v2', annotation 1: the start should be a finite number, not 'a' "
+        "(10 such annotations: 1 of v2, 2 of v2, 3 of v2 and 7 more)"
+    )
