@@ -7,11 +7,11 @@ import pandas as pd
 
 from dgam_core.errors import InputError
 from dgam_core.evaluation.intervals import summarize
-from dgam_core.evaluation.module_analysis import measurable
 from dgam_core.experiments.model_choice import Scorer
 from dgam_core.experiments.obtain import obtain_models
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.places import Results
+from dgam_core.experiments.prerequisites import check_measurable
 from dgam_core.snippets import DataSet
 from dgam_core.system.machine import choose_device
 
@@ -24,14 +24,9 @@ def names_and_points(experiment: Experiment) -> tuple[list[str], dict[Any, Exper
     Raises:
         InputError: a setting or a value is refused, or both presets are asked for.
     """
-    names = [name for name, _ in experiment.sweep]
-    if "model_choice" in names:
-        raise InputError(
-            "sweep: 'model_choice' need not be swept; with test_oracle the table has the other choices too"
-        )
     if experiment.preset == "both":
         raise InputError("sweep: preset = 'both': a sweep shows one; give paper or released")
-    return names, dict(experiment.grid())
+    return [name for name, _ in experiment.sweep], dict(experiment.grid())
 
 
 def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFrame:
@@ -45,8 +40,7 @@ def sweep(data: DataSet, experiment: Experiment, results: Results) -> pd.DataFra
         InputError: a setting or a value is refused, or localization cannot be measured on the data.
     """
     names, points = names_and_points(experiment)
-    for point in points.values():
-        measurable(data, point.test_without)  # before hours of training, not after
+    check_measurable(data, points.values())
     models = obtain_models(results.runs, data, points, experiment)
     device = choose_device(experiment.device)
     scorer = Scorer(data, results.scores, device, THRESHOLDS, experiment.workers)

@@ -1,7 +1,7 @@
 """What each notebook trains, and the jobs that a batch makes of it."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
@@ -11,9 +11,12 @@ from typing import Any, Self
 import torch
 
 from dgam_core.data import store
+from dgam_core.data.faults import refuse
 from dgam_core.data.simulated.features import Appearance
+from dgam_core.errors import InputError
 from dgam_core.experiments.obtain import Stack, hidden_units, put_together
-from dgam_core.experiments.parameters import Experiment
+from dgam_core.experiments.parameters import Experiment, check_sweep
+from dgam_core.experiments.prerequisites import check_measurable
 from dgam_core.experiments.run_store import Spec, digest_of, is_sound, read_rival, specify
 from dgam_core.experiments.variants import NOTEBOOKS, Notebook, Open, grid_points
 from dgam_core.rivals.loop import with_joined
@@ -60,9 +63,11 @@ def make_plan(runs: Path, experiments: Mapping[str, Experiment]) -> dict[str, An
         `dataset`, the file of a store or the name of a simulated data set, and `appearance`, how its
         features are simulated; None: as usual.
     Raises:
-        InputError: a data set cannot be read, or the contents of a store are not those that were written.
+        InputError: a data set cannot be read, the contents of a store are not those that were written, or a
+            notebook would refuse its parameters or the data set after its runs were trained.
     """
     open_once = cache(_open)
+    _check(experiments, open_once)
     missing: dict[str, tuple[dict[str, Any], Spec]] = {}
     data_sets: dict[str, DataSet] = {}
     wanted: dict[str, set[str]] = {name: set() for name in experiments}
@@ -97,6 +102,54 @@ def digests_of(experiments: Mapping[str, Experiment]) -> set[str]:
     return {spec.digest for name in experiments for _, spec, _ in _runs(name, experiments[name], open_once)}
 
 
+def _check(experiments: Mapping[str, Experiment], open_data: Open) -> None:
+    """Check what notebooks and sweeps check when they are opened: in a batch, after their runs are trained.
+
+    Raises:
+        InputError: some would refuse their parameters, or some their data sets; it names all of these.
+    """
+    refuse(
+        (
+            refusal
+            for name, experiment in experiments.items()
+            for refusal in _refusal(name, _check_parameters, name, experiment)
+        ),
+        "notebooks",
+    )
+    refuse(
+        (
+            refusal
+            for name, experiment in experiments.items()
+            for data in _notebook(name).data_sets(experiment, open_data).values()
+            for refusal in _refusal(
+                name, check_measurable, data, _notebook(name).variants(experiment, data).values(), name
+            )
+        ),
+        "notebooks",
+    )
+
+
+def _refusal(name: str, check: Callable[..., object], *arguments: Any) -> list[tuple[str, str]]:
+    """Return the name of a notebook and why a check refuses it, as a list; empty if it does not."""
+    try:
+        check(*arguments)
+    except InputError as error:
+        return [(name, f"{name}: {error}")]
+    return []
+
+
+def _check_parameters(name: str, experiment: Experiment) -> None:
+    notebook = _notebook(name)
+    if name in NOTEBOOKS:
+        check_sweep(experiment, notebook.sweep)
+    notebook.variants(experiment)
+
+
+def _notebook(name: str) -> Notebook:
+    """Return what a notebook trains, or a sweep of one's own."""
+    return NOTEBOOKS.get(name, Notebook(grid_points))
+
+
 def _open(name: str, appearance: Appearance | None = None) -> DataSet:
     data = store.open_data_set(name, appearance)
     if not name.startswith("simulated:"):
@@ -108,7 +161,7 @@ def _runs(
     name: str, experiment: Experiment, open_data: Open
 ) -> Iterator[tuple[dict[str, Any], Spec, DataSet]]:
     """Yield the runs that a notebook, or a sweep of one's own, asks for, each with its data set."""
-    notebook = NOTEBOOKS.get(name, Notebook(grid_points))
+    notebook = _notebook(name)
     # Where plans are made there need not be a GPU.
     device = choose_device("auto") if experiment.device == "auto" else torch.device(experiment.device)
     for appearance, data in notebook.data_sets(experiment, open_data).items():

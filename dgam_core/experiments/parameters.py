@@ -123,6 +123,11 @@ class Experiment(Settings):
         names = [name for name, _ in self.sweep]
         if not names:
             raise InputError("sweep: should name settings, each with the values to try")
+        if "model_choice" in names:
+            raise InputError(
+                "sweep: 'model_choice' need not be swept; with test_oracle the table has the other choices "
+                "too"
+            )
         for name in names:
             if name not in (known := [*Settings.model_fields, "method"]):
                 near = difflib.get_close_matches(name, known, n=1)
@@ -267,13 +272,25 @@ def read_parameters(namespace: Mapping[str, Any], sweep: Collection[str] = ()) -
         if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out")
     }
     experiment = parse(Experiment, values, "parameters")
+    check_sweep(experiment, sweep)
+    return experiment
+
+
+def check_sweep(experiment: Experiment, sweep: Collection[str]) -> None:
+    """Check that a notebook can try the values that its parameters name.
+
+    Args:
+        experiment: the parameters.
+        sweep: names of which the notebook can try values; most notebooks try none.
+    Raises:
+        InputError: the parameter `sweep` names anything but these.
+    """
     given = [name for name, _ in experiment.sweep]
     if given and not sweep:
         raise InputError(f"parameters: sweep: this notebook tries no values, of {', '.join(given)} or others")
     if sweep and not (given and set(given) <= set(sweep)):
         names = f"should name {' or '.join(sweep)}, not {', '.join(given) or 'nothing'}"
         raise InputError(f"parameters: sweep: {names}")
-    return experiment
 
 
 def _from_text(value: Any) -> Any:

@@ -6,19 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
 from dgam_core.data import soundness, store
 from dgam_core.data.simulated.features import Appearance
-from dgam_core.errors import InputError
 from dgam_core.evaluation.module_analysis import (
     localize_and_evaluate,
-    measurable,
-    set_statistics,
-    video_of_median_change,
     without_segments,
 )
 from dgam_core.experiments import claims, regression
@@ -27,11 +22,12 @@ from dgam_core.experiments.obtain import obtain_models
 from dgam_core.experiments.own import with_sizes
 from dgam_core.experiments.parameters import Experiment, read_parameters
 from dgam_core.experiments.places import Results, project_root
+from dgam_core.experiments.prerequisites import check_measurable
 from dgam_core.experiments.published import Published, read_published
 from dgam_core.experiments.run_store import Run
 from dgam_core.experiments.variants import NOTEBOOKS
 from dgam_core.localize import Outputs
-from dgam_core.snippets import DataSet, sample_test
+from dgam_core.snippets import DataSet
 from dgam_core.system.checked import read_yaml
 from dgam_core.system.machine import choose_device
 
@@ -341,43 +337,8 @@ def open_study(namespace: Mapping[str, Any], name: str) -> Study:
     data_sets = notebook.data_sets(experiment, store.open_data_set)
     data = next(iter(data_sets.values()))
     variants = notebook.variants(experiment, data)
-    for variant in variants.values():
-        measurable(data, variant.test_without)  # before hours of training, not after
-        _check_snippets(data, variant, name)
+    check_measurable(data, variants.values(), name)
     return Study(name, experiment, data_sets, data, variants, Results.of(experiment))
-
-
-def _check_snippets(data: DataSet, settings: Experiment, name: str) -> None:
-    """Check that a notebook's measures of test snippets have snippets to be taken on.
-
-    They are taken on the outputs of no model, all zero: whether there are such snippets, annotations and
-    timing alone decide.
-
-    Raises:
-        InputError: they have none.
-    """
-    needs = NOTEBOOKS[name].needs
-    if not needs:
-        return
-    blank = {}
-    for video in data.subset("test"):
-        count = len(sample_test(video.num_snippets, settings.max_snippets, settings.min_snippets))
-        # A view of one zero: for thousands of long videos, arrays would take gigabytes.
-        tcam = np.broadcast_to(np.float32(0), (count, 1 + len(data.classes)))
-        blank[video.name] = Outputs(tcam[:, 0], tcam, tcam[0])
-    advice = f"check the segments, and whether snippets of {data.snippet_s:.2g} s are short enough for them"
-    try:
-        if needs == "action":
-            set_statistics(data.without(settings.test_without), blank)
-        else:
-            video_of_median_change(data, {"": blank}, {"": blank})
-    except ValueError:
-        reasons = {
-            "action": "all segments of the test videos miss the middle of every snippet, so that no snippet "
-            f"counts as action, and {name} has nothing to count",
-            "contrast": f"no test video has snippets both within actions and outside, which {name} compares",
-        }
-        raise InputError(f"{data.name}: {reasons[needs]}; {advice}") from None
 
 
 def map_by_seed(scores: pd.DataFrame, threshold: float = 0.5, preset: str | None = None) -> pd.DataFrame:

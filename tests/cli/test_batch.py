@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import nbformat
 import papermill
@@ -72,6 +73,38 @@ def test_what_is_wrong_with_a_profile_is_said(project):
     path.write_text(good.replace("profile: tiny", "profile: other"))
     assert "table3_thumos14.yaml: profile = 'other': plan it in results/other" in refused(*plan, cwd=project)
     assert list((project / "results/tiny").iterdir()) == []
+
+
+MISSED = (
+    "dgam: {0}: tiny: all segments of the test videos miss the middle of every snippet, so that no snippet "
+    "counts as action, and {0} has nothing to count; check the segments, and whether snippets of 1 s are "
+    "short enough for them"
+)
+
+
+def test_what_cannot_be_measured_is_refused_before_it_is_trained(project, tiny):
+    """The sentence is that of the notebook itself, see tests/experiments/test_study.py."""
+    (project / "results/tiny").mkdir(parents=True)
+    table3 = "params/tiny/table3_thumos14.yaml"
+    names = ("calibration", "figure1_confusion", "table2_attention_statistics")
+    of_snippets = [f"params/tiny/{name}.yaml" for name in names]
+    for path in of_snippets:
+        (project / path).write_text((project / table3).read_text())
+    plan = ("batch", "plan", "--out", "results/tiny/plan.json", table3)
+    # Snippets of 1 s have their middles at 2.5 s, 3.5 s, …
+    videos = tuple(
+        replace(v, segments=(replace(v.segments[0], start_s=2.6, end_s=3.4),)) if v.subset == "test" else v
+        for v in tiny.videos
+    )
+    (project / "tiny.h5").unlink()
+    store.write(project / "tiny.h5", replace(tiny, videos=videos))
+    assert refused(*plan, of_snippets[2], cwd=project).strip() == MISSED.format(names[2])
+    assert refused(*plan, *of_snippets, cwd=project).strip() == (
+        f"{MISSED.format(names[0])} (3 such notebooks: {', '.join(names)})"
+    )
+    assert list((project / "results/tiny").iterdir()) == []
+    batch(*plan[1:])  # the detections of Table 3 can be measured
+    assert (project / "results/tiny/plan.json").is_file()
 
 
 def test_a_notebook_runs_with_its_parameters(tmp_path, monkeypatch):

@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import h5py
 import pytest
@@ -82,8 +82,9 @@ def test_the_runs_of_the_phase_diagram_say_how_their_data_are_simulated(tmp_path
     values = {"profile": "p", "dataset": "simulated:thumos14", "seeds": (0,), "workers": 1}
     usual = Appearance()
     sweep = {"confusion": [0.3, usual.confusion], "separation": [usual.separation]}
+    plain = Experiment.model_validate(settings.model_dump() | values)
     experiment = Experiment.model_validate(settings.model_dump() | values | {"sweep": sweep})
-    plan = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": experiment})
+    plan = jobs.make_plan(tmp_path, {"confusion_phase": experiment, "table3_thumos14": plain})
     rows = [row for job in plan["jobs"].values() for row in job["runs"]]
     appearances = [row["appearance"] for row in rows]
     assert appearances.count(asdict(Appearance(confusion=0.3))) == 4  # without and with L_re, both streams
@@ -102,8 +103,8 @@ def test_both_presets_are_planned_each_with_its_seeds(tmp_path, experiment):
     expected = [(0.9, 0), (0.8, 2), (0.8, 3)]  # β1 of the paper and of the released code
     assert found == {(*one, stream) for one in expected for stream in ("flow", "rgb")}
     assert len(rows) == 3 * 2 * 2  # seeds, streams, and the same again of the ceiling
-    with pytest.raises(InputError, match="preset = 'both': this notebook shows one"):
-        jobs.make_plan(tmp_path, {"table7_beta": both})
+    with pytest.raises(InputError, match=r"figure3_training: .*preset = 'both': this notebook shows one"):
+        jobs.make_plan(tmp_path, {"figure3_training": both})
 
 
 def test_a_store_that_has_changed_is_refused(tmp_path, experiment):
@@ -121,3 +122,44 @@ def test_a_seed_more_asks_for_its_runs_alone(tmp_path, experiment):
     more = jobs.make_plan(runs, {"figure3_training": experiment.model_copy(update={"seeds": (0, 1, 2)})})
     rows = [row for job in more["jobs"].values() for row in job["runs"]]
     assert {(row["stream"], row["seed"]) for row in rows} == {("flow", 2), ("rgb", 2)}
+
+
+def test_what_notebooks_would_refuse_after_training_is_not_planned(tmp_path, tiny, experiment):
+    videos = tuple(replace(v, segments=()) if v.subset == "test" else v for v in tiny.videos)
+    store.write(tmp_path / "none.h5", replace(tiny, videos=videos))
+    bare = experiment.model_copy(update={"dataset": str(tmp_path / "none.h5")})
+    points = parse(Experiment, bare._given | {"dataset": bare.dataset, "sweep": {"beta": [0.1]}}, "here")
+    with pytest.raises(InputError) as error:
+        jobs.make_plan(
+            tmp_path / "runs",
+            {"rivals": experiment, "table3_thumos14": bare, "own_sweep": points, "table4_ablation": bare},
+        )
+    assert str(error.value) == (
+        "table3_thumos14: tiny: no test video has an annotated segment, so that localization cannot be "
+        "measured; annotate some, or use `dgam train` and `dgam localize`, which need none "
+        "(3 such notebooks: table3_thumos14, own_sweep, table4_ablation)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sweep", "sentence"),
+    [
+        (
+            "table3_thumos14",
+            {"beta": [0.1]},
+            "parameters: sweep: this notebook tries no values, of beta or others",
+        ),
+        ("table7_beta", {"eta": [0.1]}, "parameters: sweep: should name beta, not eta"),
+        ("table7_beta", {"beta": [0.9]}, "sweep: beta = [0.9]: should hold 0.1, to compare the others with"),
+        (
+            "a_sweep",
+            {"model_choice": ["last"]},
+            "sweep: 'model_choice' need not be swept; with test_oracle the table has the other choices too",
+        ),
+    ],
+)
+def test_a_sweep_that_is_refused_is_not_planned(tmp_path, experiment, name, sweep, sentence):
+    swept = parse(Experiment, experiment._given | {"sweep": sweep}, "here")
+    with pytest.raises(InputError) as error:
+        jobs.make_plan(tmp_path, {name: swept})
+    assert str(error.value) == f"{name}: {sentence}"
