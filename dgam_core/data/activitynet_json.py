@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dgam_core.data.faults import Fault, Faults, refuse
+from dgam_core.data.faults import Fault, Faults, read_each, refuse
 from dgam_core.data.json_stream import excerpt, stream_object
 from dgam_core.errors import InputError
 from dgam_core.segments import AMBIGUOUS, SegmentTable
@@ -308,21 +308,21 @@ def read_ambiguous(path: Path) -> SegmentTable:
     Raises:
         InputError: the file cannot be read, or a line is wrong.
     """
-    rows: list[Row] = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        rows.append(row_of_line(line, AMBIGUOUS, f"{path}: line {number}"))
-    return SegmentTable.from_rows(rows)
+    lines = read_text(path).splitlines()
+    return SegmentTable.from_rows(
+        read_each(path, "line", lines, lambda line, at: row_of_line(line, AMBIGUOUS, at))
+    )
 
 
 def row_of_line(line: str, label: str, at: str) -> Row:
     """Return a segment given as a line of text: video, start and end in seconds.
 
     Raises:
-        InputError: it is something else; `at` says where.
+        Fault: it is something else; `at` says where.
     """
     words = line.strip().rsplit(maxsplit=2)
     if len(words) != 3:
-        raise InputError(f"{at}: should be a video, a start and an end, not {excerpt(line)}")
+        raise Fault(f"{at}: should be a video, a start and an end, not {excerpt(line)}", "no segment")
     return (check_name(words[0], at), label, *ordered_segment(words[1:], at), 0.0)
 
 

@@ -11,7 +11,9 @@ Times are seconds.
 
 import csv
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from dgam_core.data.activitynet_json import (
 )
 from dgam_core.data.activitynet_json import read_detections as read_json_detections
 from dgam_core.data.activitynet_json import read_ground_truth as read_json_ground_truth
+from dgam_core.data.faults import Fault, read_each
 from dgam_core.data.json_stream import excerpt
 from dgam_core.data.pickles import read_pickle
 from dgam_core.data.test_sets import thumos14_class_ids
@@ -88,20 +91,24 @@ def read_ground_truth(path: Path, subset: str | None = None) -> GroundTruth:
 
 def _kit_rows(path: Path, names: Mapping[int, str]) -> Iterator[Row]:
     """Rows of detections as the kit reads them; a number that it does not know stays a label of its own."""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+
+    def row(line: str, at: str) -> Row | None:
         if not line.strip():
-            continue
-        words, at = line.strip().rsplit(maxsplit=4), f"{path}: line {number}"
+            return None
+        words = line.strip().rsplit(maxsplit=4)
         if len(words) != 5:
-            raise InputError(
-                f"{at}: should be video, start, end, class number and score, not {excerpt(line)}"
+            raise Fault(
+                f"{at}: should be video, start, end, class number and score, not {excerpt(line)}",
+                "no detection",
             )
         video, class_id = check_name(words[0], at), finite_number(words[3], at, "class number")
         label = names.get(int(class_id), "") if class_id.is_integer() else ""
-        yield (
+        return (
             *(video.removesuffix(".mp4"), label or f"class {words[3]}"),
             *(*ordered_segment(words[1:3], at), finite_number(words[4], at, "score")),
         )
+
+    yield from filter(None, read_each(path, "line", read_text(path).splitlines(), row))
 
 
 def _kit_classes(path: Path) -> dict[int, str]:
@@ -131,12 +138,15 @@ def _read_kit_folder(folder: Path, subset: str | None) -> GroundTruth:
             raise InputError(f"{folder}: has no {name}{ending}, of a class that {CLASS_LIST} names")
     rows: list[Row] = []
     for label, file in files.items():
-        for number, line in enumerate(read_text(file).splitlines(), 1):
-            if line.strip():
-                rows.append(row_of_line(line, label, f"{file}: line {number}"))
+        lines = read_text(file).splitlines()
+        rows += filter(None, read_each(file, "line", lines, partial(_kit_segment, label)))
     if not any(row[1] != AMBIGUOUS for row in rows):
         raise InputError(f"{folder}: has no segment in files <class>{ending}, as the THUMOS14 kit has them")
     return GroundTruth(tuple(dict.fromkeys(row[0] for row in rows)), SegmentTable.from_rows(rows), {})
+
+
+def _kit_segment(label: str, line: str, at: str) -> Row | None:
+    return row_of_line(line, label, at) if line.strip() else None
 
 
 def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
@@ -145,23 +155,28 @@ def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     first = next((line for line in lines if line.strip()), "")
     delimiter = max(DELIMITERS, key=first.count)
     order: list[int] | None = None
-    for number, cells in enumerate(_cells(path, lines, delimiter), 1):
-        words, at = [cell.strip() for cell in cells], f"{path}: line {number}"
+
+    def row(cells: list[str], at: str) -> Row | None:
+        nonlocal order
+        words = [cell.strip() for cell in cells]
         if not any(words):
-            continue
+            return None
         if order is None:
             named = _named_columns(words, columns, at)
             order = named or list(range(len(columns)))
             if named:
-                continue
+                return None
         if len(words) <= max(order):
-            raise InputError(f"{at}: should have {', '.join(columns)}, not {excerpt(delimiter.join(cells))}")
+            found = excerpt(delimiter.join(cells))
+            raise Fault(f"{at}: should have {', '.join(columns)}, not {found}", "too few columns")
         value = dict(zip(columns, [words[i] for i in order], strict=True))
-        yield (
+        return (
             *(check_name(value["video"], at), check_name(value["label"], at, "label")),
             *ordered_segment([value["start"], value["end"]], at),
             finite_number(value["score"], at, "score") if "score" in value else 0.0,
         )
+
+    yield from filter(None, read_each(path, "line", _cells(path, lines, delimiter), row))
 
 
 def _cells(path: Path, lines: list[str], delimiter: str) -> Iterator[list[str]]:
@@ -210,13 +225,13 @@ def _read_actionformer(path: Path, ground_truth: Path) -> SegmentTable:
             f"{ground_truth}: does not say which class is which number of {path}; ActivityNet JSON with a "
             '"label_id" beside each label does'
         )
-    rows = []
-    for i, (video, *row) in enumerate(
-        zip(videos, *(v.tolist() for v in (start, end, label, score)), strict=True)
-    ):
-        at = f"{path}: detection {i + 1}"
-        name = names.get(row[2], f"class {row[2]:g}")
-        rows.append(
-            (check_name(video, at), name, *ordered_segment(row[:2], at), finite_number(row[3], at, "score"))
+
+    def row(values: tuple[Any, ...], at: str) -> Row:
+        video, start_s, end_s, number, score = values
+        return (
+            *(check_name(video, at), names.get(number, f"class {number:g}")),
+            *(*ordered_segment([start_s, end_s], at), finite_number(score, at, "score")),
         )
-    return SegmentTable.from_rows(rows)
+
+    entries = zip(videos, *(v.tolist() for v in (start, end, label, score)), strict=True)
+    return SegmentTable.from_rows(read_each(path, "detection", entries, row))

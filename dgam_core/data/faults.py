@@ -1,9 +1,13 @@
 """What has the same fault, such as several videos, is refused together, so that all can be mended at once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
 
 from dgam_core.errors import InputError
 
+Entry = TypeVar("Entry")
+T = TypeVar("T")
 MAX_NAMES = 3  # of a message; more would hide what is wrong
 MAX_LENGTH = 60  # of such a name
 
@@ -85,3 +89,27 @@ class Faults:
         """
         for (_, noun), (sentence, names) in self._found.items():
             refuse(((name, sentence) for name in names), noun)
+
+
+def read_each(
+    path: Path, noun: str, entries: Iterable[Entry], read: Callable[[Entry, str], T]
+) -> Iterator[T]:
+    """Yield what `read` makes of each entry of a file, given the entry and where it stands.
+
+    Args:
+        path: the file.
+        noun: what an entry is, such as "line"; they are numbered from 1.
+        entries: the entries.
+        read: raises `Fault` where one is wrong.
+    Raises:
+        InputError: some were wrong; at the end, of all with the fault of the first.
+    """
+    faults = Faults()
+    for number, entry in enumerate(entries, 1):
+        try:
+            found = read(entry, f"{path}: {noun} {number}")
+        except Fault as fault:
+            faults.add(fault, f"{number}", f"{noun}s")
+        else:
+            yield found
+    faults.refuse()

@@ -1,11 +1,13 @@
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dgam_core.data import store
+from dgam_core.data import detection_files, store
 from dgam_core.data.activitynet_json import (
+    read_ambiguous,
     read_annotations,
     read_class_ids,
     read_detections,
@@ -302,4 +304,58 @@ def test_a_layout_names_all_broken_annotations(tmp_path, tiny):
     assert sentence_of(read_dgam, root) == (
         f"{root}/test_data/gt.json: video 'v2', annotation 1: the start should be a finite number, not 'a' "
         "(10 such annotations: 1 of v2, 2 of v2, 3 of v2 and 7 more)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "lines", "sentence"),
+    [
+        (
+            "a.csv",
+            detection_files.read_ground_truth,
+            ["video,start,end,label", "a,0,1,x", "a,3,2,x", "", "b,?,2,x", "b,5,4,x"],
+            "line 3: the segment ends before it starts: 2 s < 3 s (2 such lines: 3, 6)",
+        ),
+        (
+            "a.txt",
+            lambda path: detection_files.read_detections(path, path.parent),
+            ["a 0 1 7 0.5", "b 0 1", "c 0", "d 0 1 7 0.5", "e", "f", "g 0 1 7 ?"],
+            "line 2: should be video, start, end, class number and score, not 'b 0 1' "
+            "(4 such lines: 2, 3, 5 and 1 more)",
+        ),
+        (
+            "a.txt",
+            read_ambiguous,
+            ["a 0 1", "a 0 x", "a 0 y"],
+            "line 2: the end should be a finite number, not 'x' (2 such lines: 2, 3)",
+        ),
+    ],
+)
+def test_all_lines_with_the_fault_of_the_first_are_named(tmp_path, name, read, lines, sentence):
+    path = tmp_path / name
+    path.write_text("\n".join(lines))
+    assert sentence_of(read, path) == f"{path}: {sentence}"
+
+
+def test_all_lines_of_a_class_of_the_kit_are_named(tmp_path):
+    path = tmp_path / "jump_test.txt"
+    path.write_text("a 0 1\nb 2 1\n\nc 2 1")
+    said = sentence_of(detection_files.read_ground_truth, tmp_path)
+    assert said == f"{path}: line 2: the segment ends before it starts: 1 s < 2 s (2 such lines: 2, 4)"
+
+
+def test_all_detections_of_actionformer_with_a_fault_are_named(tmp_path):
+    truth = json_file(tmp_path, database={"a": {"annotations": [{"label": "x", "label_id": 0}]}})
+    columns = {
+        "video-id": ["a", "a", "b"],
+        "t-start": np.array([0.0, 5.0, 9.0]),
+        "t-end": np.array([1.0, 4.0, 8.0]),
+        "label": np.zeros(3, int),
+        "score": np.ones(3),
+    }
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(columns))
+    said = sentence_of(detection_files.read_detections, path, truth)
+    assert said == (
+        f"{path}: detection 2: the segment ends before it starts: 4 s < 5 s (2 such detections: 2, 3)"
     )
