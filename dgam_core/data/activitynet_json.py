@@ -123,7 +123,7 @@ def _annotation(place: _Place, value: Any) -> Annotation:
 def _label_and_segment(row: Mapping[str, Any], at: str) -> tuple[str, Segment | None]:
     """Return what a video shows, and when, if somebody has said that."""
     label = _label(row, at)
-    return label, None if _is_label_alone(row) else Segment(label, *_segment(row.get("segment"), at))
+    return label, None if _is_label_alone(row) else Segment(label, *start_and_end(row.get("segment"), at))
 
 
 # What files call a subset, in any case → what it is.
@@ -389,14 +389,18 @@ def ordered_segment(value: Any, at: str) -> tuple[float, float]:
     Raises:
         Fault: they are something else, or the segment ends before it starts; `at` says where.
     """
-    start_s, end_s = _segment(value, at)
+    start_s, end_s = start_and_end(value, at)
     if end_s < start_s:
         raise Fault(f"{at}: the segment ends before it starts: {end_s:g} s < {start_s:g} s", "order")
     return start_s, end_s
 
 
-def _segment(value: Any, at: str) -> tuple[float, float]:
-    """Return start and end, given as a list of two numbers; `at` says where it stands in the file."""
+def start_and_end(value: Any, at: str) -> tuple[float, float]:
+    """Return start and end in seconds, given as a list of two numbers or strings of numbers.
+
+    Raises:
+        Fault: they are something else; `at` says where.
+    """
     if not isinstance(value, list) or len(value) != 2:
         raise Fault(f"{at}: the segment should be [start, end] in seconds, not {excerpt(value)}", "segment")
     return finite_number(value[0], at, "start"), finite_number(value[1], at, "end")

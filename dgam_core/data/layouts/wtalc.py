@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dgam_core.data.activitynet_json import Annotation, train_and_test
-from dgam_core.data.faults import refuse
+from dgam_core.data.activitynet_json import Annotation, finite_number, start_and_end, train_and_test
+from dgam_core.data.faults import Fault, Faults, refuse
 from dgam_core.data.layouts.common import (
     USUAL_FPS,
     at_one_rate,
@@ -97,7 +97,7 @@ def read_wtalc_annotations(folder: Path) -> dict[str, Annotation]:
     segments: in THUMOS14's they differ for 28 of 412 videos.
 
     Raises:
-        InputError: a file cannot be read, or they disagree.
+        InputError: a file cannot be read, they disagree, or a time is no number.
     """
     columns = ("videoname", "subset", "duration", "labels_all", "labels", "segments")
     values = {column: read_object_array(folder / f"{column}.npy") for column in columns}
@@ -111,14 +111,21 @@ def read_wtalc_annotations(folder: Path) -> dict[str, Annotation]:
         for name, labels, ends in of_videos
         if len(labels) != len(ends)
     )
+    faults = Faults()
     annotations = {}
     for i, (name, labels, ends) in enumerate(of_videos):
-        segments = tuple(
-            Segment(text_of(label), float(start_s), float(end_s))
-            for label, (start_s, end_s) in zip(labels, ends, strict=True)
-        )
+        at, durations_s = f"{folder}: {name}", np.asarray(values["duration"][i], dtype=object).reshape(-1)
+        try:
+            segments = tuple(
+                Segment(text_of(label), *start_and_end(np.asarray(pair, dtype=object).tolist(), at))
+                for label, pair in zip(labels, ends, strict=True)
+            )
+            duration_s = finite_number(durations_s[0] if len(durations_s) else None, at, "duration")
+        except Fault as fault:
+            faults.add(fault, name, "videos")
+            continue
         video_labels = tuple(sorted({text_of(label) for label in values["labels_all"][i]}))
-        duration_s = float(np.asarray(values["duration"][i]).reshape(-1)[0])
         annotations[name] = Annotation(text_of(values["subset"][i]), video_labels, segments, duration_s, None)
+    faults.refuse()
     check_names(folder, names, annotations)
     return train_and_test(annotations, folder)

@@ -34,6 +34,16 @@ def test_half_precision_stays_half(tmp_path, wide):
         ("Tiny-I3D-JOINTFeatures.npy", [np.zeros((3, 2048))], "has 1 videos; the annotations have 4"),
         ("Tiny-I3D-JOINTFeatures.npy", ["a", "b", "c", "d"], "video 'v0' has no array of features"),
         ("Tiny-Annotations/labels.npy", [[]] * 4, "v0: has 0 labels for 1 segments"),
+        (
+            "Tiny-Annotations/duration.npy",
+            [1.0, "long", None, []],
+            "v1: the duration should be a finite number, not 'long' .3 such videos: v1, v2, v3.",
+        ),
+        (
+            "Tiny-Annotations/segments.npy",
+            [[[0.0]]] * 4,
+            r"v0: the segment should be .start, end. in seconds, not \[0.0\] ",
+        ),
     ],
 )
 def test_files_that_disagree_are_refused(tmp_path, wide, file, values, sentence):
