@@ -309,6 +309,19 @@ def test_the_page_says_what_is_missing_damaged_or_of_other_code(tmp_path):
     )
 
 
+def test_points_of_a_sweep_stand_in_order_of_what_chooses_them(tmp_path):
+    content = {"parameters": {"s": {"sweep": [["matmul", ["float32", "bfloat16"]]]}}}
+    point = {"matmul": ["float32"] * 2 + ["bfloat16"] * 2, "seed": [0, 1] * 2, "choice": "last", "tiou": 0.5}
+    table = pd.DataFrame(point | {"map": [0.2, 0.3, 0.3, 0.4], "main": [0.2, 0.3, 0.3, 0.4]})
+    table.to_csv(tmp_path / "s.csv", index=False)
+    assert records_page.ranks(Record(tmp_path, content), "s")[2:] == [
+        "| bfloat16 | 35.0 ± 7.1 |",  # deviations of 5 points from the mean, divided by 1: √50
+        "| float32 | 25.0 ± 7.1 |",
+    ]
+    table.assign(held_out=[0.1, 0.1, 0.2, 0.2]).to_csv(tmp_path / "s.csv", index=False)
+    assert records_page.ranks(Record(tmp_path, content), "s", 1)[2:] == ["| float32 | 0.100 ± 0.000 |"]
+
+
 PAIR = ("A pair of steps, paper scale", "package", 0.36)
 ON_GPU = (
     "A pair of steps for each of 16 runs, paper scale, on a GPU",

@@ -304,7 +304,7 @@ def _tuple(key: Any) -> tuple[Any, ...]:
 
 
 class Ranking(SphinxDirective):
-    """The points of a recorded sweep, best first: the loss on training videos that were held out."""
+    """The points of a recorded sweep, best first, by the loss on held-out training videos, or else by mAP."""
 
     required_arguments = 1
     option_spec = {"first": directives.positive_int}  # noqa: RUF012, as docutils declares it
@@ -316,14 +316,20 @@ class Ranking(SphinxDirective):
         record = read_record(name)
         lines = [sentence(name, recipe_of(name), record)]
         if record:
-            experiment = record.content["parameters"][name]
-            names = [setting for setting, _ in experiment["sweep"]]
-            rows = []
-            points = list(ranking(record.table(name), names).items())
-            for point, summary in points[: self.options.get("first", len(points))]:
-                rows.append([*map(show, _tuple(point)), f"{summary.mean:.3f} ± {summary.sd:.3f}"])
-            lines += ["", *pipe_table([*(f"`{setting}`" for setting in names), "held-out loss"], rows)]
+            lines += ["", *ranks(record, name, self.options.get("first"))]
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+def ranks(record: Record, name: str, first: int | None = None) -> list[str]:
+    """Return the best points of a recorded sweep, all of them if `first` is None, in Markdown."""
+    names = [setting for setting, _ in record.content["parameters"][name]["sweep"]]
+    table = record.table(name)
+    digits, head = (3, "held-out loss") if "held_out" in table else (1, "mAP (%)")
+    rows = [
+        [*map(show, _tuple(point)), _in_words(summary, digits)]
+        for point, summary in list(ranking(table, names).items())[:first]
+    ]
+    return pipe_table([*(f"`{setting}`" for setting in names), head], rows)
 
 
 def add_recorded(app: Sphinx, docname: str, content: list[str]) -> None:
