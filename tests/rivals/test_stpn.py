@@ -45,25 +45,69 @@ def test_sparsity_reaches_the_attention_alone():
 
 @pytest.mark.rival_equation("stpn", "5")
 def test_weighted_tcam_gates_the_probability_by_attention_eq_5():
-    answer = {"attention": np.array([0.5, 1.0]), "tcam": np.array([[0.2, 0.4], [0.6, 0.8]])}
-    assert stpn.weighted_tcam(answer) == approx(np.array([[0.1, 0.2], [0.6, 0.8]]))
+    # σ(log 3) is ¾, σ(-log 3) is ¼ and σ(0) is ½
+    answer = {"attention": np.array([0.5, 1.0]), "tcam": np.log([[3, 1], [1 / 3, 3]])}
+    assert stpn.weighted_tcam(answer) == approx(np.array([[0.5 * 0.75, 0.5 * 0.5], [0.25, 0.75]]))
 
 
 @pytest.mark.rival_equation("stpn", "7")
 def test_a_segment_is_scored_by_both_streams_eq_7():
-    tcam, p = np.array([[1.0], [1.0], [0.0], [0.0]]), np.array([0.9])
-    rgb = {"attention": np.array([0.8, 0.6, 0.0, 0.0]), "tcam": tcam, "p": p}
-    flow = {"attention": np.array([0.4, 0.2, 0.0, 0.0]), "tcam": tcam, "p": p}
-    settings = stpn.Settings(thresholds=(0.1,), stream_share=0.75, nms_tiou=1.0)
+    p = np.array([0.9])
+    rgb = {
+        "attention": np.array([0.8, 0.6, 0.0, 0.0]),
+        "tcam": np.array([[2.0], [1.0], [5.0], [5.0]]),
+        "p": p,
+    }
+    flow = {
+        "attention": np.array([0.4, 0.5, 0.0, 0.0]),
+        "tcam": np.array([[1.0], [3.0], [5.0], [5.0]]),
+        "p": p,
+    }
+    settings = stpn.Settings(thresholds=(0.1,), upsampling=1, rgb_share=0.75, nms_tiou=1.0)
     found = stpn.STPN.localize({"rgb": rgb, "flow": flow}, settings)
-    # Both give [0, 2]. The means there are 0.7 in RGB and 0.3 in flow; the one that proposes counts 0.75
-    assert sorted(found.scores.tolist()) == approx([0.75 * 0.3 + 0.25 * 0.7, 0.75 * 0.7 + 0.25 * 0.3])
+    # Both give [0, 2]. RGB counts 0.75: the T-CAM of both is 0.75·2 + 0.25·1 = 1.75 and 0.75·1 + 0.25·3 = 1.5
+    of_rgb, of_flow = (0.8 * 1.75 + 0.6 * 1.5) / 2, (0.4 * 1.75 + 0.5 * 1.5) / 2
+    assert sorted(found.scores.tolist()) == approx([of_flow, of_rgb])
     assert found.segments.tolist() == [[0.0, 0.5], [0.0, 0.5]]
     assert found.classes.tolist() == [1, 1]
 
 
-def test_a_long_test_video_is_brought_to_the_length_of_training():
-    model = stpn.STPN(Shape((3,), 2, 4), stpn.Settings(hidden=5))
+def test_between_snippets_signal_and_score_lie_on_straight_lines():
+    answer = {"attention": np.array([1.0, 1.0]), "tcam": np.log([[3], [1 / 3]]), "p": np.array([0.9])}
+    found = stpn.STPN.localize({"rgb": answer}, stpn.Settings(thresholds=(0.6,), upsampling=4, nms_tiou=1.0))
+    # From ¾ to ¼: 6/8, 5/8, 4/8, 3/8, and on to 2/8 and below; two of eight are above 0.6
+    assert found.segments.tolist() == [[0.0, 2 / 8]]
+    # The T-CAM falls from log 3 to -log 3, by half of log 3 for each
+    assert found.scores.tolist() == approx([(1 + 0.5) / 2 * np.log(3)])
+
+
+def test_a_stream_proposes_only_classes_that_it_finds_likely_itself():
+    tcam = np.zeros((4, 2))
+    rgb = {"attention": np.array([0.9, 0.9, 0.0, 0.0]), "tcam": tcam, "p": np.array([0.2, 0.05])}
+    flow = {"attention": np.array([0.0, 0.0, 0.9, 0.9]), "tcam": tcam, "p": np.array([0.05, 0.3])}
+    found = stpn.STPN.localize({"rgb": rgb, "flow": flow}, stpn.Settings(thresholds=(0.1,), upsampling=1))
+    assert dict(zip(found.classes.tolist(), found.segments.tolist(), strict=True)) == {
+        1: [0, 0.5],
+        2: [0.5, 1],
+    }
+    unlikely = rgb | {"p": np.array([0.1, 0.05])}
+    assert len(stpn.STPN.localize({"rgb": unlikely, "flow": unlikely}, stpn.Settings()).scores) == 0
+
+
+@pytest.mark.parametrize("divide_by", ["nothing", "length"])
+def test_a_long_test_video_is_brought_to_the_length_of_training(divide_by):
+    model = stpn.STPN(Shape((3,), 2, 4), stpn.Settings(hidden=5, divide_by=divide_by))
     x = torch.randn(4, 3)
     once, thrice = model.answer(x)["p"], model.answer(x.repeat_interleave(3, 0))["p"]
     assert torch.allclose(once, thrice, atol=1e-6)
+
+
+def test_the_sum_is_divided_by_the_number_of_snippets_on_request():
+    x, lam = torch.tensor([[[1.0, 2.0], [3.0, 5.0]]]), torch.tensor([[0.5, 0.25]])
+    whole, part = (
+        stpn.STPN(Shape((2,), 2, 2), stpn.Settings(divide_by=by)).pooled(x, lam)
+        for by in ("nothing", "length")
+    )
+    # The sum is 0.5·(1, 2) + 0.25·(3, 5), of two snippets
+    assert whole.tolist() == [[1.25, 2.25]]
+    assert part.tolist() == [[0.625, 1.125]]
