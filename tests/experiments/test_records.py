@@ -9,6 +9,7 @@ import yaml
 
 from dgam_core.data import store
 from dgam_core.errors import InputError
+from dgam_core.evaluation.intervals import paired_difference
 from dgam_core.experiments import obtain, records, variants
 from dgam_core.experiments.parameters import Experiment
 from dgam_core.experiments.places import Results
@@ -179,3 +180,13 @@ def test_records_of_the_project_are_whole_small_and_of_this_code(name):
     assert set(record.content["parameters"]) == set(recipe.experiments())
     # Whoever changes the code makes the record again, or says in the recipe why its numbers are kept.
     assert record.is_of() != bool(recipe.outdated)
+
+
+def test_bfloat16_changes_map_by_less_than_a_point():
+    """As the page on speed says of the record: the 95 % interval of the difference, seed by seed."""
+    table = read_record("arithmetic").table("arithmetic")
+    at_once = table[(table["choice"] == "last") & (table["tiou"] == 0.5)]
+    maps = 100 * at_once.pivot(index="seed", columns="matmul", values="main")
+    difference = paired_difference(maps["bfloat16"], maps["float32"])
+    assert difference.count == 30
+    assert -1 < difference.low < difference.high < 1
