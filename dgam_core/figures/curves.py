@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from dgam_core.evaluation.intervals import MARGIN, summarize
 from dgam_core.experiments.published import Published
@@ -123,7 +124,7 @@ def grid(scores: pd.DataFrame, names: list[str], metric: str) -> Figure:
 
 
 def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
-    """Effect of a change at each point of a grid, as a heat map; points where it is undecided are blank.
+    """Effect of a change at each point of a grid, as a heat map; points where it is undecided have no colour.
 
     Args:
         changes: a `Summary` of the change per point; the index holds the vertical and the horizontal axis.
@@ -136,7 +137,7 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
     means = cells.map(lambda cell: cell.mean)
     effects = cells.map(lambda cell: cell.effect(MARGIN))
     largest = max(1.0, float(np.abs(means.to_numpy()).max()))
-    labels = means.map("{:+.1f}".format).where(effects != 0, "≈ 0")
+    labels = means.map(lambda mean: f"{mean:+.1f}".replace("-", "−")).where(effects != 0, "≈ 0")
     figure, axes = plt.subplots(figsize=(0.75 * WIDTH_IN, 0.55 * WIDTH_IN))
     sns.heatmap(
         means,
@@ -150,5 +151,8 @@ def phase(changes: pd.Series, provenance: str, title: str, unit: str) -> Figure:
         cbar_kws={"label": unit},
         ax=axes,
     )
-    axes.set_title(f"{title}, {provenance}\nblank: undecided; ≈ 0: within ±{MARGIN:g}")
+    for y, x in np.argwhere(effects.isna().to_numpy()):
+        axes.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor=PUBLISHED, linewidth=0.5, clip_on=False))
+        axes.text(x + 0.5, y + 0.5, "undecided", ha="center", va="center", fontsize="small")
+    axes.set_title(f"{title}, {provenance}\n≈ 0: within ±{MARGIN:g}")
     return figure

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dgam_core.evaluation.intervals import summarize
 from dgam_core.figures.style import (
+    KIND_LINES,
     KINDS,
     MODELS,
     OURS,
@@ -326,7 +327,7 @@ def mechanism(errors: pd.DataFrame, attention: pd.DataFrame, provenance: str) ->
             x="lam",
             y="value",
             hue="kind",
-            palette=KINDS,
+            palette=KIND_LINES,
             errorbar="sd",
             ax=column[0],
             legend=stream == streams[-1],
@@ -339,7 +340,9 @@ def mechanism(errors: pd.DataFrame, attention: pd.DataFrame, provenance: str) ->
         for (kind, model), values in of_stream.groupby(["kind", "model"])["value"]:
             density, _ = np.histogram(values, bins, density=True)
             style = {"without": "--", "with": "-"}[str(model)]
-            column[1].stairs(density, bins, color=KINDS[str(kind)], linestyle=style, label=f"{kind}, {model}")
+            column[1].stairs(
+                density, bins, color=KIND_LINES[str(kind)], linestyle=style, label=f"{kind}, {model}"
+            )
         column[1].set(xlabel="attention λ", ylabel="density of snippets", yscale="log", xlim=(0, 1))
     handles, labels = panels[1, -1].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize="x-small", ncols=3, loc="outside lower center")

@@ -21,6 +21,7 @@ TOLD = "#009E73"  # a model that is told the times, the colour of the truth
 
 WIDTH_IN = 7.5  # of the text of a page
 KINDS = {"action": "#009E73", "context": "#E69F00", "background": "#CCCCCC", "not action": "#CCCCCC"}
+KIND_LINES = KINDS | {"background": "#888888", "not action": "#888888"}  # what an area may be, a line may not
 PRESETS = {"paper": "#CC79A7", "released": OURS}
 # What claims are checked on, in the order of columns.
 DATA = ("#56B4E9", "#0072B2", "#D55E00", "#E69F00", "#009E73")

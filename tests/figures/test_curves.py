@@ -137,15 +137,16 @@ def test_map_over_tiou_in_words():
     )
 
 
-def test_a_phase_figure_leaves_blank_what_is_undecided():
+def test_a_phase_figure_says_what_is_undecided():
     """By Student's t the mean of 1.9 and 2.1 is 2 ± 12.7 · 0.1, that of 1 and 3 is 2 ± 12.7."""
     index = pd.MultiIndex.from_product([(0.0, 1.0), (1.0, 2.0)], names=["a", "b"])
     steps = [[1.9, 2.1], [1, 3], [0.2, 0.2], [-2.1, -1.9]]
     changes = pd.Series([summarize(step) for step in steps], index)
     figure = curves.phase(changes, "simulated", "A change", "points")
     axes = figure.axes[0]
-    # the highest a on top; below it on the right, where 2 ± 12.7 is undecided, there is nothing
-    assert [label.get_text() for label in axes.texts] == ["≈ 0", "-2.0", "+2.0"]
+    # the highest a on top; below it on the right, 2 ± 12.7 is undecided
+    assert [label.get_text() for label in axes.texts] == ["≈ 0", "−2.0", "+2.0", "undecided"]
+    assert axes.texts[-1].get_position() == (1.5, 1.5)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("b", "a")
     assert figure.axes[1].get_ylabel() == "points"
     assert "simulated" in axes.get_title()
