@@ -53,13 +53,13 @@ study.save_table(scores[[*axes, "row", "seed", "map", "provenance"]])
 
 # %% tags=["hide-input"]
 points = tables.phase(scores, axes, ("without", "with"))
-title = r"With $\mathcal{L}_{re}$ less without"
+title = r"With $\mathcal{L}_{re}$ minus without"
 figure = curves.phase(points["step"], study.provenance, title, "points of mAP@0.5")
 lines = tables.phase_lines(points, "`L_re`")
 study.save_figure(figure, f"Heat map, {study.provenance}. " + "; ".join(lines))
 
 # %% [markdown]
-# With the few seeds of the demo most points stay undecided, and are left blank.
+# With the few seeds of the demo most points stay undecided.
 
 # %% tags=["hide-input"]
 tables.phase_text(points, study.provenance, "mAP@0.5 (%)")
@@ -92,9 +92,9 @@ study.save_figure(figure, alt, "recorded")
 (preset_name,) = study.presets
 Markdown(
     tables.seed_by_seed(
-        {f"{preset_name}, recorded": recorded_lines},
-        record.provenance,
-        {f"{preset_name}, recorded": record.num_seeds("confusion_phase")},
+        {preset_name: recorded_lines},
+        f"{record.provenance}, recorded",
+        {preset_name: record.num_seeds("confusion_phase")},
     )
 )
 

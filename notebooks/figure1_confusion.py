@@ -211,7 +211,7 @@ for stream, by_seed in divergence.items():
     lines.append(f"- {stream}: {used}, the largest {kl.max():.2g} nats")
 Markdown(
     "What the CVAE's code says of a snippet is the KL divergence of its posterior from the prior, here a mean over snippets "
-    f"and five seeds, {study.provenance}. Where it is near 0, the posterior has collapsed: the decoder reconstructs from $\\lambda$ "
+    f"and five seeds, {study.provenance}. Where it is near 0, the posterior has collapsed: the decoder reconstructs from λ "
     "alone.\n\n" + "\n".join(lines)
 )
 

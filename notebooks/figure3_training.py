@@ -150,9 +150,10 @@ study.save_figure(
 undecided = [
     100 * float(((lam > 0.1) & (lam < 0.9)).mean()) for _, lam in attention_at
 ]
+likely = [f"{of['log_likelihood']:.1f}".replace("-", "−") for of in (start, end)]
 study.conclude(
     f"From the first epoch to the last, {study.provenance}: L_fg goes from {start['fg']:.2f} to {end['fg']:.2f}, the "
-    f"log-likelihood of a snippet from {start['log_likelihood']:.1f} to {end['log_likelihood']:.1f}, the KL divergence "
+    f"log-likelihood of a snippet from {likely[0]} to {likely[1]}, the KL divergence "
     f"from {start['kl']:.2f} to {end['kl']:.2f}. Between 0.1 and 0.9 lies the attention of {undecided[0]:.0f} % of the test "
     f"snippets at the first checkpoint and of {undecided[-1]:.0f} % at the last. The error of reconstruction is {per_kind}."
 )

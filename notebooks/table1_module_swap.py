@@ -115,8 +115,8 @@ for preset_name in study.presets:
     by_seed = map_by_seed(scores, preset=preset_name)
     numbers |= {f"mAP@0.5, {preset_name}, {row}": by_seed[row] for row in by_seed}
     lines[preset_name] = [
-        tables.compare(f"{swap}:", by_seed[after], by_seed[before], unit, digits=2)
-        + f"; published {printed[after] - printed[before]:+.1f}"
+        tables.compare(f"{swap},", by_seed[after], by_seed[before], unit, digits=2)
+        + f"; published {tables.signed(printed[after] - printed[before])}"
         for swap, (after, before) in swaps.items()
     ]
     checked[preset_name] = [

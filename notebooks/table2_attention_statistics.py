@@ -111,7 +111,7 @@ for name, better in zip(statistics, (-1, -1, 1, 1), strict=True):
     subject = f"`{name}`: generative modeling"
     unit = "of the action snippets"
     line = tables.compare(subject, *pair, unit, better, 3, margin=0.005)
-    lines.append(f"{line}; published {step}")
+    lines.append(f"{line}; published {step.replace('-', '−')}")
     if name in claimed:
         claim = claimed[name]
         checked.append(

@@ -136,8 +136,8 @@ def beside_baselines(scores: pd.DataFrame, published: Published) -> str:
     for baseline, level in baselines.items():
         others = {key: values for key, values in of_methods.items() if key[1] not in BASELINES}
         low = [_label(*key) for key, values in others.items() if paired_difference(values, level).low <= 0]
-        rest = "all methods are above it" if not low else f"not above it: {', '.join(low)}"
-        lines.append(f"{baseline.capitalize()} has {level.mean():.1f}; {rest}.")
+        rest = "all methods are above it" if not low else f"not above it: {'; '.join(low)}"
+        lines.append(f"The baseline {baseline} has {level.mean():.1f}; {rest}.")
     return " ".join(lines)
 
 

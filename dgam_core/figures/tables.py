@@ -171,7 +171,7 @@ def choice_by_choice(values: pd.DataFrame) -> str:
             text += (
                 f"; {adds} {in_words(paired_difference(values[choice], values['last']), 1, '+', 'points')}"
             )
-    return text
+    return text.replace(" -", " −")
 
 
 def sweep(scores: pd.DataFrame, name: str, published: Published | None) -> pd.DataFrame:
@@ -219,7 +219,8 @@ def phase_lines(points: pd.DataFrame, change: str) -> list[str]:
     for decided, effect in EFFECTS.items():
         selected = points.index[[step.effect(MARGIN) == decided for step in points["step"]]]
         places = "; ".join("at " + _point(map(str, points.index.names), point) for point in selected)
-        lines.append(f"- {change} {effect} at {len(selected)} of {len(points)} points: {places or 'none'}")
+        line = f"- {change} {effect} at {len(selected)} of {len(points)} points"
+        lines.append(f"{line}: {places}" if places else line)
     return lines
 
 

@@ -84,8 +84,8 @@ def test_few_methods_have_no_rank_correlation():
 def test_methods_that_do_not_surpass_a_baseline_are_named(scores):
     # Uniform attention has 1, 2 and 3 %, the others ten points more in each seed
     said = rerun.beside_baselines(scores, read_published("table3"))
-    assert said == "Uniform attention has 2.0; all methods are above it."
+    assert said == "The baseline uniform attention has 2.0; all methods are above it."
     worse = scores.assign(map=scores["map"].where(scores["row"] != "STPN", scores["map"] / 10))
     # STPN has 1, 1.1 and 1.2 %: 0, 0.9 and 1.8 points less
     said = rerun.beside_baselines(worse, read_published("table3"))
-    assert said == "Uniform attention has 2.0; not above it: STPN."
+    assert said == "The baseline uniform attention has 2.0; not above it: STPN."

@@ -245,6 +245,7 @@ def test_lines_of_a_phase_table_name_the_points_of_each_effect():
         "- x is practically equal at 1 of 4 points: at a 1, b 1",
         "- x is undecided at 1 of 4 points: at a 1, b 2",
     ]
+    assert tables.phase_lines(points.iloc[:1], "x")[1] == "- x harms at 0 of 1 points"
 
 
 def test_a_table_of_methods_has_the_published_above_and_this_run_below(both):
