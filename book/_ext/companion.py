@@ -144,7 +144,7 @@ class EquationTests(SphinxDirective):
         self.state.document.note_explicit_target(target)
         equations = links.to_equations(numbers(test), self.env.docname)
         file = nodes.literal("", path.relative_to(ROOT).as_posix())
-        where = nodes.paragraph("", "", file, nodes.Text(", checks Eq. "), *equations, classes=["code-name"])
+        where = nodes.paragraph("", "", file, nodes.Text(" checks Eq. "), *equations, classes=["code-name"])
         text = source(path, test)
         return [target, where, nodes.literal_block(text, text, language="python")]
 
@@ -180,8 +180,8 @@ class Claims(SphinxDirective):
 
 
 def with_minus(text: str) -> str:
-    """Return a table's text with minus signs before its numbers, in place of hyphens."""
-    return re.sub(r"(?<=[ |(])-(?=\d)", "−", text)
+    """Return a table's text with minus signs before its numbers, and no line break before a per cent sign."""
+    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", re.sub(r"(?<=[ |(])-(?=\d)", "−", text))
 
 
 def claims_of_build(env: BuildEnvironment) -> list[tuple[str, dict[str, Any]]]:

@@ -128,7 +128,8 @@ def sentence(name: str, recipe: Recipe, record: Record | None) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{max(1, round(seconds / 60))} minutes"
+    minutes = max(1, round(seconds / 60))
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{minutes} minute{'s' * (minutes > 1)}"
 
 
 class Reproduction(SphinxDirective):

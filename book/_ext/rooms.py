@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import namedtuple
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "dgam_core"
+FIELD = type(vars(namedtuple("FIELD", "field"))["field"])
 
 
 def module_name(path: Path) -> str:
@@ -127,9 +129,9 @@ def import_all(app: Sphinx) -> None:
             import_module(module_name(path))
 
 
-def skip_command(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out commands, of which their help says more."""
-    return True if isinstance(member, click.Command) else None
+def skip_member(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out commands and fields of tuples: their help and their class say more of them."""
+    return True if isinstance(member, click.Command | FIELD) else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -138,5 +140,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("rooms", Rooms)
     app.add_directive("commands", Commands)
     app.connect("builder-inited", import_all)
-    app.connect("autodoc-skip-member", skip_command)
+    app.connect("autodoc-skip-member", skip_member)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -299,7 +299,7 @@ def test_claims_are_those_of_the_run(page, address):
         match = re.fullmatch(rf"{said} {data}; alone: {said}", verdict)
         assert match, claim
         assert match[1] in (match[2], UNDECIDED)  # the correction takes back, and decides nothing anew
-        assert re.search(r"\(95 %: .* to .*, \d+ seeds\)", measured)
+        assert re.search(r"\(95\s%: .* to .*, \d+ seeds\)", measured)
     for name in ("Table 1", "Table 3", "Table 4", "Table 5"):
         assert {f"{name}, paper", f"{name}, released"} <= {row[0] for row in rows}
     page.goto(address + "book/experiments/attention.html")
