@@ -17,8 +17,8 @@ class Classifier(nn.Module):
     """A weight w_c for each class, the background included; a softmax follows (section 3.2).
 
     Args:
-        dim: D.
-        num_classes: C.
+        dim: length of a feature, D.
+        num_classes: number of classes, C.
         background: "first" or "last" among the weights; departure 2.
         bias: whether there is a bias b_c beside w_c; departure 9.
     """

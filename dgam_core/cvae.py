@@ -64,7 +64,7 @@ def sample(mean: Tensor, log_var: Tensor | None, num_samples: int, generator: to
     Args:
         mean: (B, T, Z).
         log_var: (B, T, Z), or None for unit variance.
-        num_samples: L.
+        num_samples: number of samples, L.
         generator: source of randomness, on the device of `mean`.
     Returns:
         Samples, (L, B, T, Z).

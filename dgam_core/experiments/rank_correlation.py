@@ -18,7 +18,7 @@ class RankCorrelation:
         rho: ρ in [−1, 1].
         low: lower end of its 95 % interval.
         high: upper end.
-        count: N.
+        count: number of pairs, N.
     """
 
     rho: float

@@ -44,7 +44,7 @@ class Shape:
 
     Attributes:
         dims: size of a snippet's features in each stream that the network takes; one, or those that it joins.
-        num_classes: C.
+        num_classes: number of classes, C.
         length: T, snippets drawn from a training video; sums over a test video are brought to as many.
     """
 

@@ -40,7 +40,7 @@ class TrainingData:
         target: label distribution over background and classes, (N, C + 1), on the training device.
         start: index of each video's first snippet, (N,), on the CPU, where snippets are drawn.
         count: snippets of each video, (N,), on the CPU.
-        dim: D.
+        dim: length of a feature, D.
         max_labels: most classes that a video has.
         read: reads the features of a video by its index, (T, D), where they stay in the store.
         held: whether this process has the features of each video, (N,), on the CPU; None if it has all.

@@ -22,7 +22,7 @@ class Part:
     Attributes:
         rows: their places in the batch, (B',). A process that holds none of the videos computes on one video
             of weight zero, so that all processes draw the same random numbers.
-        total: B.
+        total: videos of the mini-batch, B.
         share: B' / B; 0 where the process holds none.
     """
 

@@ -163,7 +163,7 @@ def draw_activitynet12(class_idx: int, num_classes: int, random: np.random.Gener
 
     Args:
         class_idx: index of the class; the higher it is, the more of its videos is action.
-        num_classes: C.
+        num_classes: number of classes, C.
     """
     duration_s = _whole_snippets(float(np.interp(100 * random.random(), _PERCENTILES, _VIDEO_S)))
     fullness = _mix(_CLASS_WEIGHT, _NORMAL.inv_cdf((class_idx + 0.5) / num_classes), random)
