@@ -71,4 +71,4 @@ study.summary
 
 # %% tags=["keep_output", "hide-input"]
 # NBVAL_CHECK_OUTPUT
-study.check_methods(scores[scores["tiou"] == 0.5], [0.5])
+study.check_methods(scores, published.thresholds)
