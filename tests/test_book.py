@@ -277,9 +277,11 @@ def test_a_recorded_table_is_shown_as_means_of_the_last_epoch():
         {"loss": "fg", "seed": 0, "epoch": range(1, 26), "value": [e / 10 for e in range(25)]}
     )
     assert records_page.means(losses)[0] == (
-        "| loss | 1, value | 7, value | 13, value | 19, value | 25, value |"
+        "| loss | epoch 1, value | epoch 7, value | epoch 13, value | epoch 19, value | epoch 25, value |"
     )
     assert records_page.means(losses)[2] == "| fg | 0.000 | 0.600 | 1.200 | 1.800 | 2.400 |"
+    large = pd.DataFrame({"loss": ["re", "log"], "seed": 0, "value": [287250.4, -0.5]})
+    assert records_page.means(large)[2:] == ["| re | 287250 |", "| log | −0.500 |"]
     shares = pd.DataFrame({"row": ["|a| / b"] * 2, "seed": [0, 1], "value": [0.5, 0.7], "choice": "last"})
     assert records_page.means(shares)[2] == "| \\|a\\| / b | 0.600 ± 0.141 |"
 

@@ -287,7 +287,7 @@ def means(table: pd.DataFrame) -> list[str]:
     summaries = table.groupby([*index, *columns], sort=False)["value"].agg(summarize)
     cells = summaries.map(lambda summary: _in_words(summary, digits))
     wide = cells.unstack(columns, sort=False) if columns else cells.to_frame()
-    heads = [f"{' '.join(map(str, _tuple(head)))}, {unit}" if columns else unit for head in wide.columns]
+    heads = [f"{_head(columns, head)}, {unit}" if columns else unit for head in wide.columns]
     rows = [
         [", ".join(map(str, _tuple(key))).replace("|", "\\|"), *row]
         for key, row in zip(wide.index, wide.fillna("–").to_numpy(), strict=True)
@@ -295,9 +295,16 @@ def means(table: pd.DataFrame) -> list[str]:
     return pipe_table([", ".join(index), *heads], rows)
 
 
+def _head(columns: list[str], values: Any) -> str:
+    """Return the head of a column, such as "released" or "epoch 25"."""
+    named = zip(columns, _tuple(values), strict=True)
+    return " ".join(f"epoch {value}" if name == "epoch" else str(value) for name, value in named)
+
+
 def _in_words(summary: Summary, digits: int) -> str:
+    digits = digits if abs(summary.mean) < 100 else 0
     spread = f" ± {summary.sd:.{digits}f}" if summary.count > 1 else ""
-    return f"{summary.mean:.{digits}f}{spread}"
+    return f"{summary.mean:.{digits}f}{spread}".replace("-", "−")
 
 
 def _tuple(key: Any) -> tuple[Any, ...]:
