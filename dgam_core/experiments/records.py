@@ -201,8 +201,10 @@ def _how(name: str, recipe: Recipe, experiments: Mapping[str, Experiment], again
     }
     first = next(iter(experiments.values()))
     data, runs = store.open_data_set(first.dataset), Results.of(first).runs
+    # Where results came from elsewhere, Snakemake does not see that they are those of other code.
+    outdated = runs.parent / ("sweeps" if recipe.sweep else "notebooks")
     train_s = [
-        _read_json(runs / digest / "record.json", again)["train_s"]
+        _read_json(runs / digest / "record.json", f"remove {outdated}, and {again}")["train_s"]
         for digest in sorted(digests_of(experiments))
     ]
     return {

@@ -134,7 +134,8 @@ def test_what_has_not_been_run_is_not_recorded(finished, project):
     write_executed(finished, project | {"workers": 7})  # which changes no number
     write_record("mine")
     shutil.rmtree(next((finished / "results/p/runs").glob("[!.]*")))
-    refused("record.json: is missing or damaged; run `make record RECORD=mine`")
+    notebooks = finished / "results/p/notebooks"
+    refused(f"record.json: is missing or damaged; remove {notebooks}, and run `make record RECORD=mine`")
     (finished / "results/p/figures/tiny/table3_thumos14.csv").unlink()
     refused("table3_thumos14.csv: no such file; run `make record RECORD=mine`")
     (finished / "results/p/notebooks/table3_thumos14.ipynb").unlink()
