@@ -25,7 +25,7 @@ class Settings(RivalSettings):
     hidden: int = Field(256, ge=1)
     """Hidden units of the attention module, section 3.1."""
     divide_by: Literal["nothing", "length"] = "nothing"
-    """What divides the sum over snippets: nothing in Eq. (1), their number in the public code.
+    """What divides the sum over snippets, nothing in Eq. (1) and their number in the public code.
 
     Undivided, a_t^c is a T-th of what it is there and σ(a_t^c) near one half in every snippet, so that the
     public code's single threshold cuts next to nothing; `length` and `thresholds: [0.05]` belong together.
