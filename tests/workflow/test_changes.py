@@ -5,6 +5,7 @@ import shutil
 
 import h5py
 import nbformat
+import yaml
 
 from dgam_core.experiments import run_store
 from tests.workflow.batches import NAMES, change, finish, record, store_of, tables
@@ -41,21 +42,32 @@ def test_a_batch_and_what_a_change_redoes(executed):
 
 
 def test_a_notebook_that_fails_does_not_take_the_others_with_it(executed):
-    change(executed, "table7_beta", sweep={"latent_dim": [3, 4]})
+    published = executed / "params/published.yaml"
+    whole = yaml.safe_load(published.read_text(encoding="utf-8"))
+    published.unlink()  # a link
+    published.write_text(yaml.safe_dump({name: whole[name] for name in whole if name != "table7"}))
     (executed / "results/tiny/notebooks/table3_thumos14.ipynb").unlink()
     status, said = finish(executed)
     assert status == 1
-    sentence = (
-        "InputError: parameters: sweep: should name beta, not latent_dim; see results/tiny/notebooks/table7"
-    )
-    assert sentence in said
+    assert f"InputError: {published}: has no 'table7'; it has figure4, table1, " in said
+    assert "see results/tiny/notebooks/table7_beta.failed.ipynb" in said
     assert {path.name for path in (executed / "results/tiny/notebooks").iterdir()} == {
         "table3_thumos14.ipynb",
         "table7_beta.failed.ipynb",
     }
-    change(executed, "table7_beta", sweep={"beta": [0.1, 0.7]})
+    published.write_text(yaml.safe_dump(whole))
     assert finish(executed)[0] == 0
     assert not (executed / "results/tiny/notebooks/table7_beta.failed.ipynb").exists()
+
+
+def test_a_notebook_that_would_refuse_its_parameters_stops_the_batch_before_it_trains(executed):
+    before = set(store_of(executed))
+    change(executed, "table3_thumos14", seeds=[7])
+    change(executed, "table7_beta", sweep={"latent_dim": [3, 4]})
+    status, said = finish(executed)
+    assert status == 1
+    assert "dgam: table7_beta: parameters: sweep: should name beta, not latent_dim" in said
+    assert set(store_of(executed)) == before
 
 
 def test_the_site_is_of_the_profile_asked_for_and_of_all_its_notebooks(executed):
