@@ -39,7 +39,6 @@ PACKAGE = Path(__file__).parents[1]
 METHOD = "*.py"
 # The code that a training run depends on: the method, and the room that trains it.
 TRAINING = (METHOD, "training/**/*.py")
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 CHECKSUMS = "checksums.json"
 CHECKPOINTS, OLD_CHECKPOINTS = "checkpoints", "looks"  # the latter in runs of version 0.1.0
 
@@ -150,9 +149,6 @@ def code_digest(patterns: tuple[str, ...], package: Path = PACKAGE) -> str:
     hashes = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in package.glob(pattern)}):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
         hashes.update(f"{path.relative_to(package).as_posix()}\n{_plain(tree)}\n".encode())
     return hashes.hexdigest()
 
@@ -164,13 +160,18 @@ def _plain(node: Any) -> str:
     a format with an empty text.
     """
     if isinstance(node, list):
-        return f"[{', '.join(map(_plain, node))}]"
+        return f"[{', '.join(_plain(each) for each in node if not _is_docstring(each))}]"
     if not isinstance(node, ast.AST):
         return ascii(node)
     if isinstance(node, ast.JoinedStr):
         node.values = [part for part in node.values if not isinstance(part, ast.Constant) or part.value]
     fields = [f"{name}={_plain(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
     return f"{type(node).__name__}({', '.join(fields)})"
+
+
+def _is_docstring(node: Any) -> bool:
+    """Return whether a text stands by itself: it says something of a module, class, function or attribute."""
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
 
 
 def differences(settings: TrainingSettings, stream: str) -> dict[str, dict[str, tuple[Any, Any]]]:

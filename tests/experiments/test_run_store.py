@@ -118,6 +118,9 @@ def test_comments_and_docstrings_do_not_change_the_digest(tmp_path):
     path.write_text(
         "# a comment\n" + path.read_text(encoding="utf-8").replace("nats", "units of information")
     )
+    settings = (copy / "settings.py").read_text(encoding="utf-8")
+    assert '"""Hidden units of' in settings  # an attribute's
+    (copy / "settings.py").write_text(settings.replace('"""Hidden units of', '"""Units of'))
     assert run_store.code_digest(run_store.TRAINING, copy) == run_store.code_digest(run_store.TRAINING)
 
 
