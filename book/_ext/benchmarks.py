@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from links import pipe_table
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -43,14 +44,14 @@ def table(record: Record, about: str) -> str:
         return f"On a GPU: {NOT}."
     if not chosen:
         raise ExtensionError(f"nothing is measured about {about!r}; run `make bench`")
-    lines = ["| measured | form | seconds | ratio | beside |", "|---|---|---|---|---|"]
+    cells = []
     for group, rows in groupby(chosen, key=lambda row: row["group"]):
         first = 0.0
         for row in rows:
             what, ratio = ("", f"{row['seconds'] / first:.3g}") if first else (group, "")
             first = first or row["seconds"]
-            lines.append(f"| {what} | {row['name']} | {row['seconds']:.3g} | {ratio} | {row['note']} |")
-    return "\n".join(lines)
+            cells.append([what, row["name"], f"{row['seconds']:.3g}", ratio, row["note"]])
+    return "\n".join(pipe_table(["measured", "form", "seconds", "ratio", "beside"], cells))
 
 
 def sizes(record: Record) -> str:
@@ -102,11 +103,12 @@ def costs(record: Record, profile: str) -> str:
     """Return what the notebooks of a profile cost at the paper's sizes, in Markdown."""
     each = pair_s(record)
     heads = ["", "runs", "not in a table above", *(f"hours, {where}" for where in each)]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for name, (runs, new, pairs) in trainings(profile).items():
-        hours = [f"{pairs * s / 3600:,.3g}" for s in each.values()]
-        lines.append(f"| `{name}` | {runs} | {new} | {' | '.join(hours)} |")
-    lines += [
+    rows = (
+        [f"`{name}`", str(runs), str(new), *(f"{pairs * s / 3600:,.3g}" for s in each.values())]
+        for name, (runs, new, pairs) in trainings(profile).items()
+    )
+    lines = [
+        *pipe_table(heads, rows),
         "",
         f"Hours on {record['machine']}, at most: projected from the seconds that a pair of steps of one run "
         f"was measured to take there, {each['CPU']:.2g} on the CPU. Nothing of it was run whole."

@@ -67,14 +67,11 @@ class _Place:
         at = self.at
         if not isinstance(values, list):
             raise Fault(f"{at} should have a list of {what}s, not {excerpt(values)}", "no list")
-        found = []
-        for number, value in enumerate(values, 1):
-            value_at = f"{at}, {what} {number}"
-            try:
-                found.append(read(_object(value, value_at), value_at))
-            except Fault as fault:
-                self.faults.add(fault, f"{number} of {self.video}", f"{what}s")
-        return found
+        numbered = (
+            (f"{n} of {self.video}", (value, f"{at}, {what} {n}")) for n, value in enumerate(values, 1)
+        )
+        sound = self.faults.sound(f"{what}s", numbered, lambda value, at: read(_object(value, at), at))
+        return [found for _, found in sound]
 
 
 def _of_videos(
@@ -86,13 +83,8 @@ def _of_videos(
         InputError: there were faults.
     """
     faults = Faults()
-    for video, entry in entries:
-        try:
-            found = read(_Place(path, video, faults), entry)
-        except Fault as fault:
-            faults.add(fault, video, "videos")
-        else:
-            yield video, found
+    placed = ((video, (_Place(path, video, faults), entry)) for video, entry in entries)
+    yield from faults.sound("videos", placed, read)
     faults.refuse()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dgam_core.errors import InputError
 
@@ -81,6 +81,24 @@ class Faults:
         _, names = self._found.setdefault((fault.kind, noun), (str(fault), []))
         names.append(name)
 
+    def sound(
+        self, noun: str, entries: Iterable[tuple[str, tuple[Any, ...]]], read: Callable[..., T]
+    ) -> Iterator[tuple[str, T]]:
+        """Yield the name of each entry and what `read` makes of it, but note those that have a fault.
+
+        Args:
+            noun: what the names are of, such as "videos".
+            entries: name of each, and the arguments of `read`.
+            read: raises `Fault` where an entry is wrong.
+        """
+        for name, entry in entries:
+            try:
+                found = read(*entry)
+            except Fault as fault:
+                self.add(fault, name, noun)
+            else:
+                yield name, found
+
     def refuse(self) -> None:
         """Raise an error if there are faults: the first one, and how many others of its kind there are.
 
@@ -105,11 +123,7 @@ def read_each(
         InputError: some were wrong; at the end, of all with the fault of the first.
     """
     faults = Faults()
-    for number, entry in enumerate(entries, 1):
-        try:
-            found = read(entry, f"{path}: {noun} {number}")
-        except Fault as fault:
-            faults.add(fault, f"{number}", f"{noun}s")
-        else:
-            yield found
+    numbered = ((f"{n}", (entry, f"{path}: {noun} {n}")) for n, entry in enumerate(entries, 1))
+    for _, found in faults.sound(f"{noun}s", numbered, read):
+        yield found
     faults.refuse()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Self
@@ -108,34 +108,25 @@ def _check(experiments: Mapping[str, Experiment], open_data: Open) -> None:
     Raises:
         InputError: some would refuse their parameters, or some their data sets; it names all of these.
     """
-    refuse(
-        (
-            refusal
-            for name, experiment in experiments.items()
-            for refusal in _refusal(name, _check_parameters, name, experiment)
-        ),
-        "notebooks",
+    of_parameters = (
+        (name, partial(_check_parameters, name, experiment)) for name, experiment in experiments.items()
     )
-    refuse(
-        (
-            refusal
-            for name, experiment in experiments.items()
-            for data in _notebook(name).data_sets(experiment, open_data).values()
-            for refusal in _refusal(
-                name, check_measurable, data, _notebook(name).variants(experiment, data).values(), name
-            )
-        ),
-        "notebooks",
+    refuse(_refusals(of_parameters), "notebooks")
+    of_data = (
+        (name, partial(check_measurable, data, _notebook(name).variants(experiment, data).values(), name))
+        for name, experiment in experiments.items()
+        for data in _notebook(name).data_sets(experiment, open_data).values()
     )
+    refuse(_refusals(of_data), "notebooks")
 
 
-def _refusal(name: str, check: Callable[..., object], *arguments: Any) -> list[tuple[str, str]]:
-    """Return the name of a notebook and why a check refuses it, as a list; empty if it does not."""
-    try:
-        check(*arguments)
-    except InputError as error:
-        return [(name, f"{name}: {error}")]
-    return []
+def _refusals(checks: Iterable[tuple[str, Callable[[], None]]]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each notebook whose check refuses it, and why."""
+    for name, check in checks:
+        try:
+            check()
+        except InputError as error:
+            yield name, f"{name}: {error}"
 
 
 def _check_parameters(name: str, experiment: Experiment) -> None:

@@ -12,10 +12,7 @@ from numpy.typing import ArrayLike
 
 from dgam_core.data import soundness, store
 from dgam_core.data.simulated.features import Appearance
-from dgam_core.evaluation.module_analysis import (
-    localize_and_evaluate,
-    without_segments,
-)
+from dgam_core.evaluation.module_analysis import localize_and_evaluate, without_segments
 from dgam_core.experiments import claims, regression
 from dgam_core.experiments.model_choice import Scorer, choices_of
 from dgam_core.experiments.obtain import obtain_models

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dgam_core.data.activitynet_json import Annotation, finite_number, start_and_end, train_and_test
-from dgam_core.data.faults import Fault, Faults, refuse
+from dgam_core.data.faults import Faults, refuse
 from dgam_core.data.layouts.common import (
     USUAL_FPS,
     at_one_rate,
@@ -105,27 +105,25 @@ def read_wtalc_annotations(folder: Path) -> dict[str, Annotation]:
         counts = ", ".join(f"{column} {len(rows)}" for column, rows in values.items())
         raise InputError(f"{folder}: the files disagree on the number of videos: {counts}")
     names = [text_of(name) for name in values["videoname"]]
-    of_videos = list(zip(names, values["labels"], values["segments"], strict=True))
     refuse(
         (name, f"{folder}: {name}: has {len(labels)} labels for {len(ends)} segments")
-        for name, labels, ends in of_videos
+        for name, labels, ends in zip(names, values["labels"], values["segments"], strict=True)
         if len(labels) != len(ends)
     )
+
+    def annotation(i: int, at: str) -> Annotation:
+        segments = tuple(
+            Segment(text_of(label), *start_and_end(np.asarray(pair, dtype=object).tolist(), at))
+            for label, pair in zip(values["labels"][i], values["segments"][i], strict=True)
+        )
+        durations_s = np.asarray(values["duration"][i], dtype=object).reshape(-1)
+        duration_s = finite_number(durations_s[0] if len(durations_s) else None, at, "duration")
+        labels = tuple(sorted({text_of(label) for label in values["labels_all"][i]}))
+        return Annotation(text_of(values["subset"][i]), labels, segments, duration_s, None)
+
     faults = Faults()
-    annotations = {}
-    for i, (name, labels, ends) in enumerate(of_videos):
-        at, durations_s = f"{folder}: {name}", np.asarray(values["duration"][i], dtype=object).reshape(-1)
-        try:
-            segments = tuple(
-                Segment(text_of(label), *start_and_end(np.asarray(pair, dtype=object).tolist(), at))
-                for label, pair in zip(labels, ends, strict=True)
-            )
-            duration_s = finite_number(durations_s[0] if len(durations_s) else None, at, "duration")
-        except Fault as fault:
-            faults.add(fault, name, "videos")
-            continue
-        video_labels = tuple(sorted({text_of(label) for label in values["labels_all"][i]}))
-        annotations[name] = Annotation(text_of(values["subset"][i]), video_labels, segments, duration_s, None)
+    placed = ((name, (i, f"{folder}: {name}")) for i, name in enumerate(names))
+    annotations = dict(faults.sound("videos", placed, annotation))
     faults.refuse()
     check_names(folder, names, annotations)
     return train_and_test(annotations, folder)

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from dgam_core.data import store
+from dgam_core.data import soundness, store
 
 
 def write_gt(path: Path, data, subset_names, subsets=("train", "test"), **more):
@@ -134,8 +135,17 @@ def counting(count: int):
     return np.tile(np.arange(count, dtype=np.float32)[:, None], (1, 2048))
 
 
-def assert_at_30_fps(data, snippet_frames: int):
-    """Check 80 snippets per video of `counting`, at the rates of RATES, after they were brought to 30 fps."""
+def read_at_30_fps(read, root: Path, snippet_frames: int, other: str = "v1"):
+    """Read 80 snippets per video of `counting`, at the rates of RATES, and check them at 30 fps.
+
+    A warning names the first video of another rate, `other`.
+    """
+    with pytest.warns(UserWarning, match="another rate") as warned:
+        data = read(root)
+    assert [str(w.message) for w in warned] == [
+        f"{root}: 2 videos have another rate than 30 fps, such as {other!r} with 24; of their features, "
+        "those nearest in time at 30 fps are taken"
+    ]
     assert (data.fps, data.snippet_frames) == (30, snippet_frames)
     # 80 snippets at 24 fps last as long as 100 at 30 fps; 80 at 60 fps as long as 40.
     assert [video.num_snippets for video in data.videos] == [80, 100, 80, 40]
@@ -146,6 +156,8 @@ def assert_at_30_fps(data, snippet_frames: int):
             shown_s = (data.load(stream, video.name)[:, 0].astype(float) + 0.5) * snippet_frames / rate
             assert np.abs(shown_s - middle_s).max() <= snippet_frames / rate / 2 + 1e-6
     assert np.array_equal(data.load("flow", data.videos[0].name)[:, 0], np.arange(80))
+    soundness.check(data)
+    return data
 
 
 def through_store(data, path: Path):
